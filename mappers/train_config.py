@@ -1,0 +1,73 @@
+"""Settings of the shared trainer, free of torch so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How :func:`mappers.trainer.fit` trains. Schedules depend on steps only, never on time."""
+
+    steps: int = 1000
+    """Optimizer steps of the whole run."""
+    batch_size: int = 8
+    """Samples per optimizer step over all processes and accumulation rounds."""
+    gradient_accumulation: int = 1
+    """Micro-batches per optimizer step; lowers memory, not the result."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    scale_learning_rate: bool = False
+    """Multiply the learning rate by `batch_size`, as textual inversion and NeTI do."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Shape of the learning rate after the warm-up; linear and cosine end at zero."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly from zero."""
+    weight_decay: float = 1e-2
+    """AdamW's decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates of the first and second moment."""
+    clip_norm: float | None = None
+    """Largest norm of the whole gradient; none leaves gradients alone."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward and backward pass; weights stay fp32."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights; none keeps no average."""
+    compile: bool = False
+    """Compile the trained modules with torch.compile."""
+    max_minutes: float | None = None
+    """Stop, with a checkpoint, after this many minutes; the schedule keeps its shape."""
+    save_every: int | None = 250
+    """Steps between checkpoints (one is always written at the end); none writes only that one."""
+    keep_last: int = 2
+    """How many checkpoints to keep."""
+    validate_every: int | None = None
+    """Steps between validations; none validates only at the end."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl and of the trackers."""
+    log_with: tuple[str, ...] = ()
+    """Trackers besides metrics.jsonl: tensorboard, wandb. Empty: TensorBoard when it is installed."""
+    seed: int = 0
+    """Seed of every draw; see mappers.draws."""
+    cpu: bool = False
+    """Train on the CPU even where an accelerator is present."""
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "batch_size", "gradient_accumulation", "learning_rate", "keep_last", "log_every")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("max_minutes", "save_every", "validate_every", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive or none, got {value}")
+        if not 0 <= self.warmup_steps <= self.steps:
+            raise ValueError(f"warmup_steps must be in 0..{self.steps} (steps), got {self.warmup_steps}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must lie between 0 and 1, got {self.ema}")
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of gradient_accumulation "
+                f"{self.gradient_accumulation}"
+            )

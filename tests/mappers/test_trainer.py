@@ -1,0 +1,267 @@
+"""The shared trainer's promises: bit-equal resume, process-count independence, and nothing learned is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from mappers import checkpoints
+from mappers.draws import Draws
+from mappers.train_config import TrainConfig
+from mappers.trainer import TrainingError, fit, learning_rate
+from PIL import Image
+from torch import Tensor, nn
+
+CONFIG = TrainConfig(steps=20, batch_size=8, learning_rate=1e-2, save_every=5, log_every=1, ema=0.9, cpu=True)
+
+
+class Regression:
+    """Fit the sum of four numbers; dropout makes the step depend on the trainer's own randomness."""
+
+    def __init__(self, *, dropout: float = 0.1, poison: int | None = None):
+        torch.manual_seed(0)
+        self.modules: Mapping[str, nn.Module] = {
+            "body": nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(dropout)),
+            "head": nn.Linear(16, 1),
+        }
+        self.poison = poison
+
+    def batch(self, draws: Draws) -> Tensor:
+        return draws.normal("x", (4,))
+
+    def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+        error = (modules["head"](modules["body"](batch)) - batch.sum(1, keepdim=True)).square().mean()
+        return {"loss": error * float("nan") if draws.step == self.poison else error}
+
+    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, float | Image.Image]:
+        return {"step": float(step), "picture": Image.new("RGB", (4, 4))}
+
+
+def weights(task: Regression) -> dict[str, Tensor]:
+    return nn.ModuleDict(dict(task.modules)).state_dict()
+
+
+def equal(a: Regression, b: Regression) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+def test_learns_and_leaves_metrics_and_samples(tmp_path: Path) -> None:
+    report = fit(Regression(dropout=0.0), dataclasses.replace(CONFIG, steps=300, validate_every=100), output_dir=tmp_path)
+    assert report.stopped == "steps"
+    assert report.losses[-1][1] < 0.05 * report.losses[0][1]
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 301))
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        f"step_000{n}00_picture.png" for n in (1, 2, 3)
+    ]
+
+
+def test_resume_is_bit_equal_to_the_uninterrupted_run(tmp_path: Path) -> None:
+    whole, parts = Regression(), Regression()
+    fit(whole, CONFIG)
+    stopped = fit(parts, dataclasses.replace(CONFIG, max_minutes=1e-9), output_dir=tmp_path)
+    assert (stopped.stopped, stopped.steps) == ("time", 1)
+    resumed = Regression()
+    report = fit(resumed, CONFIG, output_dir=tmp_path, resume=True)
+    assert report.steps == 20
+    assert equal(whole, resumed)
+    assert [step for step, _ in report.losses] == list(range(1, 21))
+
+
+def test_accumulation_changes_nothing() -> None:
+    whole, parts = Regression(dropout=0.0), Regression(dropout=0.0)
+    fit(whole, CONFIG)
+    fit(parts, dataclasses.replace(CONFIG, gradient_accumulation=4))
+    for a, b in zip(weights(whole).values(), weights(parts).values(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_average_is_the_recursion_of_its_definition() -> None:
+    trail: list[Tensor] = []
+
+    class Watched(Regression):
+        def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+            trail.append(modules["head"].weight.detach().clone())
+            return super().loss(modules, batch, draws)
+
+    plain = Watched()
+    fit(plain, dataclasses.replace(CONFIG, ema=None))
+    trail.append(plain.modules["head"].weight.detach().clone())
+    average = trail[0].clone()
+    for step, value in enumerate(trail[1:]):
+        average.lerp_(value, 1 - min(0.9, (1 + step) / (10 + step)))
+    averaged = Regression()
+    fit(averaged, CONFIG)
+    torch.testing.assert_close(averaged.modules["head"].weight.detach(), average, atol=1e-6, rtol=0)
+
+
+def test_schedules() -> None:
+    config = TrainConfig(steps=110, warmup_steps=10, learning_rate=2.0, schedule="cosine")
+    assert learning_rate(config, 4) == pytest.approx(1.0)
+    assert learning_rate(config, 60) == pytest.approx(1.0)
+    assert learning_rate(config, 110) == pytest.approx(0.0)
+    assert learning_rate(dataclasses.replace(config, schedule="linear"), 85) == pytest.approx(0.5)
+    scaled = dataclasses.replace(config, schedule="constant", scale_learning_rate=True, batch_size=4)
+    assert learning_rate(scaled, 100) == pytest.approx(8.0)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="became nan at step 12.*step 10 is kept.*learning_rate"):
+        fit(Regression(poison=12), CONFIG, output_dir=tmp_path)
+    assert checkpoints.steps(tmp_path / "checkpoints") == [5, 10]
+    healed = Regression()
+    fit(healed, CONFIG, output_dir=tmp_path, resume=True)
+    whole = Regression()
+    fit(whole, CONFIG)
+    assert equal(healed, whole)
+
+
+def test_sigterm_saves_and_returns(tmp_path: Path) -> None:
+    class Interrupting(Regression):
+        def batch(self, draws: Draws) -> Tensor:
+            if draws.step == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().batch(draws)
+
+    report = fit(Interrupting(), CONFIG, output_dir=tmp_path)
+    assert (report.stopped, report.steps) == ("signal", 8)
+    assert checkpoints.steps(tmp_path / "checkpoints")[-1] == 8
+
+
+def test_fit_works_outside_the_main_thread(tmp_path: Path) -> None:
+    task = Regression()
+    thread = threading.Thread(target=fit, args=(task, CONFIG))
+    thread.start()
+    thread.join(60)
+    other = Regression()
+    fit(other, CONFIG)
+    assert equal(task, other)
+
+
+def test_an_existing_run_is_not_overwritten_and_other_settings_are_refused(tmp_path: Path) -> None:
+    fit(Regression(), CONFIG, output_dir=tmp_path)
+    with pytest.raises(TrainingError, match="already holds a run; resume it"):
+        fit(Regression(), CONFIG, output_dir=tmp_path)
+    with pytest.raises(TrainingError, match=r"learning_rate 0.01 -> 0.5"):
+        fit(Regression(), dataclasses.replace(CONFIG, learning_rate=0.5), output_dir=tmp_path, resume=True)
+
+
+def test_a_longer_run_may_resume_a_shorter_one_of_constant_rate(tmp_path: Path) -> None:
+    fit(Regression(), CONFIG, output_dir=tmp_path)
+    longer = Regression()
+    config = dataclasses.replace(CONFIG, steps=30)
+    fit(longer, config, output_dir=tmp_path, resume=True)
+    whole = Regression()
+    fit(whole, config)
+    assert equal(longer, whole)
+
+
+def test_the_callers_random_state_is_untouched() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    task = Regression()
+    torch.manual_seed(3)
+    fit(task, CONFIG)
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be positive, got 0"),
+        ({"max_minutes": -1.0}, "max_minutes must be positive or none"),
+        ({"batch_size": 6, "gradient_accumulation": 4}, "must be a multiple of gradient_accumulation 4"),
+        ({"ema": 1.5}, "ema must lie between 0 and 1"),
+        ({"warmup_steps": 99}, "warmup_steps must be in 0..20"),
+    ],
+)
+def test_bad_settings(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(TrainingError, match="fp16 needs a GPU"):
+        fit(Regression(), dataclasses.replace(CONFIG, precision="fp16"))
+
+
+SCRIPT = """
+import importlib.util, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from mappers.trainer import fit
+spec = importlib.util.spec_from_file_location("task", {file!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+
+def main(output, **changes):
+    import dataclasses
+    task = module.Regression(dropout=0.0)
+    fit(task, dataclasses.replace(module.CONFIG, log_with=(), **changes), output_dir=Path(output))
+
+if __name__ == "__main__":
+    main(sys.argv[1], **eval(sys.argv[2]))
+"""
+
+
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "train_script.py"
+    path.write_text(SCRIPT.format(file=__file__), encoding="utf-8")
+    return path
+
+
+def environment() -> dict[str, str]:
+    root = Path(checkpoints.__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_two_gloo_processes_give_the_weights_of_one(tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    subprocess.run(
+        [*launch, str(script(tmp_path)), str(tmp_path / "two"), "{}"], check=True, env=environment(), timeout=300
+    )
+    one = Regression(dropout=0.0)
+    fit(one, CONFIG, output_dir=tmp_path / "one")
+    a = checkpoints.load(tmp_path / "one" / "checkpoints")
+    b = checkpoints.load(tmp_path / "two" / "checkpoints")
+    assert a.step == b.step == 20
+    assert a.weights.keys() == b.weights.keys()
+    for name, value in a.weights.items():
+        torch.testing.assert_close(value, b.weights[name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+def test_kill_in_mid_save_leaves_a_readable_latest_checkpoint(tmp_path: Path) -> None:
+    """Kill the process at random moments of a run that does little but save."""
+    command = [sys.executable, str(script(tmp_path)), "", "{'steps': 100000, 'save_every': 1}"]
+    for attempt in range(4):
+        output = tmp_path / f"run{attempt}"
+        command[2] = str(output)
+        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not checkpoints.steps(output / "checkpoints") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.05 + 0.037 * attempt)
+        process.kill()
+        process.wait()
+        loaded = checkpoints.load(output / "checkpoints")
+        assert loaded.step >= 1
+        fit(
+            Regression(dropout=0.0),
+            dataclasses.replace(CONFIG, steps=loaded.step + 2),
+            output_dir=output,
+            resume=True,
+        )
+        assert not list((output / "checkpoints").glob(".writing-*"))
