@@ -1,0 +1,125 @@
+"""Trains the nano models from nothing: ``python -m pipelines.nano.train vae|clip|diffusion``.
+
+The parts in order: ``vae`` and ``clip`` need only the world, ``diffusion`` needs the exported autoencoder. Each
+goes on with ``--resume`` and writes its model with ``--export``; `docs/nano.md` has the settings of the shipped
+weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from diffusers import AutoencoderKL
+from transformers import CLIPImageProcessor, CLIPProcessor
+
+from mappers.train_config import TrainConfig
+from mappers.trainer import FitReport, fit
+
+from . import world
+from .tokenizer import train_tokenizer
+from .train_clip import MEAN, STD, CLIPTask, build_clip
+from .train_diffusion import DiffusionTask, build_text_encoder, build_unet
+from .train_vae import VAETask, build_vae, pictures_of, standardize_latents
+
+HERE = Path(__file__).parent
+TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"
+
+RECIPES: dict[str, TrainConfig] = {
+    "vae": TrainConfig(
+        steps=60_000, batch_size=8, learning_rate=1e-3, warmup_steps=200, betas=(0.9, 0.99), weight_decay=0.0,
+        clip_norm=1.0, precision="bf16", ema=0.999, save_every=1000, validate_every=1000, log_every=50,
+    ),
+    "clip": TrainConfig(
+        steps=8_000, batch_size=64, learning_rate=1e-3, warmup_steps=200, betas=(0.9, 0.98), weight_decay=0.05,
+        clip_norm=1.0, precision="bf16", ema=0.998, schedule="cosine", save_every=200, validate_every=200,
+        log_every=20,
+    ),
+    "diffusion": TrainConfig(
+        steps=100_000, batch_size=32, learning_rate=8e-4, warmup_steps=300, betas=(0.9, 0.99), weight_decay=0.01,
+        clip_norm=1.0, precision="bf16", ema=0.999, save_every=250, validate_every=500, log_every=25,
+    ),
+}  # fmt: skip
+"""Rates are constant where a run is meant to go on over many sessions; the average takes the decay's part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Train one part of the nano models."""
+
+    part: Annotated[Literal["vae", "decoder", "clip", "diffusion"], tyro.conf.Positional]
+    """Which part; "decoder" trains the autoencoder's decoder alone, so that latents stay as they are."""
+    output: Path
+    """Folder of the run: checkpoints, metrics, samples."""
+    steps: int | None = None
+    """Optimizer steps; the recipe's own number when not given."""
+    max_minutes: float | None = None
+    """Stop, with a checkpoint, after this many minutes."""
+    seed: int = 0
+    """Seed of weights, pictures and noise."""
+    resume: bool = False
+    """Go on from the newest checkpoint of the output folder."""
+    learning_rate: float | None = None
+    """Peak learning rate; the recipe's own when not given."""
+    threads: int = 1
+    """CPU threads of each process; two small trainings side by side use two cores best."""
+    export: bool = False
+    """Write the model into the package at the end."""
+
+
+def main(arguments: Arguments) -> FitReport:
+    """Train ``arguments.part`` and, if asked, export it."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
+    changes = {"steps": arguments.steps, "max_minutes": arguments.max_minutes, "learning_rate": arguments.learning_rate}
+    config = dataclasses.replace(
+        config, seed=arguments.seed, **{name: value for name, value in changes.items() if value is not None}
+    )
+    task = build_task(arguments.part)
+    report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+    if arguments.export:
+        export(task, report)
+    print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))
+    return report
+
+
+def build_task(part: str) -> VAETask | CLIPTask | DiffusionTask:
+    """The task of ``part`` with fresh weights; parts before it are read from the package."""
+    if part == "vae":
+        return VAETask(build_vae())
+    if part == "decoder":
+        return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=True)
+    tokenizer = train_tokenizer(world.vocabulary_texts())
+    if part == "clip":
+        return CLIPTask(build_clip(tokenizer), tokenizer)
+    vae = AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae")
+    return DiffusionTask(build_unet(), build_text_encoder(tokenizer), tokenizer, vae)
+
+
+def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
+    """Write the trained model into the package as fp16 safetensors, in its library's own layout."""
+    if isinstance(task, VAETask):
+        if task.vae.encoder.conv_in.weight.requires_grad:
+            rng = torch.Generator().manual_seed(0)
+            names = [task.names[i] for i in torch.randint(len(task.names), (256,), generator=rng)]
+            standardize_latents(task.vae, pictures_of(world.scenes_of(names, seed=0)))
+        task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
+    elif isinstance(task, CLIPTask):
+        task.clip.half().save_pretrained(CLIP)
+        processor = CLIPImageProcessor(
+            size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
+        )
+        CLIPProcessor(processor, task.tokenizer).save_pretrained(CLIP)
+    else:
+        task.pipeline().to(dtype=torch.float16).save_pretrained(TEXT_TO_IMAGE)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, args=sys.argv[1:]))
