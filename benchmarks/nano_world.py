@@ -37,6 +37,7 @@ def sheet(seed: int) -> Image.Image:
 
 def pictures_per_second(count: int = 2000) -> float:
     """Sampling, captioning and rendering at 64 pixels, after a first pass that fills the caches."""
+    seconds = 0.0
     for _ in range(2):
         rng = np.random.default_rng(0)
         start = time.perf_counter()

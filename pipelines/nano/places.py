@@ -193,8 +193,8 @@ def room(size: int, rng: np.random.Generator) -> Canvas:
     wood = mix(rgb(190, 132, 80), rgb(160, 104, 66), rng.random())
     paint(canvas, gradient(size, wood, wood * np.float32(0.84)), below(size, edge))
     for plank in (0.11, 0.22, 0.33):
-        paint(canvas, wood * np.float32(0.74), rectangle(size, 0, edge + plank, 1, edge + plank + 0.014))
-    paint(canvas, rgb(250, 246, 238), rectangle(size, 0, edge - 0.03, 1, edge))
+        paint(canvas, wood * np.float32(0.74), rectangle(size, 0.0, edge + plank, 1.0, edge + plank + 0.014))
+    paint(canvas, rgb(250, 246, 238), rectangle(size, 0.0, edge - 0.03, 1.0, edge))
     rugs = (rgb(176, 64, 66), rgb(60, 104, 140), rgb(84, 132, 104), rgb(214, 170, 92))
     rug = rugs[rng.integers(len(rugs))]
     paint(canvas, mix(rug, WHITE, 0.6), ellipse(size, 0.5, 0.88, 0.46, 0.125))

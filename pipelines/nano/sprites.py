@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -41,7 +40,7 @@ def _catalog() -> dict[str, ObjectInfo]:
     }
 
 
-def objects(split: Literal["train", "held-out", "all"] = "train") -> list[ObjectInfo]:
+def objects(split: str = "train") -> list[ObjectInfo]:
     """The objects of ``split`` in the order of ``objects.csv``: 350 train, 23 held-out.
 
     Raises:

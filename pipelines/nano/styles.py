@@ -13,7 +13,7 @@ from .colors import LUMA
 Picture = UInt8[np.ndarray, "size size 3"]
 
 
-def _luminance(picture: Picture) -> np.ndarray:
+def _luminance(picture: np.ndarray) -> np.ndarray:
     """Luma, [size, size] in 0..255."""
     return picture @ LUMA
 

@@ -135,4 +135,4 @@ def test_sampling_refuses_unknown_fields_and_names() -> None:
     with pytest.raises(ValueError, match="no object named 'wolf'"):
         world.sample_scene(rng, ["wolf"])
     with pytest.raises(ValueError, match='split must be "train", "held-out" or "all"'):
-        world.objects("test")  # pyright: ignore[reportArgumentType]
+        world.objects("test")

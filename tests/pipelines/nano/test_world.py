@@ -73,9 +73,8 @@ def test_places_are_told_apart_by_a_nearest_mean_of_coarse_pictures() -> None:
             world.sample_scene(np.random.default_rng([seed, 3]), place=place, style=None, count=1)
             for seed in seeds
         ]
-        return np.stack([p.resize((8, 8), Image.Resampling.BOX) for p in world.render_all(scenes)]).astype(
-            float
-        )
+        small = [p.resize((8, 8), Image.Resampling.BOX) for p in world.render_all(scenes)]
+        return np.stack([np.asarray(p, dtype=float) for p in small])
 
     means = {place: coarse(place, range(24)).mean(axis=0) for place in world.PLACES}
     right = []
@@ -215,7 +214,7 @@ def test_scale_place_and_tilt_move_the_object() -> None:
         return area / 128**2, cx / 128, cy / 128, float(np.degrees(angle))
 
     base, bigger = moments(), moments(scale=0.75)
-    moved, tilted = moments(x=0.6, y=0.45), moments(tilt=12)
+    moved, tilted = moments(x=0.6, y=0.45), moments(tilt=12.0)
     assert bigger[0] / base[0] == pytest.approx(2.25, rel=0.02)
     assert (moved[1] - base[1], moved[2] - base[2]) == pytest.approx((0.1, -0.05), abs=0.002)
     assert tilted[3] - base[3] == pytest.approx(12, abs=0.5)

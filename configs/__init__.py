@@ -1,0 +1,1 @@
+"""Complete, named settings as YAML files, shipped so that ``--config nano`` works from any folder."""
