@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -12,7 +13,7 @@ MAX_LENGTH = 24
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary_size: int = 1600) -> CLIPTokenizer:
+def train_tokenizer(texts: Iterable[str], merges: int = 1300) -> CLIPTokenizer:
     """Learn the merges on ``texts`` and return a CLIP tokenizer that uses them.
 
     Every byte is in the vocabulary, alone and as the end of a word, so any text can be encoded.
@@ -24,16 +25,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int = 1600) -> CLIPTo
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size - 2, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
+        vocab_size=len(alphabet) + merges, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
     )
     learner.train_from_iterator(texts, trainer)
-    merges = [tuple(merge) for merge in _merges(learner)]
-    pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
+    learned = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
+    pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in learned)]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)
+    return CLIPTokenizer(vocab=vocabulary, merges=learned, model_max_length=MAX_LENGTH)
 
-
-def _merges(learner: Tokenizer) -> list[list[str]]:
-    import json
-
-    return json.loads(learner.to_str())["model"]["merges"]

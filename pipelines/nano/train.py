@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from diffusers import AutoencoderKL
-from transformers import CLIPImageProcessor, CLIPProcessor
+from transformers import CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
 
 from mappers.train_config import TrainConfig
 from mappers.trainer import FitReport, fit
@@ -96,11 +96,19 @@ def build_task(part: str) -> VAETask | CLIPTask | DiffusionTask:
         return VAETask(build_vae())
     if part == "decoder":
         return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=True)
-    tokenizer = train_tokenizer(world.vocabulary_texts())
+    tokenizer = shared_tokenizer()
     if part == "clip":
         return CLIPTask(build_clip(tokenizer), tokenizer)
     vae = AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae")
     return DiffusionTask(build_unet(), build_text_encoder(tokenizer), tokenizer, vae)
+
+
+def shared_tokenizer() -> CLIPTokenizer:
+    """The tokenizer of all nano models: learned once and kept, for weights are bound to its ids."""
+    folder = TEXT_TO_IMAGE / "tokenizer"
+    if not folder.exists():
+        train_tokenizer(world.vocabulary_texts()).save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
@@ -113,12 +121,20 @@ def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
         task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
     elif isinstance(task, CLIPTask):
         task.clip.half().save_pretrained(CLIP)
+        _load_as_fp32(CLIP)
         processor = CLIPImageProcessor(
             size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
         )
         CLIPProcessor(processor, task.tokenizer).save_pretrained(CLIP)
     else:
         task.pipeline().to(dtype=torch.float16).save_pretrained(TEXT_TO_IMAGE)
+        _load_as_fp32(TEXT_TO_IMAGE / "text_encoder")
+
+
+def _load_as_fp32(folder: Path) -> None:
+    """Let transformers open fp16 weights as fp32, as diffusers does, so that the parts of a pipeline agree."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float32"}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""NeTI's space-time mapper (arXiv 2305.15391) and its baseline, plain textual inversion (arXiv 2208.01618).
+
+Both answer the same question: which input embedding stands for the new word at timestep t in cross-attention
+layer l, and which residual (the textual bypass) is added to its output embedding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .networks import SpaceTimeEncoding, draw_kept_units, nested_dropout
+from .registry import register_mapper
+
+ANCHOR_TIMES = range(0, 1000, 100)
+
+
+class Word(NamedTuple):
+    """A word at some (timestep, layer) points."""
+
+    embedding: Float[Tensor, "b d"]
+    """Input embedding, in place of the placeholder's token embedding."""
+    bypass: Float[Tensor, "b d"] | None
+    """Direction added to the output embedding; None without a bypass."""
+
+
+class NeTIMapper(ModelMixin, ConfigMixin):
+    """(timestep, layer) -> word, a small MLP over a fixed encoding.
+
+    Args:
+        layers: cross-attention layers of the model, in execution order.
+        width: width of its text embeddings.
+        norm: length to which the output is scaled, that of the category word's embedding (section 4.2).
+        bypass: also predict the residual after the text encoder (section 4.4).
+        positional_encoding: False feeds (t, l) scaled to [-1, 1] to the first hidden layer instead.
+        hidden: units of the hidden layers, on which nested dropout acts.
+        dropout: probability of nested dropout, per layer and step.
+        encoding_size: features of the encoding.
+        seed: seed of the encoding's frequencies and the weights.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        layers: int,
+        width: int,
+        norm: float,
+        *,
+        bypass: bool = True,
+        positional_encoding: bool = True,
+        hidden: int = 128,
+        dropout: float = 0.5,
+        encoding_size: int = 2048,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if layers < 1 or width < 1 or not norm > 0:
+            raise ValueError(f"layers, width and norm must be positive, got {layers}, {width}, {norm}")
+        self.layers, self.width, self.norm, self.hidden, self.dropout = layers, width, norm, hidden, dropout
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            inputs = 2
+            if positional_encoding:
+                self.encoding = SpaceTimeEncoding(encoding_size, seed=seed)
+                self.anchors = self._anchors(encoding_size)
+                inputs = self.anchors.out_features
+            self.net = nn.Sequential(
+                nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
+                nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
+            )  # fmt: skip
+            self.output = nn.Linear(hidden, 2 * width if bypass else width)
+
+    def _anchors(self, encoding_size: int) -> nn.Linear:
+        """A trained layer whose rows start as the encodings of a grid of anchors: t outer, layer inner."""
+        times, layers = torch.meshgrid(
+            torch.tensor(ANCHOR_TIMES, dtype=torch.float32), torch.arange(self.layers), indexing="ij"
+        )
+        linear = nn.Linear(encoding_size, times.numel())
+        with torch.no_grad():
+            linear.weight.copy_(self.encoding(times.flatten(), layers.flatten()))
+        return linear
+
+    @torch.no_grad()
+    def start_at(self, embedding: Float[Tensor, " d"]) -> None:
+        """Make the mapper answer exactly ``embedding``, with no bypass, at every (t, l) before training.
+
+        Not in the paper, where training starts in a random direction: the last layer's weights become zero and
+        its bias the embedding; the bypass half is zero and so contributes nothing. ``norm`` has to be its length.
+        """
+        self.output.weight.zero_()
+        self.output.bias.zero_()
+        self.output.bias[: self.width] = embedding
+
+    def draw_kept(self, rows: int, generator: torch.Generator) -> Int[Tensor, "l b"]:
+        """The nested-dropout draw of one training step; see `mappers.networks.draw_kept_units`."""
+        return draw_kept_units(rows, self.layers, self.hidden, self.dropout, generator)
+
+    def forward(
+        self,
+        timesteps: Float[Tensor, " b"],
+        layers: Int[Tensor, " b"],
+        *,
+        kept: Int[Tensor, " b"] | None = None,
+        truncation: int | None = None,
+    ) -> Word:
+        """The word at each (timestep, layer).
+
+        Args:
+            timesteps: the scheduler's timesteps in 0..999, fractional ones too.
+            layers: layer indices in execution order.
+            kept: units kept per row, from `draw_kept`; only while training.
+            truncation: in evaluation, keep only the first units: 0 (most editable) to `hidden` (most faithful).
+
+        Raises:
+            ValueError: ``truncation`` is out of range.
+        """
+        if truncation is not None and not 0 <= truncation <= self.hidden:
+            raise ValueError(f"truncation must be in 0..{self.hidden}, got {truncation}")
+        if self.config.positional_encoding:
+            hidden = self.anchors(self.encoding(timesteps, layers).to(self.output.weight.dtype))
+        else:
+            last = max(1, self.layers - 1)
+            hidden = torch.stack([timesteps / 499.5 - 1, 2 * layers / last - 1], dim=-1).to(self.output.weight.dtype)
+        hidden = self.net(hidden)
+        if self.training and kept is not None:
+            hidden = nested_dropout(hidden, kept)
+        elif not self.training and truncation is not None:
+            hidden = nested_dropout(hidden, truncation)
+        # One norm over both halves together (section 4.2): neither half alone has it.
+        word = F.normalize(self.output(hidden), dim=-1) * self.norm
+        return Word(word[:, : self.width], word[:, self.width :] if self.config.bypass else None)
+
+
+class TextualInversionMapper(ModelMixin, ConfigMixin):
+    """One trained vector for every timestep and layer, from the category word's embedding on."""
+
+    @register_to_config
+    def __init__(self, layers: int, width: int, norm: float):
+        super().__init__()
+        self.layers, self.width, self.norm, self.hidden = layers, width, norm, 0
+        self.vector = nn.Parameter(torch.full((width,), norm / width**0.5))
+
+    @torch.no_grad()
+    def start_at(self, embedding: Float[Tensor, " d"]) -> None:
+        """Start at the category word's embedding."""
+        self.vector.copy_(embedding)
+
+    def draw_kept(self, rows: int, generator: torch.Generator) -> None:
+        """A single vector has nothing to drop."""
+        return None
+
+    def forward(
+        self,
+        timesteps: Float[Tensor, " b"],
+        layers: Int[Tensor, " b"],
+        *,
+        kept: Int[Tensor, " b"] | None = None,
+        truncation: int | None = None,
+    ) -> Word:
+        """The vector, once per row.
+
+        Raises:
+            ValueError: ``truncation`` is given; there is nothing to truncate.
+        """
+        if truncation is not None:
+            raise ValueError("truncation needs a NeTI concept; this one is plain textual inversion")
+        return Word(self.vector.expand(len(timesteps), -1), None)
+
+
+register_mapper("neti", NeTIMapper)
+register_mapper("textual-inversion", TextualInversionMapper)
