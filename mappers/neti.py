@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .networks import SpaceTimeEncoding, draw_kept_units, nested_dropout
+from .draws import Draws
+from .networks import SpaceTimeEncoding, nested_dropout
 from .registry import register_mapper
 
 ANCHOR_TIMES = range(0, 1000, 100)
@@ -97,9 +98,15 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         self.output.bias.zero_()
         self.output.bias[: self.width] = embedding
 
-    def draw_kept(self, rows: int, generator: torch.Generator) -> Int[Tensor, "l b"]:
-        """The nested-dropout draw of one training step; see `mappers.networks.draw_kept_units`."""
-        return draw_kept_units(rows, self.layers, self.hidden, self.dropout, generator)
+    def draw_kept(self, draws: Draws) -> Int[Tensor, "b l"]:
+        """Units that each (row, layer) keeps in a training step (section 4.3).
+
+        Each layer tosses one coin for the whole batch; heads cuts every row of that layer at its own
+        k ~ U{0..hidden-1}. In the official code, likewise, every layer is one call of the mapper.
+        """
+        coins = torch.rand(self.layers, generator=draws.shared_generator("nested dropout")) < self.dropout
+        kept = draws.integers("nested dropout", self.hidden, (self.layers,))
+        return torch.where(coins.to(kept.device), kept, self.hidden)
 
     def forward(
         self,
@@ -151,9 +158,8 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         """Start at the category word's embedding."""
         self.vector.copy_(embedding)
 
-    def draw_kept(self, rows: int, generator: torch.Generator) -> None:
+    def draw_kept(self, draws: Draws) -> None:
         """A single vector has nothing to drop."""
-        return None
 
     def forward(
         self,

@@ -44,16 +44,3 @@ def nested_dropout(
     units = torch.arange(hidden.shape[-1], device=hidden.device)
     limit = kept if isinstance(kept, int) else kept.to(hidden.device)[:, None]
     return hidden * (units < limit)
-
-
-def draw_kept_units(
-    rows: int, layers: int, hidden: int, probability: float, generator: torch.Generator
-) -> Int[Tensor, "l b"]:
-    """How many units each (layer, row) keeps in a training step.
-
-    Each layer tosses one coin: with ``probability`` all its rows are cut, each at its own k ~ U{0..hidden-1};
-    otherwise they keep everything, as in the official code, where every layer is one call of the mapper.
-    """
-    cut = torch.rand(layers, 1, generator=generator) < probability
-    kept = torch.randint(hidden, (layers, rows), generator=generator)
-    return torch.where(cut, kept, torch.full_like(kept, hidden))

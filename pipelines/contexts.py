@@ -33,6 +33,12 @@ class TokenizedPrompts:
     places: dict[str, Bool[Tensor, "n s"]]
     """For each token that occurs, where."""
 
+    def repeated(self, times: int) -> TokenizedPrompts:
+        """The prompts, ``times`` times over."""
+        return TokenizedPrompts(
+            self.ids.repeat(times, 1), {token: place.repeat(times, 1) for token, place in self.places.items()}
+        )
+
 
 def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str]) -> TokenizedPrompts:
     """Token ids of ``prompts``, padded to the model's length, with the places of ``tokens`` in them.
@@ -65,31 +71,25 @@ def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[
     return TokenizedPrompts(ids, {token: place for token, place in places.items() if place.any()})
 
 
-def encode_words(
-    text_encoder: CLIPTextModel, prompts: TokenizedPrompts, words: Mapping[str, Word], points: int
-) -> tuple[Float[Tensor, "p n s d"], Float[Tensor, "p n s d"]]:
-    """Key and value contexts of all prompts at ``points`` (timestep, layer) points, in one text-encoder call.
+def encode_rows(
+    text_encoder: CLIPTextModel, prompts: TokenizedPrompts, words: Mapping[str, Word]
+) -> tuple[Float[Tensor, "n s d"], Float[Tensor, "n s d"]]:
+    """Key and value contexts of prompts whose n rows have a word each, in one text-encoder call.
 
-    Args:
-        text_encoder: CLIP's text model.
-        prompts: n tokenized prompts.
-        words: for each token, its word; rows are the points, or point-major (point, prompt) pairs.
-        points: number p of points.
+    The word's input embedding stands in for the placeholder. Its bypass is added before the final LayerNorm,
+    h + 0.2 |h| v/|v| (arXiv 2305.15391, section 4.4), to what becomes the values; keys do without.
 
     Returns:
-        Keys and values, [p, n, s, d]. They differ only where a word with a bypass stands.
+        Keys and values, [n, s, d]. They differ only where a word with a bypass stands.
     """
-    n, length = prompts.ids.shape
     device = next(text_encoder.parameters()).device
-    ids = prompts.ids.to(device).repeat(points, 1)
-    places = {token: place.to(device).repeat(points, 1) for token, place in prompts.places.items()}
-    rows = {token: _per_prompt(words[token], points, n) for token in places}
-    replacements = [(place, rows[token].embedding) for token, place in places.items()]
+    places = {token: place.to(device) for token, place in prompts.places.items()}
+    replacements = [(place, words[token].embedding) for token, place in places.items()]
     with _replaced_embeddings(text_encoder, replacements), _captured_final_norm(text_encoder) as captured:
-        keys = text_encoder(input_ids=ids).last_hidden_state
+        keys = text_encoder(input_ids=prompts.ids.to(device)).last_hidden_state
     values = keys
     for token, place in places.items():
-        bypass = rows[token].bypass
+        bypass = words[token].bypass
         if bypass is None:
             continue
         row, _column = place.nonzero(as_tuple=True)
@@ -97,24 +97,26 @@ def encode_words(
         step = BYPASS_SCALE * before.norm(dim=-1, keepdim=True) * F.normalize(bypass[row].to(before.dtype), dim=-1)
         bypassed = _final_norm(text_encoder)(before + step).to(values.dtype)
         values = values.masked_scatter(place[..., None], bypassed)
-    return keys.view(points, n, length, -1), values.view(points, n, length, -1)
+    return keys, values
 
 
 def layer_contexts(
-    text_encoder: CLIPTextModel, prompts: TokenizedPrompts, words: Mapping[str, Word], layers: int, timesteps: int
-) -> list[LayerContexts]:
-    """The contexts of ``layers`` at each of ``timesteps``; points are timestep-major."""
-    keys, values = encode_words(text_encoder, prompts, words, timesteps * layers)
-    keys, values = keys.unflatten(0, (timesteps, layers)), values.unflatten(0, (timesteps, layers))
-    return [LayerContexts(k, v) for k, v in zip(keys, values, strict=True)]
+    text_encoder: CLIPTextModel, prompts: TokenizedPrompts, words: Mapping[str, Word], layers: int
+) -> LayerContexts:
+    """The contexts of prompts that are each seen at one timestep, by all layers, in one text-encoder call.
 
-
-def _per_prompt(word: Word, points: int, prompts: int) -> Word:
-    """The word once per (point, prompt)."""
-    if len(word.embedding) == points * prompts:
-        return word
-    bypass = None if word.bypass is None else word.bypass.repeat_interleave(prompts, 0)
-    return Word(word.embedding.repeat_interleave(prompts, 0), bypass)
+    Args:
+        text_encoder: CLIP's text model.
+        prompts: n tokenized prompts.
+        words: for each token, its word at (prompt, layer), prompt-major: n * layers rows.
+        layers: cross-attention layers.
+    """
+    rows = TokenizedPrompts(
+        prompts.ids.repeat_interleave(layers, 0),
+        {token: place.repeat_interleave(layers, 0) for token, place in prompts.places.items()},
+    )
+    keys, values = encode_rows(text_encoder, rows, words)
+    return LayerContexts(*(x.unflatten(0, (-1, layers)).transpose(0, 1) for x in (keys, values)))
 
 
 def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:

@@ -1,0 +1,159 @@
+"""A learned concept as one file: ``concept.safetensors``, with its settings in the metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from mappers.registry import mapper_class, mapper_name
+
+FORMAT = "mapfield-concept-1"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Tells whether a concept belongs to a base model, whatever precision that was loaded in."""
+
+    layers: int
+    """Cross-attention layers."""
+    width: int
+    """Width of the text embeddings."""
+    sketch: list[float] = field(repr=False)
+    """A few of the model's weights."""
+
+    def difference(self, other: Fingerprint) -> str | None:
+        """What differs, in words; None for the same model."""
+        if (self.layers, self.width) != (other.layers, other.width):
+            return (
+                f"{self.layers} cross-attention layers and {self.width}-wide text embeddings, "
+                f"the loaded model has {other.layers} and {other.width}"
+            )
+        mine, theirs = torch.tensor(self.sketch), torch.tensor(other.sketch)
+        # Rounding to bf16 moves a weight by up to 0.4 %, further training moves it more.
+        if not torch.allclose(mine, theirs, rtol=0.01, atol=1e-6):
+            return "other weights than the loaded model"
+        return None
+
+
+def fingerprint(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, layers: int) -> Fingerprint:
+    """The fingerprint of a base model."""
+    table = text_encoder.get_input_embeddings().weight
+    parts = [table[:: max(1, len(table) // 16), 0], unet.conv_in.weight.flatten()[:16]]
+    sketch = torch.cat([part.detach().flatten()[:16].float().cpu() for part in parts])
+    return Fingerprint(layers, table.shape[1], sketch.tolist())
+
+
+@dataclass
+class Concept:
+    """A word that a pipeline has learned."""
+
+    token: str
+    category: str
+    mapper: nn.Module
+    base: Fingerprint
+    model: str = ""
+    """Id of the base model."""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def save_concept(concept: Concept, path: Path) -> Path:
+    """Write ``concept`` to ``path``: under a temporary name first, so that no half file replaces a whole one.
+
+    Raises:
+        OSError: the folder is not writable or the disk is full.
+    """
+    settings = {
+        "token": concept.token,
+        "category": concept.category,
+        "mapper": mapper_name(concept.mapper),
+        "mapper_config": {k: v for k, v in dict(concept.mapper.config).items() if not k.startswith("_")},
+        "base": asdict(concept.base),
+        "model": concept.model,
+        "settings": concept.settings,
+    }
+    tensors: dict[str, Tensor] = {k: v.detach().float().cpu().contiguous() for k, v in concept.mapper.state_dict().items()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata={"format": FORMAT, "concept": json.dumps(settings)})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"could not write {path}: {error}; make room or choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_concept(path: Path) -> Concept:
+    """Read a concept file; nothing in it is ever executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or not a concept file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no concept file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"{path} is a safetensors file, but not a concept of mapfield ({FORMAT})")
+        settings = json.loads(metadata["concept"])
+        mapper = mapper_class(settings["mapper"])(**settings["mapper_config"])
+        mapper.load_state_dict(tensors)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is truncated or not a safetensors file ({error}); copy it again, or learn the concept anew"
+        ) from error
+    except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} does not fit its own description ({error}); learn the concept anew") from error
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise ValueError(f"{path} holds numbers that are not finite; learn the concept anew")
+    return Concept(
+        settings["token"],
+        settings["category"],
+        mapper.eval().requires_grad_(False),
+        Fingerprint(**settings["base"]),
+        settings["model"],
+        settings["settings"],
+    )
+
+
+def category_embedding(tokenizer: Any, text_encoder: CLIPTextModel, category: str) -> Float[Tensor, " d"]:
+    """The input embedding of a category word; of several words or pieces their mean.
+
+    Raises:
+        ValueError: the category is empty.
+    """
+    ids = tokenizer(category, add_special_tokens=False).input_ids
+    if not ids:
+        raise ValueError("category must be a word that says what the pictures show, such as 'toy'; got an empty one")
+    return text_encoder.get_input_embeddings().weight[ids].detach().float().mean(0)
+
+
+def check_token(token: str, tokenizer: Any) -> None:
+    """Refuse a token that could not stand for a new word.
+
+    Raises:
+        ValueError: it is empty, has spaces, or is a word of the vocabulary.
+    """
+    if not token or not token.strip():
+        raise ValueError("token is empty; choose a new word such as '<my-cat>'")
+    if any(letter.isspace() for letter in token):
+        raise ValueError(f"token {token!r} has spaces in it; write it as one word, such as '<my-cat>'")
+    if len(tokenizer(token, add_special_tokens=False).input_ids) == 1:
+        raise ValueError(f"token {token!r} is a word that the model already knows; choose a new one, such as '<{token}>'")

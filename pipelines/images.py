@@ -1,0 +1,112 @@
+"""Pictures from wherever users keep them, as RGB of the model's size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+LARGEST = 100_000_000
+"""Pixels of the largest picture that is read; a bigger one is most likely a mistake or an attack."""
+
+Images = str | Path | Sequence[str | Path | Image.Image | np.ndarray]
+
+
+def load_images(images: Images) -> list[Image.Image]:
+    """Read pictures as RGB: EXIF rotation applied, transparency on white, 16 bits and gray widened.
+
+    Files of a folder that are not pictures are left out; damaged ones are left out with a warning, as long as
+    one good picture remains.
+
+    Args:
+        images: a folder, a file, or a sequence of files, PIL pictures or arrays [h, w], [h, w, 3 or 4]
+            (bytes, 16 bits, or floats in [0, 1]).
+
+    Raises:
+        FileNotFoundError: a named file or folder does not exist.
+        ValueError: nothing readable is left.
+    """
+    sources, name = _sources(images)
+    if not sources:
+        raise ValueError(f"no pictures in {name}; give a folder or files of type {', '.join(sorted(SUFFIXES))}")
+    loaded: list[Image.Image] = []
+    problems: list[str] = []
+    for source in sources:
+        try:
+            loaded.append(_rgb(_open(source)))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            problems.append(str(error))
+    if not loaded:
+        raise ValueError(f"none of the pictures in {name} can be read: {problems[0]}")
+    for problem in problems:
+        logger.warning("left out: %s", problem)
+    return loaded
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The centred square of ``image`` at ``size`` pixels; proportions stay as they are."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def _sources(images: Images) -> tuple[list[Any], str]:
+    if not isinstance(images, str | Path):
+        return list(images), "the given list"
+    path = Path(images).expanduser()
+    if path.is_dir():
+        files = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and child.is_file())
+        return list(files), f"the folder {path}"
+    if not path.exists():
+        raise FileNotFoundError(f"there is no folder or picture {path}")
+    return [path], str(path)
+
+
+def _open(source: Any) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise ValueError(f"there is no picture {path}")
+    try:
+        image = Image.open(path)
+        if image.width * image.height > LARGEST:
+            raise ValueError(f"{path} has {image.width}x{image.height} pixels, more than {LARGEST:,}; make it smaller")
+        image.draft("RGB", (2048, 2048))  # lets a huge JPEG be decoded at a fraction of its size
+        image.load()
+        return image
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a picture that can be read; replace or remove it") from error
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is damaged ({error}); replace or remove it") from error
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
+        raise ValueError(f"an array must have the shape [h, w], [h, w, 3] or [h, w, 4], got {list(array.shape)}")
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise ValueError("an array of floats must be finite and in [0, 1]; scale it, or use bytes")
+        array = (array * 255).round().astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"an array must hold bytes, 16-bit numbers or floats in [0, 1], got {array.dtype}")
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
