@@ -304,10 +304,9 @@ class _Run:
         if not all(bool(p.isfinite().all()) for p in self.parameters):
             self._check_finite(math.nan)
         weights = get_model_state_dict(self.whole, options=_FULL)
-        tensors, groups = checkpoints.flatten_optimizer(
-            get_optimizer_state_dict(self.whole, self.optimizer.optimizer, options=_FULL)
-        )
-        if self.accelerator.is_main_process:
+        moments = get_optimizer_state_dict(self.whole, self.optimizer.optimizer, options=_FULL)
+        if self.accelerator.is_main_process:  # elsewhere both are empty
+            tensors, groups = checkpoints.flatten_optimizer(moments)
             scaler = self.accelerator.scaler
             state = {
                 "config": dataclasses.asdict(self.config),

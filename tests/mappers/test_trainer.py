@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,6 +198,7 @@ def test_fp16_on_a_cpu_is_refused() -> None:
 
 SCRIPT = """
 import importlib.util, sys
+import accelerate
 from pathlib import Path
 from safetensors.torch import save_file
 from mappers.trainer import fit
@@ -207,7 +209,9 @@ spec.loader.exec_module(module)
 def main(output, **changes):
     import dataclasses
     task = module.Regression(dropout=0.0)
-    fit(task, dataclasses.replace(module.CONFIG, log_with=(), **changes), output_dir=Path(output))
+    fit(task, dataclasses.replace(module.CONFIG, **changes), output_dir=Path(output))
+    state = accelerate.PartialState()
+    print(f"process {{state.process_index}} of {{state.num_processes}}", flush=True)
 
 if __name__ == "__main__":
     main(sys.argv[1], **eval(sys.argv[2]))
@@ -227,11 +231,18 @@ def environment() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_two_gloo_processes_give_the_weights_of_one(tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    subprocess.run(
-        [*launch, str(script(tmp_path)), str(tmp_path / "two"), "{}"], check=True, env=environment(), timeout=300
+    # accelerate's own launcher starts one process on a CPU; torchrun, which it calls on GPUs, starts two.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    changes = "{'steps': 20, 'save_every': 5, 'batch_size': 8}"
+    done = subprocess.run(
+        [*launch, str(script(tmp_path)), str(tmp_path / "two"), changes],
+        check=True,
+        env={**environment(), "ACCELERATE_USE_CPU": "true"},
+        timeout=300,
+        capture_output=True,
+        text=True,
     )
+    assert sorted(re.findall(r"process \d of 2", done.stdout)) == ["process 0 of 2", "process 1 of 2"]
     one = Regression(dropout=0.0)
     fit(one, CONFIG, output_dir=tmp_path / "one")
     a = checkpoints.load(tmp_path / "one" / "checkpoints")

@@ -1,0 +1,169 @@
+"""The command line, ``mapfield`` or ``python -m pipelines``: each command is a typed dataclass read by tyro.
+
+Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted. torch is imported by the
+command that needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mappers.hub import embedded_models
+
+from .settings import PersonalizeConfig, load_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Personalize:
+    """Learn a new word from a few pictures."""
+
+    images: Path
+    """Folder of pictures, or one picture."""
+    token: str
+    """The new word, such as '<my-cat>'."""
+    output: Path
+    """Folder for concept.safetensors, samples.png, loss.png and report.json."""
+    model: str = "nano"
+    """Embedded model, Stable Diffusion folder, or hub id."""
+    category: str | None = None
+    """What kind of thing it is, such as 'toy'."""
+    steps: int | None = None
+    """Optimizer steps; the settings' own number when not given."""
+    max_minutes: float | None = None
+    """Stop after this many minutes of training, keeping what was learned."""
+    seed: int = 0
+    """Seed of every draw."""
+    resume: bool = False
+    """Go on from the checkpoints in the output folder."""
+    config: str = "nano"
+    """Settings: a shipped name or a YAML file; the options below change single ones."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    settings: Annotated[PersonalizeConfig, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=PersonalizeConfig
+    )
+
+    def run(self) -> None:
+        from .personalization import personalize
+
+        personalize(
+            self.images, self.token, model=self.model, category=self.category, steps=self.steps,
+            max_minutes=self.max_minutes, seed=self.seed, output_dir=self.output, resume=self.resume,
+            config=self.settings,
+        )  # fmt: skip
+        print(self.output / "concept.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Generate pictures with learned words."""
+
+    prompt: str
+    """What to show; learned words stand in it as they are."""
+    output: Path
+    """PNG file, a grid when there are several pictures."""
+    concept: tuple[Path, ...] = ()
+    """Concept files to load."""
+    model: str | None = None
+    """Base model; that of the first concept when not given, else nano."""
+    count: int = 4
+    """Pictures."""
+    seed: int = 0
+    """Seed of the initial noise."""
+    steps: int = 30
+    """Denoising steps."""
+    guidance_scale: float = 5.0
+    """Weight of classifier-free guidance."""
+    negative_prompt: str | None = None
+    """What to move away from."""
+    truncation: int | None = None
+    """Units of the mapper that are kept: fewer is more editable."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .generation import generate
+
+        generate(
+            self.prompt, self.output, concepts=self.concept, model=self.model, count=self.count, seed=self.seed,
+            steps=self.steps, guidance_scale=self.guidance_scale, negative_prompt=self.negative_prompt,
+            truncation=self.truncation,
+        )  # fmt: skip
+        print(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """List the models that work offline, one line each: id, kind, parameters, size, folder."""
+
+    json: bool = False
+    """As JSON."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        found = embedded_models()
+        if self.json:
+            rows = [
+                {"id": m.id, "kind": m.kind, "parameters": m.parameters, "bytes": m.size, "folder": str(m.folder)}
+                for m in found
+            ]
+            print(json.dumps(rows, indent=2))
+            return
+        for m in found:
+            print(f"{m.id}\t{m.kind}\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
+
+
+Command = (
+    Annotated[Personalize, tyro.conf.subcommand("personalize")]
+    | Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        command = tyro.cli(Command, args=words, prog="mapfield", default=_defaults(words))  # pyright: ignore
+        command.run()
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, FileNotFoundError) as error:
+        return _fail(error, 2, debug)
+    except (RuntimeError, OSError) as error:
+        return _fail(error, 1, debug)
+    return 0
+
+
+def _defaults(words: list[str]) -> Personalize | tyro.MISSING_TYPE:  # pyright: ignore
+    """`personalize`'s settings file has to be read before the command line that may override it."""
+    if not words or words[0] != "personalize":
+        return tyro.MISSING
+    name = Personalize.config
+    for i, word in enumerate(words):
+        if word == "--config" and i + 1 < len(words):
+            name = words[i + 1]
+        elif word.startswith("--config="):
+            name = word.split("=", 1)[1]
+    settings = load_settings(PersonalizeConfig, name, task="personalize")
+    return Personalize(images=tyro.MISSING, token=tyro.MISSING, output=tyro.MISSING, settings=settings)
+
+
+def _fail(error: Exception, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr)
+    return code
