@@ -11,7 +11,11 @@ import tyro
 from . import personalize
 
 
-def main(name: Annotated[Literal["personalize"], tyro.conf.Positional] = "personalize", *, output: Path = Path("runs/demo")) -> None:
+def main(
+    name: Annotated[Literal["personalize"], tyro.conf.Positional] = "personalize",
+    *,
+    output: Path = Path("runs/demo"),
+) -> None:
     """Run a demo on the embedded models.
 
     Args:

@@ -12,7 +12,14 @@ import pipelines
 from pipelines.nano import world
 
 OBJECT, TOKEN = "teapot", "<new-thing>"
-SCENES = ("on the beach", "in the snow", "in the night sky", "in the meadow", "on a yellow ground", "on blue stripes")
+SCENES = (
+    "on the beach",
+    "in the snow",
+    "in the night sky",
+    "in the meadow",
+    "on a yellow ground",
+    "on blue stripes",
+)
 CELL, LABEL = 128, 18
 
 

@@ -124,7 +124,8 @@ def load(folder: Path, step: int | None = None) -> Checkpoint:
     for child in path.iterdir():
         if child.name not in expected or not child.is_file():
             raise CheckpointError(
-                f"refusing the checkpoint {path}: {child.name} does not belong in it; delete that file if you trust the rest"
+                f"refusing the checkpoint {path}: {child.name} does not belong in it; "
+                "delete that file if you trust the rest"
             )
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))

@@ -81,7 +81,8 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         """A trained layer whose rows start as the encodings of a grid of anchors: t outer, layer inner."""
         times, layers = torch.meshgrid(
             torch.tensor(ANCHOR_TIMES, dtype=torch.float32),
-            torch.arange(self.layers, dtype=torch.float32), indexing="ij"
+            torch.arange(self.layers, dtype=torch.float32),
+            indexing="ij",
         )
         linear = nn.Linear(encoding_size, times.numel())
         with torch.no_grad():

@@ -68,6 +68,5 @@ class TrainConfig:
             raise ValueError(f"ema must lie between 0 and 1, got {self.ema}")
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of gradient_accumulation "
-                f"{self.gradient_accumulation}"
+                f"batch_size {self.batch_size} must be a multiple of gradient_accumulation {self.gradient_accumulation}"
             )

@@ -11,13 +11,10 @@ import dataclasses
 import json
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -37,14 +34,11 @@ from tqdm.auto import tqdm
 
 from . import checkpoints
 from .draws import Draws, key
+from .monitoring import TrainingError, Window, catch_signals, trackers
 from .train_config import TrainConfig
 
 Validation = Mapping[str, float | Image.Image]
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to do."""
 
 
 class Task(Protocol):
@@ -133,7 +127,7 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig, output_dir: Path | None):
         self.task, self.config, self.output_dir = task, config, output_dir
         self.checkpoint_dir = output_dir / "checkpoints" if output_dir else None
-        self.trackers = _trackers(config, output_dir)
+        self.trackers = trackers(config, output_dir)
         self.accelerator = _accelerator(config, self.trackers, output_dir)
         self.micro_size = _micro_size(config, self.accelerator.num_processes)
         for module in task.modules.values():
@@ -146,7 +140,10 @@ class _Run:
         self.parameters = [p for p in self.whole.parameters() if p.requires_grad]
         self.optimizer = self.accelerator.prepare(
             torch.optim.AdamW(
-                self.parameters, lr=learning_rate(config, 0), betas=config.betas, weight_decay=config.weight_decay
+                self.parameters,
+                lr=learning_rate(config, 0),
+                betas=config.betas,
+                weight_decay=config.weight_decay,
             )
         )
         self.ema = [p.detach().clone() for p in self.parameters] if config.ema else []
@@ -158,7 +155,7 @@ class _Run:
     @contextmanager
     def open(self) -> Iterator[_Run]:
         """Signals and trackers, put back as they were at the end."""
-        with _catch_signals(self):
+        with catch_signals(self._interrupt):
             if self.trackers:
                 self.accelerator.init_trackers("mapfield")
             try:
@@ -167,13 +164,19 @@ class _Run:
                 if self.trackers:
                     self.accelerator.end_training()
 
+    def _interrupt(self) -> None:
+        self.interrupted = True
+
     def train(self) -> FitReport:
         start = time.monotonic()
-        window = _Window(start)
+        window = Window(start)
         first = self.step
         total = self.config.steps
         bar = tqdm(
-            total=total, initial=first, unit="step", disable=None if self.accelerator.is_main_process else True
+            total=total,
+            initial=first,
+            unit="step",
+            disable=None if self.accelerator.is_main_process else True,
         )
         with bar:
             while self.step < total:
@@ -358,34 +361,6 @@ class _Run:
             os.replace(temporary, path)
 
 
-class _Window:
-    """Means of the logged values since the last line of the log."""
-
-    def __init__(self, start: float):
-        self.start, self.count, self.sums = start, 0, dict[str, float]()
-
-    def add(self, values: Mapping[str, float]) -> None:
-        self.count += 1
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def close(self, step: int, rate: float) -> dict[str, float]:
-        now = time.monotonic()
-        means = {f"train/{name}": value / self.count for name, value in self.sums.items()}
-        speed = self.count / max(now - self.start, 1e-9)
-        self.start, self.count, self.sums = now, 0, {}
-        return {**means, "train/learning_rate": rate, "train/steps_per_second": speed}
-
-
-def _trackers(config: TrainConfig, output_dir: Path | None) -> list[str]:
-    if output_dir is None:
-        return []
-    for name in config.log_with:
-        if find_spec(name) is None:
-            raise TrainingError(f"log_with names {name}, which is not installed; install it or drop it")
-    return list(config.log_with or (["tensorboard"] if find_spec("tensorboard") else []))
-
-
 def _accelerator(config: TrainConfig, trackers: list[str], output_dir: Path | None) -> Accelerator:
     # accelerate keeps the first precision of a process for good; a notebook may train in one and then another.
     AcceleratorState._reset_state()
@@ -413,7 +388,16 @@ def _micro_size(config: TrainConfig, processes: int) -> int:
 
 def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path) -> None:
     """Refuse to resume with settings that would change what the uninterrupted run had done."""
-    may_differ = {"max_minutes", "save_every", "keep_last", "validate_every", "log_every", "log_with", "cpu", "compile"}
+    may_differ = {
+        "max_minutes",
+        "save_every",
+        "keep_last",
+        "validate_every",
+        "log_every",
+        "log_with",
+        "cpu",
+        "compile",
+    }
     if config.schedule == "constant":
         may_differ.add("steps")
     current = json.loads(json.dumps(dataclasses.asdict(config)))
@@ -421,24 +405,3 @@ def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path)
     if differing:
         changes = ", ".join(f"{name} {saved.get(name)} -> {current[name]}" for name in differing)
         raise TrainingError(f"{folder} was trained with other settings ({changes}); use those, or another folder")
-
-
-@contextmanager
-def _catch_signals(run: _Run) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into a clean stop after the current step; a second one acts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous: dict[signal.Signals, Any] = {}
-
-    def stop(number: int, frame: Any) -> None:
-        run.interrupted = True
-        signal.signal(number, previous[signal.Signals(number)])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

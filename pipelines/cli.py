@@ -115,7 +115,13 @@ class Models:
         found = embedded_models()
         if self.json:
             rows = [
-                {"id": m.id, "kind": m.kind, "parameters": m.parameters, "bytes": m.size, "folder": str(m.folder)}
+                {
+                    "id": m.id,
+                    "kind": m.kind,
+                    "parameters": m.parameters,
+                    "bytes": m.size,
+                    "folder": str(m.folder),
+                }
                 for m in found
             ]
             print(json.dumps(rows, indent=2))

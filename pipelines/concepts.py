@@ -82,7 +82,9 @@ def save_concept(concept: Concept, path: Path) -> Path:
         "model": concept.model,
         "settings": concept.settings,
     }
-    tensors: dict[str, Tensor] = {k: v.detach().float().cpu().contiguous() for k, v in concept.mapper.state_dict().items()}
+    tensors: dict[str, Tensor] = {
+        k: v.detach().float().cpu().contiguous() for k, v in concept.mapper.state_dict().items()
+    }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -156,4 +158,6 @@ def check_token(token: str, tokenizer: Any) -> None:
     if any(letter.isspace() for letter in token):
         raise ValueError(f"token {token!r} has spaces in it; write it as one word, such as '<my-cat>'")
     if len(tokenizer(token, add_special_tokens=False).input_ids) == 1:
-        raise ValueError(f"token {token!r} is a word that the model already knows; choose a new one, such as '<{token}>'")
+        raise ValueError(
+            f"token {token!r} is a word that the model already knows; choose a new one, such as '<{token}>'"
+        )

@@ -40,7 +40,7 @@ def load_images(images: Images) -> list[Image.Image]:
     problems: list[str] = []
     for source in sources:
         try:
-            loaded.append(_rgb(_open(source)))
+            loaded.append(_read(source))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             problems.append(str(error))
     if not loaded:
@@ -67,21 +67,21 @@ def _sources(images: Images) -> tuple[list[Any], str]:
     return [path], str(path)
 
 
-def _open(source: Any) -> Image.Image:
+def _read(source: Any) -> Image.Image:
     if isinstance(source, Image.Image):
-        return source
+        return _rgb(source)
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _rgb(_from_array(source))
     path = Path(source).expanduser()
     if not path.is_file():
         raise ValueError(f"there is no picture {path}")
     try:
-        image = Image.open(path)
-        if image.width * image.height > LARGEST:
-            raise ValueError(f"{path} has {image.width}x{image.height} pixels, more than {LARGEST:,}; make it smaller")
-        image.draft("RGB", (2048, 2048))  # lets a huge JPEG be decoded at a fraction of its size
-        image.load()
-        return image
+        with Image.open(path) as image:
+            if image.width * image.height > LARGEST:
+                size = f"{image.width}x{image.height}"
+                raise ValueError(f"{path} has {size} pixels, more than {LARGEST:,}; make it smaller")
+            image.draft("RGB", (2048, 2048))  # lets a huge JPEG be decoded at a fraction of its size
+            return _rgb(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not a picture that can be read; replace or remove it") from error
     except (OSError, SyntaxError) as error:

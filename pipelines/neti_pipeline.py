@@ -34,7 +34,11 @@ class NeTIPipeline(StableDiffusionPipeline):
 
     @classmethod
     def from_model(
-        cls, model: str | Path = "nano", *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+        cls,
+        model: str | Path = "nano",
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> NeTIPipeline:
         """Load a Stable Diffusion 1.x model.
 
@@ -48,7 +52,10 @@ class NeTIPipeline(StableDiffusionPipeline):
         """
         try:
             pipeline = cls.from_pretrained(
-                resolve(model), torch_dtype=dtype or torch.float32, safety_checker=None, requires_safety_checker=False
+                resolve(model),
+                torch_dtype=dtype or torch.float32,
+                safety_checker=None,
+                requires_safety_checker=False,
             )
         except (OSError, ValueError) as error:
             if isinstance(error, FileNotFoundError):
@@ -151,7 +158,8 @@ class NeTIPipeline(StableDiffusionPipeline):
         height: int | None = None,
         width: int | None = None,
         output_type: str = "pil",
-        callback_on_step_end: Callable[[NeTIPipeline, int, Any, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+        callback_on_step_end: Callable[[NeTIPipeline, int, Any, dict[str, Tensor]], dict[str, Tensor] | None]
+        | None = None,
     ) -> StableDiffusionPipelineOutput:
         """Generate pictures.
 
@@ -184,7 +192,14 @@ class NeTIPipeline(StableDiffusionPipeline):
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         timesteps = self.scheduler.timesteps
         latents = self.prepare_latents(
-            len(rows), self.unet.config.in_channels, height, width, self.unet.dtype, self.device, generator, latents
+            len(rows),
+            self.unet.config.in_channels,
+            height,
+            width,
+            self.unet.dtype,
+            self.device,
+            generator,
+            latents,
         )
         step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
         ahead: dict[float, LayerContexts] = {}
@@ -234,9 +249,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         distinct = torch.tensor(list(dict.fromkeys(timesteps.tolist()))[:count], device=self.device)
         times = distinct.repeat_interleave(prompts * self.layers)
         layers = torch.arange(self.layers, device=self.device).repeat(len(distinct) * prompts)
-        words = {
-            token: self.concepts[token].mapper(times, layers, truncation=truncation) for token in tokenized.places
-        }
+        words = {token: self.concepts[token].mapper(times, layers, truncation=truncation) for token in tokenized.places}
         made = layer_contexts(self.text_encoder, tokenized.repeated(len(distinct)), words, self.layers)
         columns = torch.arange(len(distinct) * prompts, device=self.device).split(prompts)
         return {t: made.rows(column) for t, column in zip(distinct.tolist(), columns, strict=True)}
@@ -260,7 +273,9 @@ class NeTIPipeline(StableDiffusionPipeline):
         if not prompts:
             raise ValueError("prompt is empty; give at least one prompt")
         if negative is not None and not isinstance(negative, str) and len(negative) not in (1, len(prompts)):
-            raise ValueError(f"negative_prompt has {len(negative)} entries for {len(prompts)} prompts; give one or as many")
+            raise ValueError(
+                f"negative_prompt has {len(negative)} entries for {len(prompts)} prompts; give one or as many"
+            )
         if count < 1:
             raise ValueError(f"num_images_per_prompt must be at least 1, got {count}")
         if output_type not in ("pil", "np", "pt", "latent"):

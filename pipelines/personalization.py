@@ -46,7 +46,12 @@ class NeTITask:
     """The diffusion model's own loss, as a function of the mapper alone (section 3)."""
 
     def __init__(
-        self, pipeline: NeTIPipeline, mapper: nn.Module, token: str, pictures: Tensor, config: PersonalizeConfig
+        self,
+        pipeline: NeTIPipeline,
+        mapper: nn.Module,
+        token: str,
+        pictures: Tensor,
+        config: PersonalizeConfig,
     ):
         self.pipeline, self.mapper, self.token, self.config = pipeline, mapper, token, config
         self.modules: Mapping[str, nn.Module] = {"mapper": mapper}
@@ -63,9 +68,7 @@ class NeTITask:
         latents = self.mean[pictures, flipped] + self.std[pictures, flipped] * noise
         return latents * self.pipeline.vae.config.scaling_factor, draws.normal("noise", self.mean.shape[2:])
 
-    def loss(
-        self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws
-    ) -> dict[str, Tensor]:
+    def loss(self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
         """Squared error of the model's prediction (noise or velocity), all layers in one text-encoder call."""
         latents, noise = batch
         pipeline, layers = self.pipeline, self.pipeline.layers
@@ -82,7 +85,9 @@ class NeTITask:
             kept=None if kept is None else kept.flatten(),
         )
         prompts = dataclasses.replace(
-            self.prompts, ids=self.prompts.ids[chosen], places={self.token: self.prompts.places[self.token][chosen]}
+            self.prompts,
+            ids=self.prompts.ids[chosen],
+            places={self.token: self.prompts.places[self.token][chosen]},
         )
         contexts = layer_contexts(pipeline.text_encoder, prompts, {self.token: word}, layers).rows(rows)
 

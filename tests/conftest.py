@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
 from pipelines.nano.tokenizer import END, START, train_tokenizer
 from pipelines.neti_pipeline import NeTIPipeline
-from transformers import CLIPTextConfig, CLIPTextModel
 
 WORDS = "a photo picture of the one on in red blue object toy cat beach snow night sky two"
 

@@ -143,11 +143,7 @@ def vocabulary_texts() -> list[str]:
     """
     train = [info.name for info in objects("train")]
     categories = sorted({info.category for info in objects("train")})
-    texts = [
-        f"{style} {where(place, color)}"
-        for style in STYLE_PHRASES.values()
-        for place, color in _surroundings()
-    ]
+    texts = [f"{style} {where(place, color)}" for style in STYLE_PHRASES.values() for place, color in _surroundings()]
     texts += [f"{prefix} {color} {noun}" for prefix in PREFIXES for color in COLORS for noun in PATTERNS] * 4
     for names, weight in ((train, 4), (SUBSET, 12), (categories, 40)):
         for name in names:

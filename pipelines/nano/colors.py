@@ -27,8 +27,6 @@ LUMA: Float[np.ndarray, " 3"] = np.array([0.299, 0.587, 0.114], dtype=np.float32
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
 
 
-def mix(
-    first: Float[np.ndarray, " 3"], second: Float[np.ndarray, " 3"], share: float
-) -> Float[np.ndarray, " 3"]:
+def mix(first: Float[np.ndarray, " 3"], second: Float[np.ndarray, " 3"], share: float) -> Float[np.ndarray, " 3"]:
     """The colour ``share`` of the way from ``first`` to ``second``."""
     return (first + (second - first) * np.float32(share)).astype(np.float32)

@@ -24,9 +24,7 @@ def grid(size: int) -> tuple[Coverage, Coverage]:
     return x, y
 
 
-def inside(
-    distance: Float[np.ndarray, "*shape"], size: int, softness: float = 1.0
-) -> Float[np.ndarray, "*shape"]:
+def inside(distance: Float[np.ndarray, "*shape"], size: int, softness: float = 1.0) -> Float[np.ndarray, "*shape"]:
     """Coverage of where ``distance`` (in frames) is negative; the edge is ``softness`` pixels wide."""
     return np.clip(0.5 - distance * (size / softness), 0, 1)
 
@@ -36,9 +34,7 @@ def paint(canvas: Canvas, color: Float[np.ndarray, "*shape"], coverage: Coverage
     canvas += (color - canvas) * coverage[..., None]
 
 
-def gradient(
-    size: int, top: Float[np.ndarray, " 3"], bottom: Float[np.ndarray, " 3"], end: float = 1.0
-) -> Canvas:
+def gradient(size: int, top: Float[np.ndarray, " 3"], bottom: Float[np.ndarray, " 3"], end: float = 1.0) -> Canvas:
     """A canvas that runs from ``top`` at y = 0 to ``bottom`` at y = ``end`` and below."""
     share = np.clip(grid(size)[1][:, :1] / end, 0, 1)
     rows = top + (bottom - top) * share

@@ -122,9 +122,7 @@ def meadow(size: int, rng: np.random.Generator) -> Canvas:
 
 def desert(size: int, rng: np.random.Generator) -> Canvas:
     """Orange dunes, lit from one side, under a glowing evening sky."""
-    canvas = gradient(
-        size, mix(rgb(240, 150, 110), rgb(228, 140, 130), rng.random()), rgb(255, 224, 160), 0.5
-    )
+    canvas = gradient(size, mix(rgb(240, 150, 110), rgb(228, 140, 130), rng.random()), rgb(255, 224, 160), 0.5)
     _sun(canvas, rng, rng.uniform(0.14, 0.26), rgb(255, 246, 204))
     gx, gy = grid(size)
     light = int(rng.choice([-1, 1]))

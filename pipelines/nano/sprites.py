@@ -34,10 +34,7 @@ class ObjectInfo:
 def _catalog() -> dict[str, ObjectInfo]:
     with (FOLDER / "objects.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {
-        row["name"]: ObjectInfo(row["name"], row["category"], row["split"], FOLDER / row["file"])
-        for row in rows
-    }
+    return {row["name"]: ObjectInfo(row["name"], row["category"], row["split"], FOLDER / row["file"]) for row in rows}
 
 
 def objects(split: str = "train") -> list[ObjectInfo]:

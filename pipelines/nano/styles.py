@@ -72,9 +72,7 @@ def mosaic(picture: Picture, rng: np.random.Generator) -> Picture:
     image = Image.fromarray(picture)
     stones = np.asarray(image.resize((16, 16), Image.Resampling.BOX), dtype=np.float32)
     stones = stones * rng.uniform(0.93, 1.07, (16, 16, 1))
-    tiles = np.asarray(
-        Image.fromarray(_bytes(stones)).resize((size, size), Image.Resampling.NEAREST), dtype=np.float32
-    )
+    tiles = np.asarray(Image.fromarray(_bytes(stones)).resize((size, size), Image.Resampling.NEAREST), dtype=np.float32)
     joint = (np.arange(size) * 16 % size) < 16
     return _bytes(np.where((joint[:, None] | joint)[..., None], 0.72 * tiles + 0.28 * 225, tiles))
 

@@ -21,15 +21,21 @@ def train_tokenizer(texts: Iterable[str], merges: int = 1300) -> CLIPTokenizer:
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=len(alphabet) + merges, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
+        vocab_size=len(alphabet) + merges,
+        end_of_word_suffix="</w>",
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     learner.train_from_iterator(texts, trainer)
     learned = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
     pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in learned)]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
     return CLIPTokenizer(vocab=vocabulary, merges=learned, model_max_length=MAX_LENGTH)
-

@@ -78,7 +78,11 @@ def main(arguments: Arguments) -> FitReport:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
-    changes = {"steps": arguments.steps, "max_minutes": arguments.max_minutes, "learning_rate": arguments.learning_rate}
+    changes = {
+        "steps": arguments.steps,
+        "max_minutes": arguments.max_minutes,
+        "learning_rate": arguments.learning_rate,
+    }
     config = dataclasses.replace(
         config, seed=arguments.seed, **{name: value for name, value in changes.items() if value is not None}
     )

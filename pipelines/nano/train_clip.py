@@ -49,7 +49,9 @@ def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         projection_dim=128,
     )
     config = CLIPConfig(
-        text_config=text_config(tokenizer, layers=3).to_dict(), vision_config=vision.to_dict(), projection_dim=128
+        text_config=text_config(tokenizer, layers=3).to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=128,
     )
     return CLIPModel(config)
 
@@ -76,9 +78,7 @@ class CLIPTask:
         captions = [world.caption(scene, rng) for scene, rng in zip(scenes, rngs, strict=True)]
         return pictures_of(scenes).to(draws.device), tokens_of(self.tokenizer, captions).to(draws.device)
 
-    def loss(
-        self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws
-    ) -> dict[str, Tensor]:
+    def loss(self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
         pictures, tokens = batch
         logits = modules["clip"](input_ids=tokens, pixel_values=pictures).logits_per_image.float()
         target = torch.arange(len(logits), device=logits.device)

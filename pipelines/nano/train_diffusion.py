@@ -90,9 +90,7 @@ class DiffusionTask:
         latents = posterior.mean.float() + posterior.std.float() * draws.normal("posterior", posterior.mean.shape[1:])
         return latents * self.vae.config.scaling_factor, tokens_of(self.tokenizer, captions).to(draws.device)
 
-    def loss(
-        self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws
-    ) -> dict[str, Tensor]:
+    def loss(self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
         latents, tokens = batch
         noise = draws.normal("noise", latents.shape[1:])
         timesteps = draws.integers("timestep", self.scheduler.config.num_train_timesteps)

@@ -115,9 +115,7 @@ def _contact_shadow(canvas: Canvas, opacity: Coverage) -> None:
     foot = (int(rows.max()) + 0.5) / size
     left, right = int(columns.min()) / size, (int(columns.max()) + 1) / size
     gx, gy = grid(size)
-    reach = np.square((gx - (left + right) / 2) / (0.42 * (right - left))) + np.square(
-        (gy - foot + 0.015) / 0.045
-    )
+    reach = np.square((gx - (left + right) / 2) / (0.42 * (right - left))) + np.square((gy - foot + 0.015) / 0.045)
     canvas *= (1 - 0.42 * np.exp(-reach))[..., None]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from mappers import checkpoints
 from mappers.checkpoints import Checkpoint, CheckpointError
 

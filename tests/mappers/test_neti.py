@@ -6,11 +6,12 @@ import math
 
 import pytest
 import torch
-from mappers.draws import Draws
-from mappers.networks import SpaceTimeEncoding, nested_dropout
-from mappers.neti import ANCHOR_TIMES, NeTIMapper, TextualInversionMapper
-from mappers.registry import mapper_class, mapper_name, register_mapper
 from torch import Tensor, nn
+
+from mappers.draws import Draws
+from mappers.neti import ANCHOR_TIMES, NeTIMapper, TextualInversionMapper
+from mappers.networks import SpaceTimeEncoding, nested_dropout
+from mappers.registry import mapper_class, mapper_name, register_mapper
 
 
 def points(*pairs: tuple[float, int]) -> tuple[Tensor, Tensor]:

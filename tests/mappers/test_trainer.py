@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor, nn
+
 from mappers import checkpoints
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig
 from mappers.trainer import TrainingError, fit, learning_rate
-from PIL import Image
-from torch import Tensor, nn
 
 CONFIG = TrainConfig(steps=20, batch_size=8, learning_rate=1e-2, save_every=5, log_every=1, ema=0.9, cpu=True)
 
@@ -57,14 +58,16 @@ def equal(a: Regression, b: Regression) -> bool:
 
 
 def test_learns_and_leaves_metrics_and_samples(tmp_path: Path) -> None:
-    report = fit(Regression(dropout=0.0), dataclasses.replace(CONFIG, steps=300, validate_every=100), output_dir=tmp_path)
+    report = fit(
+        Regression(dropout=0.0),
+        dataclasses.replace(CONFIG, steps=300, validate_every=100),
+        output_dir=tmp_path,
+    )
     assert report.stopped == "steps"
     assert report.losses[-1][1] < 0.05 * report.losses[0][1]
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 301))
-    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
-        f"step_000{n}00_picture.png" for n in (1, 2, 3)
-    ]
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [f"step_000{n}00_picture.png" for n in (1, 2, 3)]
 
 
 def test_resume_is_bit_equal_to_the_uninterrupted_run(tmp_path: Path) -> None:

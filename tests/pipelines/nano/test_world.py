@@ -70,8 +70,7 @@ def test_size_shows_the_same_picture(size: int) -> None:
 def test_places_are_told_apart_by_a_nearest_mean_of_coarse_pictures() -> None:
     def coarse(place: str, seeds: range) -> np.ndarray:
         scenes = [
-            world.sample_scene(np.random.default_rng([seed, 3]), place=place, style=None, count=1)
-            for seed in seeds
+            world.sample_scene(np.random.default_rng([seed, 3]), place=place, style=None, count=1) for seed in seeds
         ]
         small = [p.resize((8, 8), Image.Resampling.BOX) for p in world.render_all(scenes)]
         return np.stack([np.asarray(p, dtype=float) for p in small])

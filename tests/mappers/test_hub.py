@@ -1,0 +1,26 @@
+"""Model ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mappers.hub import embedded_models, resolve
+
+
+def test_folders_ids_and_embedded_models(tmp_path: Path) -> None:
+    assert resolve(tmp_path) == str(tmp_path.resolve())
+    assert resolve("org/name") == "org/name"
+    assert Path(resolve("nano"), "model_index.json").is_file()
+    with pytest.raises(FileNotFoundError, match="'nope' is neither a folder.*use 'nano' to run without downloads"):
+        resolve("nope")
+
+
+def test_embedded_models_count_their_weights() -> None:
+    nano = next(model for model in embedded_models() if model.id == "nano")
+    assert nano.folder.is_absolute()
+    assert 10e6 < nano.parameters < 20e6
+    assert nano.size == pytest.approx(2 * nano.parameters, rel=0.02)  # fp16
+    assert sum(model.size for model in embedded_models()) <= 40e6
+    assert all(path.stat().st_size <= 25e6 for model in embedded_models() for path in model.files)

@@ -1,0 +1,163 @@
+"""Learning a word on a tiny model: what is trained, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mappers.draws import Draws
+from mappers.neti import NeTIMapper
+from mappers.train_config import TrainConfig
+from pipelines import personalize
+from pipelines.attention import context_attention
+from pipelines.neti_pipeline import NeTIPipeline
+from pipelines.personalization import NeTITask
+from pipelines.settings import PersonalizeConfig
+
+TOKEN = "<thing>"
+CONFIG = PersonalizeConfig(train=TrainConfig(steps=4, batch_size=4, learning_rate=1e-2, save_every=2, log_every=1))
+
+
+def pictures(count: int = 2) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def task(pipeline: NeTIPipeline, config: PersonalizeConfig = CONFIG) -> NeTITask:
+    mapper = NeTIMapper(pipeline.layers, 16, 20.0)
+    for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        module.requires_grad_(False)
+    return NeTITask(pipeline, mapper, TOKEN, torch.rand(2, 3, 32, 32) * 2 - 1, config)
+
+
+def test_only_the_mapper_gets_gradients(pipeline: NeTIPipeline) -> None:
+    made = task(pipeline)
+    draws = Draws(0, 0, range(4))
+    with context_attention(pipeline.unet):
+        made.loss(made.modules, made.batch(draws), draws)["loss"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.mapper.parameters())
+    for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        assert all(p.grad is None for p in module.parameters())
+
+
+def test_cached_latents_equal_direct_encoding(pipeline: NeTIPipeline) -> None:
+    made = task(pipeline, dataclasses.replace(CONFIG, flip=0.0))
+    assert torch.allclose(made.mean[:, 0], made.mean[:, 0])
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1
+    made = NeTITask(pipeline, made.mapper, TOKEN, pixels, made.config)
+    draws = Draws(0, 5, range(3))
+    latents, _ = made.batch(draws)
+    chosen = draws.integers("picture", 2)
+    with torch.no_grad():
+        posterior = pipeline.vae.encode(pixels[chosen]).latent_dist
+    direct = (posterior.mean + posterior.std * draws.normal("posterior", posterior.mean.shape[1:])) * 0.18215
+    torch.testing.assert_close(latents, direct, atol=1e-5, rtol=1e-5)
+
+
+def test_shared_points_share_timestep_and_sentence_only(pipeline: NeTIPipeline) -> None:
+    """Groups of two give the loss of the same four samples, whichever process holds them."""
+    made = task(pipeline, dataclasses.replace(CONFIG, shared_points=2))
+    made.mapper.dropout = 0.0
+    with context_attention(pipeline.unet), torch.no_grad():
+        whole = Draws(0, 0, range(4))
+        together = made.loss(made.modules, made.batch(whole), whole)["loss"]
+        halves = []
+        for indices in ((0, 1), (2, 3)):
+            draws = Draws(0, 0, indices)
+            halves.append(made.loss(made.modules, made.batch(draws), draws)["loss"])
+    torch.testing.assert_close(together, torch.stack(halves).mean(), atol=1e-5, rtol=1e-5)
+
+
+def test_writes_everything_and_resumes_bit_equal(tiny_model: Path, tmp_path: Path) -> None:
+    whole = personalize(pictures(), TOKEN, model=tiny_model, category="toy", config=CONFIG, output_dir=tmp_path / "a")
+    for name in ("concept.safetensors", "samples.png", "loss.png", "report.json"):
+        assert (tmp_path / "a" / name).stat().st_size > 0
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["metrics"]["steps"] == 4
+    assert report["settings"]["train"]["seed"] == 0
+    assert set(report["versions"]) >= {"torch", "diffusers"}
+
+    personalize(
+        pictures(),
+        TOKEN,
+        model=tiny_model,
+        category="toy",
+        config=CONFIG,
+        output_dir=tmp_path / "b",
+        max_minutes=1e-9,
+    )
+    resumed = personalize(
+        pictures(),
+        TOKEN,
+        model=tiny_model,
+        category="toy",
+        config=CONFIG,
+        output_dir=tmp_path / "b",
+        resume=True,
+    )
+    a, b = (p.concepts[TOKEN].mapper.state_dict() for p in (whole, resumed))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("method", ["neti", "textual-inversion"])
+def test_learns_a_picture(tiny_model: Path, tmp_path: Path, method: str) -> None:
+    """The same draws give a lower loss after training than before."""
+    steps = TrainConfig(steps=40, batch_size=4, learning_rate=3e-2, log_every=1)
+    config = dataclasses.replace(CONFIG, method=method, train=steps)
+    learned = personalize(pictures(1), TOKEN, model=tiny_model, category="toy", config=config)
+    concept = learned.concepts[TOKEN]
+    made = NeTITask(
+        learned,
+        concept.mapper,
+        TOKEN,
+        torch.from_numpy(np.asarray(pictures(1)[0]).copy()).permute(2, 0, 1)[None] / 127.5 - 1,
+        config,
+    )
+    draws = Draws(99, 0, range(64))
+    start = type(concept.mapper).from_config(concept.mapper.config)
+    start.start_at(
+        learned.text_encoder.get_input_embeddings().weight[
+            learned.tokenizer("toy", add_special_tokens=False).input_ids[0]
+        ]
+    )
+    with context_attention(learned.unet), torch.no_grad():
+        batch = made.batch(draws)
+        after = made.loss({"mapper": concept.mapper}, batch, draws)["loss"]
+        before = made.loss({"mapper": start.eval()}, batch, draws)["loss"]
+    assert after < before
+
+
+def test_the_category_init_starts_as_the_category_word(tiny_model: Path) -> None:
+    config = dataclasses.replace(
+        CONFIG, train=dataclasses.replace(CONFIG.train, steps=1, learning_rate=1e-12, weight_decay=0.0)
+    )
+    learned = personalize(pictures(1), TOKEN, model=tiny_model, category="toy", config=config)
+    noise = {"num_inference_steps": 2, "output_type": "np", "generator": torch.Generator().manual_seed(0)}
+    new = np.asarray(learned(f"a photo of a {TOKEN}", **noise).images)
+    noise["generator"] = torch.Generator().manual_seed(0)
+    toy = np.asarray(learned("a photo of a toy", **noise).images)
+    np.testing.assert_allclose(new, toy, atol=2e-2)
+
+
+def test_bad_input_is_refused_before_training(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no pictures in the given list"):
+        personalize([], TOKEN, model=tiny_model)
+    with pytest.raises(ValueError, match="token 'my cat' has spaces"):
+        personalize(pictures(), "my cat", model=tiny_model)
+    with pytest.raises(ValueError, match="category must be a word"):
+        personalize(pictures(), TOKEN, model=tiny_model, category=" ")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(ValueError, match=r"cannot write to the output folder .*file"):
+        personalize(pictures(), TOKEN, model=tiny_model, output_dir=blocked / "run")
+
+
+def test_a_category_of_several_words_is_their_mean(tiny_model: Path) -> None:
+    learned = personalize(pictures(1), TOKEN, model=tiny_model, category="red toy", steps=1, config=CONFIG)
+    assert learned.concepts[TOKEN].category == "red toy"
