@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -235,7 +235,7 @@ class _Run:
     def _mean_over_processes(self, values: dict[str, Tensor]) -> dict[str, float]:
         stacked = torch.stack([value.float() for value in values.values()])
         if self.accelerator.num_processes > 1:
-            stacked = self.accelerator.reduce(stacked, reduction="mean")
+            stacked = cast(Tensor, self.accelerator.reduce(stacked, reduction="mean"))
         return dict(zip(values, stacked.tolist(), strict=True))
 
     def _check_finite(self, loss: float) -> None:
@@ -253,7 +253,7 @@ class _Run:
         minutes = self.config.max_minutes
         flags = torch.tensor([self.interrupted, minutes is not None and seconds >= 60 * minutes], dtype=torch.float32)
         if self.accelerator.num_processes > 1:
-            flags = self.accelerator.reduce(flags.to(self.accelerator.device), reduction="sum")
+            flags = cast(Tensor, self.accelerator.reduce(flags.to(self.accelerator.device), reduction="sum"))
         interrupted, late = (flags > 0).tolist()
         return "signal" if interrupted else "time" if late and self.step < self.config.steps else None
 

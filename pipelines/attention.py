@@ -47,8 +47,8 @@ class ContextAttention:
         **_: Any,
     ) -> Float[Tensor, "b q c"]:
         query = attn.to_q(hidden_states)
-        key = attn.to_k(contexts.keys[self.layer].to(query.dtype))
-        value = attn.to_v(contexts.values[self.layer].to(query.dtype))
+        key = attn.get_submodule("to_k")(contexts.keys[self.layer].to(query.dtype))
+        value = attn.get_submodule("to_v")(contexts.values[self.layer].to(query.dtype))
         query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
         out = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
         out = out.transpose(1, 2).flatten(2).to(hidden_states.dtype)

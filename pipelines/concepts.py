@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -48,7 +48,7 @@ class Fingerprint:
 
 def fingerprint(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, layers: int) -> Fingerprint:
     """The fingerprint of a base model."""
-    table = text_encoder.get_input_embeddings().weight
+    table = token_table(text_encoder)
     parts = [table[:: max(1, len(table) // 16), 0], unet.conv_in.weight.flatten()[:16]]
     sketch = torch.cat([part.detach().flatten()[:16].float().cpu() for part in parts])
     return Fingerprint(layers, table.shape[1], sketch.tolist())
@@ -135,6 +135,11 @@ def load_concept(path: Path) -> Concept:
     )
 
 
+def token_table(text_encoder: CLIPTextModel) -> Float[Tensor, "v d"]:
+    """The input embeddings of all tokens."""
+    return cast(nn.Embedding, text_encoder.get_input_embeddings()).weight.detach()
+
+
 def category_embedding(tokenizer: Any, text_encoder: CLIPTextModel, category: str) -> Float[Tensor, " d"]:
     """The input embedding of a category word; of several words or pieces their mean.
 
@@ -144,7 +149,7 @@ def category_embedding(tokenizer: Any, text_encoder: CLIPTextModel, category: st
     ids = tokenizer(category, add_special_tokens=False).input_ids
     if not ids:
         raise ValueError("category must be a word that says what the pictures show, such as 'toy'; got an empty one")
-    return text_encoder.get_input_embeddings().weight[ids].detach().float().mean(0)
+    return token_table(text_encoder)[ids].float().mean(0)
 
 
 def check_token(token: str, tokenizer: Any) -> None:

@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from diffusers import AutoencoderKL
-from transformers import CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
 from mappers.train_config import TrainConfig
 from mappers.trainer import FitReport, fit
@@ -69,6 +69,8 @@ class Arguments:
     """Peak learning rate; the recipe's own when not given."""
     threads: int = 1
     """CPU threads of each process; two small trainings side by side use two cores best."""
+    shipped: bool = False
+    """Start from the weights in the package instead of from random ones."""
     export: bool = False
     """Write the model into the package at the end."""
 
@@ -86,7 +88,7 @@ def main(arguments: Arguments) -> FitReport:
     config = dataclasses.replace(
         config, seed=arguments.seed, **{name: value for name, value in changes.items() if value is not None}
     )
-    task = build_task(arguments.part)
+    task = build_task(arguments.part, shipped=arguments.shipped)
     report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
     if arguments.export:
         export(task, report)
@@ -94,16 +96,19 @@ def main(arguments: Arguments) -> FitReport:
     return report
 
 
-def build_task(part: str) -> VAETask | CLIPTask | DiffusionTask:
-    """The task of ``part`` with fresh weights; parts before it are read from the package."""
+def build_task(part: str, *, shipped: bool = False) -> VAETask | CLIPTask | DiffusionTask:
+    """The task of ``part``, with fresh or shipped weights; parts before it are read from the package."""
+    if part == "decoder" or (part == "vae" and shipped):
+        return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=part == "decoder")
     if part == "vae":
         return VAETask(build_vae())
-    if part == "decoder":
-        return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=True)
     tokenizer = shared_tokenizer()
     if part == "clip":
-        return CLIPTask(build_clip(tokenizer), tokenizer)
+        return CLIPTask(CLIPModel.from_pretrained(CLIP) if shipped else build_clip(tokenizer), tokenizer)
     vae = AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae")
+    if shipped:
+        unet = UNet2DConditionModel.from_pretrained(TEXT_TO_IMAGE / "unet")
+        return DiffusionTask(unet, CLIPTextModel.from_pretrained(TEXT_TO_IMAGE / "text_encoder"), tokenizer, vae)
     return DiffusionTask(build_unet(), build_text_encoder(tokenizer), tokenizer, vae)
 
 

@@ -1,0 +1,115 @@
+"""The recipes of the nano models: tokenizer, latents, losses and the layout that users load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from mappers.draws import Draws
+from mappers.hub import resolve
+from pipelines.nano import world
+from pipelines.nano.train import build_task, shared_tokenizer
+from pipelines.nano.train_clip import CLIPTask
+from pipelines.nano.train_diffusion import DiffusionTask, build_scheduler
+from pipelines.nano.train_vae import VAETask, build_vae, pictures_of, psnr, standardize_latents
+
+
+def test_tokenizer_knows_the_words_of_the_world_and_any_other() -> None:
+    tokenizer = shared_tokenizer()
+    for words in (world.COLORS, world.SUBSET, ("beach", "snow", "stripes", "watercolor", "two")):
+        for word in " ".join(words).split():
+            assert len(tokenizer.tokenize(word)) == 1, word
+    assert tokenizer.unk_token_id not in tokenizer("zyx Ünïcödé 漢字!", add_special_tokens=False).input_ids
+    ids = tokenizer("a red cat", padding="max_length").input_ids
+    assert (ids[0], ids[4], len(ids)) == (tokenizer.bos_token_id, tokenizer.eos_token_id, 24)
+
+
+def test_standardized_latents_decode_to_the_same_pictures() -> None:
+    torch.manual_seed(0)
+    vae = build_vae()
+    pictures = pictures_of(world.scenes_of(world.SUBSET[:8]))
+    with torch.no_grad():
+        before = vae.decode(vae.encode(pictures).latent_dist.mode()).sample
+        noise = vae.encode(pictures).latent_dist.std
+        scale = vae.encode(pictures).latent_dist.mode().std((0, 2, 3))
+        standardize_latents(vae, pictures)
+        posterior = vae.encode(pictures).latent_dist
+        after = vae.decode(posterior.mode()).sample
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(posterior.mode().mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(posterior.mode().std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(posterior.std, noise / scale[:, None, None], atol=1e-4, rtol=1e-4)
+
+
+def test_psnr_closed_form() -> None:
+    flat = torch.zeros(1, 3, 4, 4)
+    assert psnr(flat, flat + 0.2).item() == pytest.approx(20.0, abs=1e-4)  # a tenth of the range
+
+
+def test_the_last_signal_is_small_but_not_zero() -> None:
+    last = build_scheduler().alphas_cumprod[-1].sqrt().item()
+    assert 0.01 < last < 0.06
+
+
+def test_the_decoder_recipe_keeps_latents() -> None:
+    task = build_task("decoder")
+    assert isinstance(task, VAETask)
+    trained = {name.split(".")[0] for name, p in task.vae.named_parameters() if p.requires_grad}
+    assert trained == {"decoder", "post_quant_conv"}
+
+
+def test_clip_loss_of_a_fresh_model_is_that_of_chance() -> None:
+    torch.manual_seed(0)
+    task = build_task("clip")
+    assert isinstance(task, CLIPTask)
+    draws = Draws(0, 0, range(8))
+    with torch.no_grad():
+        loss = task.loss(task.modules, task.batch(draws), draws)["loss"]
+    assert loss.item() == pytest.approx(torch.tensor(8.0).log().item(), abs=0.5)
+
+
+def test_diffusion_loss_weights_the_velocity_error() -> None:
+    """With a UNet that says zero the weighted loss is min(SNR, 5) / (SNR + 1) |v|^2."""
+    task = build_task("diffusion")
+    assert isinstance(task, DiffusionTask)
+    torch.nn.init.zeros_(task.unet.conv_out.weight)
+    torch.nn.init.zeros_(task.unet.conv_out.bias)
+    draws = Draws(0, 0, range(4))
+    batch = task.batch(draws)
+    with torch.no_grad():
+        loss = task.loss(task.modules, batch, draws)["loss"]
+    noise, times = draws.normal("noise", (4, 16, 16)), draws.integers("timestep", 1000)
+    alpha = task.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
+    velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch[0]
+    snr = (alpha / (1 - alpha)).flatten()
+    expected = (snr.clamp(max=5) / (snr + 1) * velocity.square().mean((1, 2, 3))).mean()
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_shipped_model_loads_with_plain_diffusers_and_reconstructs() -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(resolve("nano"))
+    assert {m.dtype for m in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
+    assert isinstance(pipeline.scheduler, DDIMScheduler)
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
+    held_out = [info.name for info in world.objects("held-out")]
+    pictures = pictures_of(world.scenes_of(held_out, seed=5))
+    with torch.no_grad():
+        decoded = pipeline.vae.decode(pipeline.vae.encode(pictures).latent_dist.mode()).sample
+    assert psnr(decoded, pictures).mean() > 27.5
+
+
+def test_the_shipped_model_obeys_the_ground(tmp_path: Path) -> None:
+    """Corners of pictures on a plain ground have the colour that the prompt names."""
+    pipeline = StableDiffusionPipeline.from_pretrained(resolve("nano"))
+    pipeline.set_progress_bar_config(disable=True)
+    colors = ["red", "blue", "green", "yellow"]
+    pictures = pipeline(
+        [f"a photo of a cat on a {color} ground" for color in colors],
+        num_inference_steps=10, guidance_scale=4.0, output_type="pt", generator=torch.Generator().manual_seed(0),
+    ).images  # fmt: skip
+    corners = torch.cat([pictures[:, :, :6, :6], pictures[:, :, :6, -6:]], dim=-1).mean((2, 3))
+    truth = pictures_of([world.Scene(object="cat", place="plain", color=color) for color in colors])
+    truth = (torch.cat([truth[:, :, :6, :6], truth[:, :, :6, -6:]], dim=-1).mean((2, 3)) + 1) / 2
+    assert torch.equal(torch.cdist(corners.float(), truth).argmin(1), torch.arange(4))
