@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+
 from mappers.draws import Draws
 from mappers.hub import resolve
 from pipelines.nano import world
