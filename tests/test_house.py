@@ -32,7 +32,7 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
     assert tops == set(PACKAGES)
     for needed in (
         "configs/personalize/nano.yaml",
-        "configs/accelerate/fsdp.yaml",
+        "configs/accelerate/multi_gpu_ddp.yaml",
         "pipelines/nano/objects/LICENSE",
         "pipelines/nano/objects/teapot.webp",
         "pipelines/nano/text_to_image/LICENSE",
