@@ -16,8 +16,10 @@ class TrainConfig:
     """Samples per optimizer step over all processes and accumulation rounds."""
     gradient_accumulation: int = 1
     """Micro-batches per optimizer step; lowers memory, not the result."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for weight matrices with AdamW for the rest; one learning rate serves both."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     scale_learning_rate: bool = False
     """Multiply the learning rate by `batch_size`, as textual inversion and NeTI do."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -30,8 +32,8 @@ class TrainConfig:
     """AdamW's decay rates of the first and second moment."""
     clip_norm: float | None = None
     """Largest norm of the whole gradient; none leaves gradients alone."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the forward and backward pass; weights stay fp32."""
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    """Arithmetic of the forward and backward pass; weights stay fp32. auto: bf16 where the hardware has it."""
     ema: float | None = None
     """Decay of an exponential moving average of the weights; none keeps no average."""
     compile: bool = False

@@ -34,16 +34,16 @@ TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"
 RECIPES: dict[str, TrainConfig] = {
     "vae": TrainConfig(
         steps=60_000, batch_size=8, learning_rate=1e-3, warmup_steps=200, betas=(0.9, 0.99), weight_decay=0.0,
-        clip_norm=1.0, precision="bf16", ema=0.999, save_every=1000, validate_every=1000, log_every=50,
+        clip_norm=1.0, precision="auto", ema=0.999, save_every=1000, validate_every=1000, log_every=50,
     ),
     "clip": TrainConfig(
-        steps=8_000, batch_size=64, learning_rate=1e-3, warmup_steps=200, betas=(0.9, 0.98), weight_decay=0.05,
-        clip_norm=1.0, precision="bf16", ema=0.998, schedule="cosine", save_every=200, validate_every=200,
-        log_every=20,
+        steps=8_000, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.98),
+        weight_decay=0.05, clip_norm=1.0, precision="auto", ema=0.995, schedule="cosine", save_every=200,
+        validate_every=200, log_every=20,
     ),
     "diffusion": TrainConfig(
-        steps=100_000, batch_size=32, learning_rate=8e-4, warmup_steps=300, betas=(0.9, 0.99), weight_decay=0.01,
-        clip_norm=1.0, precision="bf16", ema=0.999, save_every=250, validate_every=500, log_every=25,
+        steps=100_000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
+        weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.999, save_every=250, validate_every=500, log_every=25,
     ),
 }  # fmt: skip
 """Rates are constant where a run is meant to go on over many sessions; the average takes the decay's part."""

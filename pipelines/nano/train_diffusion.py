@@ -85,9 +85,8 @@ class DiffusionTask:
             "" if rng.random() < self.unconditional else world.caption(scene, rng)
             for scene, rng in zip(scenes, rngs, strict=True)
         ]
-        with torch.autocast(draws.device.type, torch.bfloat16):
-            posterior = self.vae.to(draws.device).encode(pictures_of(scenes).to(draws.device)).latent_dist
-        latents = posterior.mean.float() + posterior.std.float() * draws.normal("posterior", posterior.mean.shape[1:])
+        posterior = self.vae.to(draws.device).encode(pictures_of(scenes).to(draws.device)).latent_dist
+        latents = posterior.mean + posterior.std * draws.normal("posterior", posterior.mean.shape[1:])
         return latents * self.vae.config.scaling_factor, tokens_of(self.tokenizer, captions).to(draws.device)
 
     def loss(self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:

