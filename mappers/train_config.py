@@ -45,7 +45,7 @@ class TrainConfig:
     keep_last: int = 2
     """How many checkpoints to keep."""
     validate_every: int | None = None
-    """Steps between validations; none validates only at the end."""
+    """Steps between validations, and one at the end; none never validates."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl and of the trackers."""
     log_with: tuple[str, ...] = ()

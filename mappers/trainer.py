@@ -195,7 +195,7 @@ class _Run:
         if self.step > first:
             self.save()
         self._use_average()
-        if not (self.config.validate_every and self.step % self.config.validate_every == 0):
+        if self.config.validate_every and self.step % self.config.validate_every:
             self._validate()
         return self.report
 

@@ -94,9 +94,13 @@ def cross_attention_order(unet: UNet2DConditionModel) -> list[str]:
 def context_attention(unet: UNet2DConditionModel) -> Iterator[list[str]]:
     """Within the block ``unet`` takes ``cross_attention_kwargs={"contexts": LayerContexts}``; yields the layers.
 
-    The processors that were there before are put back at the end.
+    The processors that were there before are put back at the end. A block within a block changes nothing.
     """
     before = dict(unet.attn_processors)
+    installed = {name: p.layer for name, p in before.items() if isinstance(p, ContextAttention)}
+    if installed:
+        yield [name.removesuffix(".processor") for name in sorted(installed, key=lambda name: installed[name])]
+        return
     order = cross_attention_order(unet)
     processors: dict[str, Any] = {}
     for name, processor in before.items():

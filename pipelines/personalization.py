@@ -16,6 +16,7 @@ import torch
 from accelerate import PartialState
 from diffusers.utils import make_image_grid
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
@@ -103,6 +104,27 @@ class NeTITask:
             return_dict=False,
         )[0]
         return {"loss": (predicted.float() - target).square().mean()}
+
+    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, Any]:
+        """One picture of each sample prompt; the noise is the same at every step."""
+        learned = Concept(self.token, "", self.mapper, self.pipeline.base)
+        self.pipeline.concepts[self.token] = learned
+        try:
+            return {"samples": sample_grid(self.pipeline, self.token, self.config.train.seed, columns=1)}
+        finally:
+            del self.pipeline.concepts[self.token]
+
+
+def sample_grid(pipeline: NeTIPipeline, token: str, seed: int, *, columns: int) -> Image.Image:
+    """A row of ``columns`` pictures for each of `SAMPLE_PROMPTS`."""
+    pictures = pipeline(
+        [prompt.format(token) for prompt in SAMPLE_PROMPTS],
+        num_inference_steps=25,
+        guidance_scale=5.0,
+        num_images_per_prompt=columns,
+        generator=torch.Generator().manual_seed(seed),
+    ).images
+    return make_image_grid(pictures, rows=len(SAMPLE_PROMPTS), cols=columns)
 
 
 def personalize(
@@ -225,10 +247,7 @@ def _write_results(
     pipeline: NeTIPipeline, token: str, report: FitReport, config: PersonalizeConfig, output: Path
 ) -> None:
     """``samples.png``, ``loss.png`` and ``report.json``."""
-    generator = torch.Generator().manual_seed(config.train.seed)
-    prompts = [prompt.format(token) for prompt in SAMPLE_PROMPTS]
-    pictures = pipeline(prompts, num_inference_steps=25, num_images_per_prompt=4, generator=generator).images
-    make_image_grid(pictures, rows=len(prompts), cols=4).save(output / "samples.png")
+    sample_grid(pipeline, token, config.train.seed, columns=4).save(output / "samples.png")
     figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([step for step, _ in report.losses], [loss for _, loss in report.losses])
@@ -244,7 +263,7 @@ def _write_results(
             "seconds": round(report.seconds, 2),
             "final_loss": report.losses[-1][1] if report.losses else None,
         },
-        "samples": {"prompts": prompts, "seed": config.train.seed},
+        "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
         "settings": dataclasses.asdict(config),
         "versions": {package: version(package) for package in packages},
     }

@@ -70,6 +70,15 @@ def test_each_layer_reads_its_own_context(pipeline: NeTIPipeline) -> None:
             hook.remove()
 
 
+def test_a_block_within_a_block_changes_nothing(pipeline: NeTIPipeline) -> None:
+    before = dict(pipeline.unet.attn_processors)
+    with context_attention(pipeline.unet) as order:
+        with context_attention(pipeline.unet) as inner:
+            assert inner == order
+        run(pipeline.unet, random_contexts(16))
+    assert dict(pipeline.unet.attn_processors) == before
+
+
 def test_gradient_checkpointing_changes_no_gradient(pipeline: NeTIPipeline) -> None:
     unet = pipeline.unet.requires_grad_(False).train()
     gradients = []
