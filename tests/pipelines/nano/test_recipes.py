@@ -71,6 +71,19 @@ def test_clip_loss_of_a_fresh_model_is_that_of_chance() -> None:
     assert loss.item() == pytest.approx(torch.tensor(8.0).log().item(), abs=0.5)
 
 
+def test_every_other_group_of_the_contrastive_batch_differs_in_objects_only() -> None:
+    task = build_task("clip")
+    assert isinstance(task, CLIPTask)
+    draws = Draws(0, 3, range(32))
+    scenes = task.scenes(draws, [draws.numpy(i) for i in range(32)])
+    surroundings = [(s.place, s.color, s.tint, s.style, s.count) for s in scenes]
+    assert [len(set(surroundings[i : i + 8])) == 1 for i in (0, 8, 16, 24)] == [False, True, False, True]
+    assert len({scene.object for scene in scenes}) > 28
+    # A process that holds the second half of the batch draws the same scenes.
+    half = Draws(0, 3, range(16, 32))
+    assert task.scenes(half, [half.numpy(i) for i in range(16)]) == scenes[16:]
+
+
 def test_diffusion_loss_weights_the_velocity_error() -> None:
     """With a UNet that says zero the weighted loss is min(SNR, 5) / (SNR + 1) |v|^2."""
     task = build_task("diffusion")
