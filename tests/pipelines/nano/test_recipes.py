@@ -67,8 +67,9 @@ def test_clip_loss_of_a_fresh_model_is_that_of_chance() -> None:
     assert isinstance(task, CLIPTask)
     draws = Draws(0, 0, range(8))
     with torch.no_grad():
-        loss = task.loss(task.modules, task.batch(draws), draws)["loss"]
-    assert loss.item() == pytest.approx(torch.tensor(8.0).log().item(), abs=0.5)
+        losses = task.loss(task.modules, task.batch(draws), draws)
+    assert losses["contrastive"].item() == pytest.approx(torch.tensor(8.0).log().item(), abs=0.5)
+    assert losses["naming"].item() == pytest.approx(torch.tensor(350.0).log().item(), abs=0.5)
 
 
 def test_every_other_group_of_the_contrastive_batch_differs_in_objects_only() -> None:
