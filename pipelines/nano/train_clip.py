@@ -74,7 +74,7 @@ class CLIPTask:
     def __init__(self, clip: CLIPModel, tokenizer: CLIPTokenizer):
         self.clip, self.tokenizer = clip, tokenizer
         self.names = [info.name for info in world.objects("train")]
-        self.head = nn.Linear(clip.config.vision_config.hidden_size, len(self.names))
+        self.head = nn.Linear(clip.config.projection_dim, len(self.names))
         self.modules: Mapping[str, nn.Module] = {"clip": clip, "head": self.head}
         rng = np.random.default_rng(7)
         self.labels = rng.integers(len(self.names), size=256)
