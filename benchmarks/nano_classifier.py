@@ -108,7 +108,7 @@ class ClassifierTask:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trains the judge of nano's pictures.")
     parser.add_argument("--output", type=Path, default=Path("runs/classifier"))
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
@@ -116,7 +116,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     task = ClassifierTask(build_classifier())
     config = TrainConfig(
-        steps=arguments.steps, batch_size=64, learning_rate=2e-3, warmup_steps=100, schedule="cosine",
+        steps=arguments.steps, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=50, schedule="cosine",
         weight_decay=0.05, clip_norm=1.0, seed=SEED, save_every=250, validate_every=250, log_every=50,
     )  # fmt: skip
     report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,3 +73,16 @@ class TrainConfig:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of gradient_accumulation {self.gradient_accumulation}"
             )
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The learning rate of optimizer step ``step`` (from 0): a function of the step alone."""
+    peak = config.learning_rate * (config.batch_size if config.scale_learning_rate else 1)
+    if step < config.warmup_steps:
+        return peak * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    if config.schedule == "linear":
+        return peak * (1 - progress)
+    if config.schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    return peak

@@ -36,7 +36,7 @@ from . import checkpoints
 from .draws import Draws, key
 from .monitoring import TrainingError, Window, catch_signals, trackers
 from .muon import Muon, matrix_parameters
-from .train_config import TrainConfig
+from .train_config import TrainConfig, learning_rate
 
 Validation = Mapping[str, float | Image.Image]
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -80,19 +80,6 @@ class FitReport:
     stopped: Literal["steps", "time", "signal"] = "steps"
     losses: list[tuple[int, float]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The learning rate of optimizer step ``step`` (from 0): a function of the step alone."""
-    peak = config.learning_rate * (config.batch_size if config.scale_learning_rate else 1)
-    if step < config.warmup_steps:
-        return peak * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    if config.schedule == "linear":
-        return peak * (1 - progress)
-    if config.schedule == "cosine":
-        return peak * 0.5 * (1 + math.cos(math.pi * progress))
-    return peak
 
 
 def fit(

@@ -28,7 +28,7 @@ class PersonalizeConfig:
 
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=300, batch_size=8, learning_rate=2e-3, precision="fp32", save_every=100, log_every=10
+            steps=160, batch_size=8, learning_rate=2e-3, precision="fp32", save_every=100, log_every=10
         )
     )
     """The shared trainer's settings."""
@@ -44,7 +44,7 @@ class PersonalizeConfig:
     """Pixels of the training pictures; none takes the model's own size."""
     flip: float = 0.5
     """Probability of mirroring a training picture; 0 for lettering and other things with a handedness."""
-    shared_points: int = 1
+    shared_points: int = 2
     """Samples of a batch that share a timestep and a sentence; above 1 saves text-encoder work."""
 
     def __post_init__(self) -> None:

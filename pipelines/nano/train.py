@@ -128,22 +128,34 @@ def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
             names = [task.names[i] for i in torch.randint(len(task.names), (256,), generator=rng)]
             standardize_latents(task.vae, pictures_of(world.scenes_of(names, seed=0)))
         task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
+        _tidy_config(TEXT_TO_IMAGE / "vae")
     elif isinstance(task, CLIPTask):
         task.clip.half().save_pretrained(CLIP)
-        _load_as_fp32(CLIP)
+        _tidy_config(CLIP, dtype="float32")
         processor = CLIPImageProcessor(
             size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
         )
-        CLIPProcessor(processor, task.tokenizer).save_pretrained(CLIP)
+        CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
     else:
-        task.pipeline().to(dtype=torch.float16).save_pretrained(TEXT_TO_IMAGE)
-        _load_as_fp32(TEXT_TO_IMAGE / "text_encoder")
+        # Autoencoder and tokenizer came from the package and stay as they are.
+        task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
+        task.text_encoder.half().save_pretrained(TEXT_TO_IMAGE / "text_encoder")
+        task.scheduler.save_pretrained(TEXT_TO_IMAGE / "scheduler")
+        task.pipeline().save_config(TEXT_TO_IMAGE)
+        _tidy_config(TEXT_TO_IMAGE / "unet")
+        _tidy_config(TEXT_TO_IMAGE / "text_encoder", dtype="float32")
 
 
-def _load_as_fp32(folder: Path) -> None:
-    """Let transformers open fp16 weights as fp32, as diffusers does, so that the parts of a pipeline agree."""
+def _tidy_config(folder: Path, **changes: str) -> None:
+    """Leave the folder that a model was read from out of its configuration.
+
+    transformers opens fp16 weights in the precision that the configuration names; with fp32 there, as diffusers does
+    anyway, the parts of a pipeline agree.
+    """
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float32"}, indent=2) + "\n")
+    config = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from mappers import checkpoints
 from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import TrainingError, fit, learning_rate
+from mappers.train_config import TrainConfig, learning_rate
+from mappers.trainer import TrainingError, fit
 
 CONFIG = TrainConfig(steps=20, batch_size=8, learning_rate=1e-2, save_every=5, log_every=1, ema=0.9, cpu=True)
 
@@ -192,6 +192,41 @@ def test_the_callers_random_state_is_untouched() -> None:
 def test_bad_settings(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **changes)
+
+
+def test_auto_precision_is_bf16_only_where_the_hardware_has_it() -> None:
+    seen: list[torch.dtype] = []
+
+    class Watched(Regression):
+        def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+            seen.append(modules["body"](batch).dtype)
+            return super().loss(modules, batch, draws)
+
+    fit(Watched(), dataclasses.replace(CONFIG, steps=1, precision="auto"))
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    linear_dtype = torch.bfloat16 if native else torch.float32
+    assert seen == [linear_dtype]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_both_optimizers_resume_bit_equal(tmp_path: Path, optimizer: str) -> None:
+    config = dataclasses.replace(CONFIG, optimizer=optimizer)
+
+    def task() -> Regression:
+        made = Regression()
+        made.modules = {"body": nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 16)), "head": nn.Linear(16, 1)}
+        nn.init.eye_(made.modules["body"][1].weight)  # pyright: ignore
+        return made
+
+    torch.manual_seed(0)
+    whole = task()
+    start = {name: value.clone() for name, value in weights(whole).items()}
+    fit(whole, config)
+    for options in ({"max_minutes": 1e-9}, {}):
+        parts = task()
+        nn.ModuleDict(dict(parts.modules)).load_state_dict(start)
+        fit(parts, dataclasses.replace(config, **options), output_dir=tmp_path, resume="auto")
+    assert equal(whole, parts)
 
 
 def test_fp16_on_a_cpu_is_refused() -> None:

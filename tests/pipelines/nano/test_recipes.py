@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from transformers import CLIPModel
 
 from mappers.draws import Draws
 from mappers.hub import resolve
-from pipelines.nano import world
+from mappers.trainer import FitReport
+from pipelines.nano import train, world
 from pipelines.nano.train import build_task, shared_tokenizer
-from pipelines.nano.train_clip import CLIPTask
+from pipelines.nano.train_clip import CLIPTask, tokens_of
 from pipelines.nano.train_diffusion import DiffusionTask, build_scheduler
 from pipelines.nano.train_vae import VAETask, build_vae, pictures_of, psnr, standardize_latents
 
@@ -113,6 +117,54 @@ def test_the_shipped_model_loads_with_plain_diffusers_and_reconstructs() -> None
     with torch.no_grad():
         decoded = pipeline.vae.decode(pipeline.vae.encode(pictures).latent_dist.mode()).sample
     assert psnr(decoded, pictures).mean() > 27.5
+
+
+def test_shipped_configurations_name_no_folder_and_share_one_tokenizer() -> None:
+    folders = [Path(resolve("nano")), Path(resolve("nano-clip"))]
+    for path in (path for folder in folders for path in folder.rglob("*.json")):
+        text = path.read_text(encoding="utf-8")
+        assert "_name_or_path" not in text, path
+        assert str(Path.home()) not in text, path
+    first, second = (folders[0] / "tokenizer" / "tokenizer.json", folders[1] / "tokenizer.json")
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("part", ["clip", "diffusion"])
+def test_export_writes_what_loads_again(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build_task(part, shipped=True)
+    shipped = {path.name for path in Path(resolve("nano-clip")).iterdir()} - {"LICENSE"}
+    tokenizer = shared_tokenizer()
+    monkeypatch.setattr(train, "shared_tokenizer", lambda: tokenizer)
+    monkeypatch.setattr(train, "TEXT_TO_IMAGE", tmp_path / "t2i")
+    monkeypatch.setattr(train, "CLIP", tmp_path / "clip")
+    train.export(task, FitReport())
+    if part == "clip":
+        assert {path.name for path in (tmp_path / "clip").iterdir()} == shipped
+        assert CLIPModel.from_pretrained(tmp_path / "clip").dtype == torch.float32
+        return
+    assert (tmp_path / "t2i" / "model_index.json").is_file()
+    for name in ("unet", "text_encoder"):
+        config = json.loads((tmp_path / "t2i" / name / "config.json").read_text())
+        assert "_name_or_path" not in config
+    assert (tmp_path / "t2i" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == Path(
+        resolve("nano"), "unet", "diffusion_pytorch_model.safetensors"
+    ).read_bytes()
+
+
+def test_the_content_hash_of_nano_clip_is_on_its_card() -> None:
+    digest = hashlib.sha256(Path(resolve("nano-clip"), "model.safetensors").read_bytes()).hexdigest()
+    assert digest in (Path(__file__).parents[3] / "docs" / "nano.md").read_text(encoding="utf-8")
+
+
+def test_nano_clip_prefers_the_caption_of_the_picture() -> None:
+    """Surroundings and tints that its pictures have against ones that they do not."""
+    clip = CLIPModel.from_pretrained(resolve("nano-clip")).eval()
+    tokenizer = shared_tokenizer()
+    scenes = world.scenes_of(world.SUBSET[:32], seed=8, style=None, count=1)
+    captions = [f"a photo of {world.subject(s.object, s.tint)} {world.where(s.place, s.color)}" for s in scenes]
+    with torch.no_grad():
+        logits = clip(input_ids=tokens_of(tokenizer, captions), pixel_values=pictures_of(scenes)).logits_per_image
+    assert (logits.argmax(1) == torch.arange(32)).float().mean() > 0.6
 
 
 def test_the_shipped_model_obeys_the_ground(tmp_path: Path) -> None:
