@@ -53,7 +53,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         try:
             pipeline = cls.from_pretrained(
                 resolve(model),
-                torch_dtype=dtype or torch.float32,
+                dtype=dtype or torch.float32,
                 safety_checker=None,
                 requires_safety_checker=False,
             )
