@@ -47,8 +47,8 @@ class Muon(torch.optim.Optimizer):
     """Steps of orthogonalized Nesterov momentum for ``matrices``, and AdamW's for ``others``.
 
     A kernel of a convolution counts as the matrix [out, in x height x width]. Updates are scaled by sqrt(max(m, n))
-    to a root mean square of about one, that of AdamW's first steps, so that one learning rate serves both. (Scaled
-    to AdamW's later steps, 0.2 of that as in arXiv 2502.16982, it learned slower than AdamW at the same rate.)
+    to a root mean square of about one, that of AdamW's first steps, so that one learning rate serves both
+    (arXiv 2502.16982 scales to 0.2 of that, the size of AdamW's later steps; `docs/nano.md` has what was tried).
     """
 
     def __init__(
