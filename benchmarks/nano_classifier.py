@@ -23,7 +23,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.trainer import Prepared, fit
 from pipelines.nano import world
 from pipelines.nano.train_vae import pictures_of
 
@@ -94,13 +94,13 @@ class ClassifierTask:
         pictures += 0.03 * draws.normal("grain", pictures.shape[1:])
         return pictures.to(draws.device), {k: v.to(draws.device) for k, v in labels_of(scenes).items()}
 
-    def loss(self, modules: Mapping[str, nn.Module], batch: Any, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: Any, draws: Draws) -> dict[str, Tensor]:
         pictures, labels = batch
         answers = split(modules["classifier"](pictures))
         losses = {head: F.cross_entropy(answers[head].float(), labels[head]) for head in HEADS}
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
-    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, Any]:
+    def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         right = accuracy(self.model, self.fresh_pictures.to(next(self.model.parameters()).device), self.fresh)
         return {name: sum(values) / len(values) for name, values in right.items()}
 

@@ -31,9 +31,10 @@ from transformers import CLIPModel, CLIPTokenizer
 import pipelines
 from demos.personalize import labelled_grid
 from mappers.hub import resolve
+from mappers.settings import load_settings
 from pipelines.nano import world
 from pipelines.nano.train_clip import tokens_of
-from pipelines.settings import PersonalizeConfig, load_settings
+from pipelines.settings import PersonalizeConfig
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "<thing>"

@@ -56,6 +56,18 @@ class Draws:
         rows = [torch.randint(high, tuple(shape), generator=self._generator(i, name)) for i in self.indices]
         return torch.stack(rows).to(self.device)
 
+    def rows(self, name: str, total: int, width: int) -> Float[Tensor, "b width"]:
+        """Numbers uniform in [0, 1), [b, width]: this micro-batch's rows of one block drawn for the whole batch.
+
+        For batches of thousands of small samples, such as rays, where a generator each would take longer than the
+        step.
+
+        Args:
+            total: samples of the step over all processes and accumulation rounds.
+        """
+        block = torch.rand(total, width, generator=self.shared_generator(name))
+        return block[self.indices].to(self.device)
+
     def numpy(self, row: int, name: str = "data") -> np.random.Generator:
         """A NumPy generator for the ``row``-th sample of this micro-batch."""
         return np.random.Generator(np.random.Philox(key(self.seed, self.step, self.indices[row], name)))

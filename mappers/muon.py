@@ -27,9 +27,15 @@ def orthogonalize(matrix: Float[Tensor, "m n"], rounds: int = 5) -> Float[Tensor
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
+    # Every round multiplies x by a polynomial of its Gram matrix, and these commute: the long side of a kernel, often
+    # twenty times the short one, takes part in the first and in the last product only.
+    gram = x @ x.T
+    factor = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     for _ in range(rounds):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        step = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        step.diagonal().add_(a)
+        factor, gram = step @ factor, step @ gram @ step
+    x = factor @ x
     return x.T if tall else x
 
 

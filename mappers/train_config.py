@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class TrainConfig:
     """AdamW's decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's decay rates of the first and second moment."""
+    eps: float = 1e-8
+    """AdamW's smallest denominator; hash grids, whose gradients are tiny, want 1e-15."""
     clip_norm: float | None = None
     """Largest norm of the whole gradient; none leaves gradients alone."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
@@ -57,7 +60,7 @@ class TrainConfig:
     """Train on the CPU even where an accelerator is present."""
 
     def __post_init__(self) -> None:
-        positive = ("steps", "batch_size", "gradient_accumulation", "learning_rate", "keep_last", "log_every")
+        positive = ("steps", "batch_size", "gradient_accumulation", "learning_rate", "eps", "keep_last", "log_every")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -73,6 +76,10 @@ class TrainConfig:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of gradient_accumulation {self.gradient_accumulation}"
             )
+
+    def given(self, **values: Any) -> TrainConfig:
+        """These settings with ``values`` in their place, except those that are None: what a caller left open."""
+        return dataclasses.replace(self, **{name: value for name, value in values.items() if value is not None})
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

@@ -1,5 +1,29 @@
-"""Radiance fields and implicit neural representations: fields, rendering, distillation, compression.
+"""Radiance fields: families, rendering, training and distillation. Names are imported when first used."""
 
-Empty for now; the package exists so that imports already have their one direction:
-``mappers`` <- ``nerf`` <- ``pipelines`` <- ``demos``.
-"""
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runs import Run, load_run
+    from .scenes import Scene, load_scene, make_scene
+    from .training import train
+
+_HOMES = {
+    "Run": "runs",
+    "Scene": "scenes",
+    "load_run": "runs",
+    "load_scene": "scenes",
+    "make_scene": "scenes",
+    "train": "training",
+}
+
+__all__ = ["Run", "Scene", "load_run", "load_scene", "make_scene", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: torch takes seconds, ``--help`` must not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

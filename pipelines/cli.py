@@ -1,16 +1,13 @@
 """The command line, ``mapfield`` or ``python -m pipelines``: each command is a typed dataclass read by tyro.
 
-Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted. torch is imported by the
-command that needs it, so that ``--help`` answers at once.
+torch is imported by the command that needs it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +15,11 @@ from typing import Annotated
 
 import tyro
 
+from mappers.command_line import option, run_command
 from mappers.hub import embedded_models
+from mappers.settings import load_settings
 
-from .settings import PersonalizeConfig, load_settings
+from .settings import PersonalizeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,37 +138,13 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    try:
-        command = tyro.cli(Command, args=words, prog="mapfield", default=_defaults(words))  # pyright: ignore
-        command.run()
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, FileNotFoundError) as error:
-        return _fail(error, 2, debug)
-    except (RuntimeError, OSError) as error:
-        return _fail(error, 1, debug)
-    return 0
+    return run_command(Command, words, prog="mapfield", default=_defaults)
 
 
-def _defaults(words: list[str]) -> Personalize | tyro.MISSING_TYPE:  # pyright: ignore
+def _defaults(words: list[str]) -> Personalize | None:
     """`personalize`'s settings file has to be read before the command line that may override it."""
     if not words or words[0] != "personalize":
-        return tyro.MISSING
-    name = Personalize.config
-    for i, word in enumerate(words):
-        if word == "--config" and i + 1 < len(words):
-            name = words[i + 1]
-        elif word.startswith("--config="):
-            name = word.split("=", 1)[1]
-    settings = load_settings(PersonalizeConfig, name, task="personalize")
+        return None
+    settings = load_settings(PersonalizeConfig, option(words, "--config", Personalize.config), task="personalize")
     return Personalize(images=tyro.MISSING, token=tyro.MISSING, output=tyro.MISSING, settings=settings)
-
-
-def _fail(error: Exception, code: int, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    print(f"error: {error}", file=sys.stderr)
-    return code

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mappers.draws import Draws
 from mappers.neti import NeTIMapper, TextualInversionMapper
-from mappers.trainer import FitReport, fit
+from mappers.trainer import FitReport, Prepared, fit
 
 from .attention import context_attention
 from .concepts import Concept, category_embedding, check_token
@@ -69,7 +69,7 @@ class NeTITask:
         latents = self.mean[pictures, flipped] + self.std[pictures, flipped] * noise
         return latents * self.pipeline.vae.config.scaling_factor, draws.normal("noise", self.mean.shape[2:])
 
-    def loss(self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
         """Squared error of the model's prediction (noise or velocity), all layers in one text-encoder call."""
         latents, noise = batch
         pipeline, layers = self.pipeline, self.pipeline.layers
@@ -105,7 +105,7 @@ class NeTITask:
         )[0]
         return {"loss": (predicted.float() - target).square().mean()}
 
-    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, Any]:
+    def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         """One picture of each sample prompt; the noise is the same at every step."""
         learned = Concept(self.token, "", self.mapper, self.pipeline.base)
         self.pipeline.concepts[self.token] = learned
@@ -163,7 +163,8 @@ def personalize(
         FileNotFoundError, ValueError: pictures, token, category or model cannot be used; the message says why.
         TrainingError: training cannot go on; checkpoints in ``output_dir`` are kept.
     """
-    config = _settings(config, steps, max_minutes, seed)
+    config = config or PersonalizeConfig()
+    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
     pictures = load_images(images)
     output = _output_folder(output_dir)
     on = device or ("cpu" if config.train.cpu else str(PartialState().device))
@@ -188,18 +189,6 @@ def personalize(
         pipeline.save_concept(token, output / "concept.safetensors")
         _write_results(pipeline, token, report, config, output)
     return pipeline
-
-
-def _settings(
-    config: PersonalizeConfig | None, steps: int | None, max_minutes: float | None, seed: int
-) -> PersonalizeConfig:
-    config = config or PersonalizeConfig()
-    changes: dict[str, Any] = {"seed": seed}
-    if steps is not None:
-        changes["steps"] = steps
-    if max_minutes is not None:
-        changes["max_minutes"] = max_minutes
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
 
 
 def _output_folder(output_dir: str | Path | None) -> Path | None:

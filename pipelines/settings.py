@@ -1,25 +1,12 @@
-"""Typed settings of the public functions, free of torch so that ``--help`` answers at once.
-
-A settings class is filled from a YAML file by `load_settings` and changed from the command line by tyro.
-"""
+"""Typed settings of the public functions, free of torch so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import yaml
+from typing import Literal
 
 from mappers.train_config import TrainConfig
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,70 +41,3 @@ class PersonalizeConfig:
             raise ValueError(f"resolution must be at least 16 pixels, got {self.resolution}")
         if self.shared_points < 1:
             raise ValueError(f"shared_points must be at least 1, got {self.shared_points}")
-
-
-def load_settings(cls: type[T], source: str | Path, *, task: str) -> T:
-    """Read settings of class ``cls`` from a YAML file or a shipped one by name ("nano").
-
-    Raises:
-        FileNotFoundError: there is no such file or name; the message lists the names.
-        ValueError: the file is not YAML, or has an unknown key or a wrong value.
-    """
-    folder = files("configs") / task
-    shipped = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
-    if str(source) in shipped:
-        text = shipped[str(source)].read_text(encoding="utf-8")
-    elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
-    else:
-        raise FileNotFoundError(f"there is no settings file {source}; shipped are: {', '.join(sorted(shipped))}")
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
-    return _build(cls, values, str(source))
-
-
-def _build(cls: type[T], values: Any, where: str) -> T:
-    """An instance of the dataclass ``cls`` from plain values, strictly."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where} must hold settings by name, got {values!r}")
-    hints = typing.get_type_hints(cls)
-    arguments: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in hints:
-            near = difflib.get_close_matches(str(name), hints, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(hints)}"
-            raise ValueError(f"{where} has the unknown setting {name!r}; {hint}")
-        arguments[name] = _value(hints[name], value, f"{where}: {name}")
-    return cls(**arguments)
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the type ``hint``, or a sentence that says why not."""
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in options:
-            return None
-        return _value(next(option for option in options if option is not type(None)), value, where)
-    if origin is Literal:
-        if value not in options:
-            raise ValueError(f"{where} must be one of {', '.join(map(str, options))}, got {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} must be a list, got {value!r}")
-        return tuple(_value(options[0], entry, where) for entry in value)
-    if hint is float and isinstance(value, str):  # YAML reads 1e-3, without a point, as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    right = isinstance(value, (int, float) if hint is float else hint) and not (
-        isinstance(value, bool) and hint is not bool
-    )
-    if not right:
-        raise ValueError(f"{where} must be of type {hint.__name__}, got {value!r}")
-    return hint(value)

@@ -33,6 +33,9 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
     for needed in (
         "configs/personalize/nano.yaml",
         "configs/accelerate/multi_gpu_ddp.yaml",
+        "configs/train/hash.yaml",
+        "nerf/scenes/data/LICENSE",
+        "nerf/scenes/data/robot/transforms_train.json",
         "pipelines/nano/objects/LICENSE",
         "pipelines/nano/objects/teapot.webp",
         "pipelines/nano/text_to_image/LICENSE",

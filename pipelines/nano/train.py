@@ -7,7 +7,6 @@ weights.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from dataclasses import dataclass
@@ -80,13 +79,11 @@ def main(arguments: Arguments) -> FitReport:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
-    changes = {
-        "steps": arguments.steps,
-        "max_minutes": arguments.max_minutes,
-        "learning_rate": arguments.learning_rate,
-    }
-    config = dataclasses.replace(
-        config, seed=arguments.seed, **{name: value for name, value in changes.items() if value is not None}
+    config = config.given(
+        steps=arguments.steps,
+        max_minutes=arguments.max_minutes,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
     )
     task = build_task(arguments.part, shipped=arguments.shipped)
     report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)

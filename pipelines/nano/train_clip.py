@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 from mappers.draws import Draws
+from mappers.trainer import Prepared
 
 from . import world
 from .tokenizer import END, MAX_LENGTH, START
@@ -100,9 +101,7 @@ class CLIPTask:
         tokens = tokens_of(self.tokenizer, captions)
         return pictures_of(scenes).to(draws.device), tokens.to(draws.device), names.to(draws.device)
 
-    def loss(
-        self, modules: Mapping[str, nn.Module], batch: tuple[Tensor, Tensor, Tensor], draws: Draws
-    ) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
         pictures, tokens, names = batch
         output = modules["clip"](input_ids=tokens, pixel_values=pictures)
         logits = output.logits_per_image.float()
@@ -111,7 +110,7 @@ class CLIPTask:
         naming = F.cross_entropy(modules["head"](output.vision_model_output.pooler_output).float(), names)
         return {"loss": contrastive + naming, "contrastive": contrastive, "naming": naming}
 
-    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, Any]:
+    def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         """Zero-shot naming of fresh pictures among all 350 training names."""
         device = next(self.clip.parameters()).device
         texts = tokens_of(self.tokenizer, [f"a photo of {world.with_article(name)}" for name in self.names])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mappers.draws import Draws
+from mappers.trainer import Prepared
 
 from . import world
 
@@ -79,14 +80,14 @@ class VAETask:
     def batch(self, draws: Draws) -> Tensor:
         return pictures_of([world.sample_scene(draws.numpy(i), self.names) for i in range(len(draws))]).to(draws.device)
 
-    def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
         noise = draws.normal("posterior", (self.vae.config.latent_channels, 16, 16))
         decoded, kl = modules["vae"](batch, noise)
         squared, absolute = F.mse_loss(decoded.float(), batch), F.l1_loss(decoded.float(), batch)
         loss = squared + self.absolute_weight * absolute + self.kl_weight * kl.float().mean()
         return {"loss": loss, "squared_error": squared, "kl": kl.float().mean()}
 
-    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, Any]:
+    def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         pictures = self.unseen.to(next(self.vae.parameters()).device)
         decoded = self.vae.decode(self.vae.encode(pictures).latent_dist.mode()).sample
         pairs = torch.stack([pictures[:24], decoded[:24]], 1).flatten(0, 1)

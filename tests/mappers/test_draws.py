@@ -38,5 +38,12 @@ def test_shared_draws_ignore_the_samples() -> None:
     assert torch.equal(torch.rand(4, generator=a), torch.rand(4, generator=b))
 
 
+def test_rows_of_a_block_are_the_same_in_any_process() -> None:
+    whole = Draws(0, 3, range(6)).rows("rays", 6, 4)
+    halves = [Draws(0, 3, part).rows("rays", 6, 4) for part in (range(3), range(3, 6))]
+    assert torch.equal(whole, torch.cat(halves))
+    assert not torch.equal(whole, Draws(0, 4, range(6)).rows("rays", 6, 4))
+
+
 def test_numpy_generators_follow_the_sample() -> None:
     assert Draws(0, 3, [4, 9]).numpy(1).random() == Draws(0, 3, [9]).numpy(0).random()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import PersonalizeConfig, load_settings
+from mappers.settings import load_settings
+from pipelines.settings import PersonalizeConfig
 
 
 def load(tmp_path: Path, text: str) -> PersonalizeConfig:

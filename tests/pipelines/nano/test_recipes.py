@@ -89,8 +89,8 @@ def test_every_other_group_of_the_contrastive_batch_differs_in_objects_only() ->
     assert task.scenes(half, [half.numpy(i) for i in range(16)]) == scenes[16:]
 
 
-def test_diffusion_loss_weights_the_velocity_error() -> None:
-    """With a UNet that says zero the weighted loss is min(SNR, 5) / (SNR + 1) |v|^2."""
+def test_diffusion_loss_is_the_velocity_error() -> None:
+    """With a UNet that says zero the loss is |v|^2."""
     task = build_task("diffusion")
     assert isinstance(task, DiffusionTask)
     torch.nn.init.zeros_(task.unet.conv_out.weight)
@@ -99,12 +99,23 @@ def test_diffusion_loss_weights_the_velocity_error() -> None:
     batch = task.batch(draws)
     with torch.no_grad():
         loss = task.loss(task.modules, batch, draws)["loss"]
-    noise, times = draws.normal("noise", (4, 16, 16)), draws.integers("timestep", 1000)
+    noise, times = draws.normal("noise", (4, 16, 16)), task.timesteps(draws.uniform("timestep"))
     alpha = task.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
     velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch[0]
-    snr = (alpha / (1 - alpha)).flatten()
-    expected = (snr.clamp(max=5) / (snr + 1) * velocity.square().mean((1, 2, 3))).mean()
-    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(loss, velocity.square().mean(), atol=1e-5, rtol=1e-4)
+
+
+def test_log_signal_to_noise_ratios_of_training_are_normal() -> None:
+    task = build_task("diffusion")
+    assert isinstance(task, DiffusionTask)
+    times = task.timesteps((torch.arange(10000) + 0.5) / 10000)
+    assert times.min() >= 0
+    assert times.max() <= 999
+    assert (times.diff() <= 0).all() or (times.diff() >= 0).all()
+    alpha = task.scheduler.alphas_cumprod[times]
+    ratio = (alpha / (1 - alpha)).log()
+    assert ratio.mean().item() == pytest.approx(task.log_snr_mean, abs=0.05)
+    assert ratio.std().item() == pytest.approx(task.log_snr_std, abs=0.05)
 
 
 def test_the_shipped_model_loads_with_plain_diffusers_and_reconstructs() -> None:

@@ -1,0 +1,206 @@
+"""The command line ``python -m nerf``: train, distill, render, evaluate, export and make-scene."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from mappers.command_line import option, run_command
+from mappers.settings import load_settings
+
+from .settings import RadianceConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Fit a radiance field to the pictures of a scene."""
+
+    scene: str
+    """Folder of a scene (NeRF-synthetic, nerfstudio, LLFF, plain pictures), or a shipped one: robot, lighthouse, ..."""
+    output: Path
+    """Folder for checkpoints, metrics, views and the trained field."""
+    field: str = "hash"
+    """Family: hash, mlp, voxel, vm or cp."""
+    size: str = "small"
+    """Named size of the family: small or paper."""
+    downscale: float = 1
+    """Shrink the pictures by this factor."""
+    steps: int | None = None
+    """Optimizer steps; the settings' own number when not given."""
+    max_minutes: float | None = None
+    """Stop after this many minutes of training, keeping what was learned."""
+    seed: int = 0
+    """Seed of every draw."""
+    resume: bool = False
+    """Go on from the checkpoints in the output folder."""
+    config: str | None = None
+    """Settings: a shipped name or a YAML file, the family's own if not given; the options below change single ones."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    settings: Annotated[RadianceConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=RadianceConfig)
+
+    def run(self) -> None:
+        from .training import train
+
+        run = train(
+            self.scene, self.field, size=self.size, downscale=self.downscale, steps=self.steps,
+            max_minutes=self.max_minutes, seed=self.seed, output_dir=self.output, resume=self.resume,
+            config=self.settings,
+        )  # fmt: skip
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in run.report.metrics.items())
+        print(f"{self.output}\t{figures}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render:
+    """Draw a trained field: a film of a camera that turns around it, or single views."""
+
+    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run."""
+    output: Path | None = None
+    """An mp4 or gif, or a folder for single views; turntable.mp4 in the run's folder when not given."""
+    views: int = 48
+    """Pictures on the circle."""
+    size: int = 200
+    """Width and height in pixels."""
+    elevation: float = 25.0
+    """Degrees above the horizon."""
+    radius: float | None = None
+    """Distance of the camera from the middle; that of the photos when not given."""
+    depth: bool = False
+    """Show the depth beside each picture."""
+    fps: int = 24
+    """Pictures per second."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .evaluation import depth_map, picture_of
+        from .export import FILMS, film
+        from .runs import load_run, turntable
+
+        run = load_run(self.run_dir)
+        cameras = turntable(run, self.views, size=self.size, elevation=self.elevation, radius=self.radius)
+        output = self.output or self.run_dir / "turntable.mp4"
+        if output.suffix.lower() in FILMS:
+            film(run, cameras, output, fps=self.fps, depth=self.depth)
+        else:
+            output.mkdir(parents=True, exist_ok=True)
+            for index in range(len(cameras)):
+                view = run.draw(cameras[index])
+                picture_of(view.color).save(output / f"{index:03d}.png")
+                if self.depth:
+                    picture_of(depth_map(view)).save(output / f"{index:03d}_depth.png")
+        print(output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Compare a trained field with photos it was not trained on: PSNR, SSIM and LPIPS, and a contact sheet."""
+
+    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run."""
+    scene: str | None = None
+    """Scene to compare with; the one it was trained on when not given."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which pictures."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .evaluation import evaluate
+        from .runs import load_run
+        from .scenes import load_scene
+
+        run = load_run(self.run_dir)
+        scene = load_scene(self.scene or run.scene, downscale=run.downscale)
+        means = evaluate(run.draw, scene, split=self.split, output_dir=self.run_dir)
+        print("\t".join(f"{name} {value:.4g}" for name, value in means.items()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a trained field as a coloured mesh (ply, glb, obj) or as a point cloud (ply)."""
+
+    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run."""
+    output: Path
+    """File to write; its ending chooses the format."""
+    kind: Literal["mesh", "points"] = "mesh"
+    """A surface by marching cubes, or where rays of a turntable end."""
+    resolution: int = 128
+    """Mesh: nodes along an axis."""
+    threshold: float = 10.0
+    """Mesh: density of the surface, per unit length."""
+    views: int = 24
+    """Points: pictures on the turntable."""
+    size: int = 100
+    """Points: width and height of those pictures."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .export import mesh, point_cloud, write_shape
+        from .runs import load_run, turntable
+
+        run = load_run(self.run_dir)
+        if self.kind == "mesh":
+            shape = mesh(run, resolution=self.resolution, threshold=self.threshold)
+        else:
+            shape = point_cloud(run, turntable(run, self.views, size=self.size))
+        write_shape(shape, self.output)
+        print(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeScene:
+    """Render a small scene in NeRF-synthetic format, from solids or from a mesh file."""
+
+    name: str
+    """A scene of solids by name, or an OBJ, PLY or GLB file."""
+    output: Path
+    """Folder to write."""
+    size: int = 100
+    """Width and height in pixels."""
+    views: tuple[int, int, int] = (24, 4, 8)
+    """Pictures for training, validation and test."""
+    seed: int = 0
+    """Seed of the cameras."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .scenes import make_scene
+
+        make_scene(self.name, self.output, size=self.size, views=self.views, seed=self.seed)
+        print(self.output)
+
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Render, tyro.conf.subcommand("render")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[MakeScene, tyro.conf.subcommand("make-scene")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command(Command, words, prog="python -m nerf", default=_defaults)
+
+
+def _defaults(words: list[str]) -> Train | None:
+    """Settings files have to be read before the command line that may override them."""
+    if not words or words[0] != "train":
+        return None
+    name = option(words, "--config", option(words, "--field", Train.field))
+    settings = load_settings(RadianceConfig, name, task="train")
+    return Train(scene=tyro.MISSING, output=tyro.MISSING, settings=settings)

@@ -1,0 +1,207 @@
+"""Progressive volume distillation: a trained field of any family teaches a field of any other (arXiv 2211.15977).
+
+Both fields are asked at the same points of the same rays, which start from random cameras: no photograph is opened.
+Errors are mean squares, so that weights mean the same for any number of rays and points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from mappers.draws import Draws
+from mappers.settings import load_settings
+from mappers.trainer import fit
+
+from .cameras import Cameras, Rays
+from .evaluation import picture_of, psnr
+from .fields import Field, FieldError, build_field, density_of
+from .hard_examples import HardExamples, important
+from .renderer import march, points_of, render_picture
+from .rendering import composite
+from .runs import Run, load_run
+from .settings import DistillConfig
+from .starts import start_from
+
+SHOWN = 3
+"""Views in which the student is compared with its teacher at a validation."""
+
+
+class DistillationTask:
+    """The student's errors against its teacher, in stages.
+
+    Stage 1 compares features (log-density and colour features), stage 2 adds density and colour at points, stage 3
+    adds rendered pixels. Stage 1 needs features that mean the same to both: never with a voxel grid on either side.
+    """
+
+    def __init__(self, teacher: Run, student: Field, config: DistillConfig):
+        self.teacher, self.student, self.config = teacher, student, config
+        teacher.field.requires_grad_(False).eval()
+        self.grid, self.marching = teacher.grid, teacher.marching
+        self.hard = HardExamples(config, teacher.viewpoints)
+        self.modules: Mapping[str, nn.Module] = {
+            "student": Student(student),
+            **({"hard": self.hard} if config.hard_cameras or config.hard_rays else {}),
+        }
+        self.rates = {f"student.field.{prefix}": rate for prefix, rate in student.rates().items()}
+        comparable = student.feature_size == teacher.field.feature_size and "voxel" not in (
+            student.name,
+            teacher.field.name,
+        )
+        steps = config.train.steps
+        self.features_until = round(config.features_until * steps) if comparable else 0
+        self.points_until = round(config.points_until * steps)
+        generator = torch.Generator().manual_seed(config.train.seed)
+        self.shown = teacher.viewpoints.draw(SHOWN, generator)
+
+    def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, " b"]]:
+        """Rays through random pixels of random cameras, a background for each and a jitter."""
+        total = self.config.train.batch_size
+        generator = draws.shared_generator("cameras")
+        cameras = self.hard.cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), draws.step, generator)
+        u = draws.rows("rays", total, 7).cpu()
+        # Rays of one camera lie together, so that each process has whole cameras where they divide evenly.
+        index = torch.tensor(draws.indices) * len(cameras) // total
+        pixels = u[:, 1:3] * torch.tensor([cameras.width, cameras.height])
+        rays = self.hard.rays(cameras.rays(index, pixels), draws)
+        return rays.to(draws.device), u[:, 4:].to(draws.device), u[:, 3].to(draws.device)
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
+        rays, background, jitter = batch
+        config, teacher = self.config, self.teacher.field
+        samples = march(rays, self.marching, teacher.bounds, self.grid, jitter)
+        points, views = points_of(rays, samples), rays.views[samples.ray]
+        with torch.no_grad():
+            goal = teacher.features(points)
+        clamp = {"min": config.lowest, "max": config.highest}
+        if draws.step < self.features_until:
+            features = modules["student"](points)
+            log_error = features[:, :1].float().clamp(**clamp) - goal[:, :1].clamp(**clamp)
+            error = torch.cat([log_error, features[:, 1:].float() - goal[:, 1:]], -1)
+            return {"loss": config.feature_weight * mean(error.square())}
+
+        with torch.no_grad():
+            goal_color = teacher.color(goal, views).float()
+            truth = composite(samples, density_of(goal[:, 0]), goal_color, background)
+        features, color = modules["student"](points, views)
+        out = composite(samples, density_of(features[:, 0]), color.float(), background)
+        chosen = important(samples, out, truth) if config.hard_points else slice(None)
+        log_error = features[:, 0].float().clamp(**clamp) - goal[:, 0].clamp(**clamp)
+        loss = config.density_weight * mean(log_error.square()[chosen])
+        loss = loss + config.color_weight * mean((color.float() - goal_color).square()[chosen])
+        squared = (out.color - truth.color).square().mean(-1)
+        if draws.step >= self.points_until:
+            loss = loss + squared.mean() + self._penalties()
+        self.hard.record(rays, squared.detach(), draws)
+        return {"loss": loss, "psnr": -10 * squared.detach().mean().clamp(min=1e-10).log10()}
+
+    def _penalties(self) -> Tensor | float:
+        if not (self.config.l1 or self.config.total_variation):
+            return 0.0
+        return sum(getattr(self.config, name) * value for name, value in self.student.regularization().items())
+
+    def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
+        """PSNR to the teacher in views that neither was asked for, and the first pair."""
+        pairs = [(self._draw(self.student, camera), self._draw(self.teacher.field, camera)) for camera in self._views()]
+        mean_psnr = sum(psnr(student, teacher) for student, teacher in pairs) / len(pairs)
+        return {"psnr_to_teacher": mean_psnr, "view": picture_of(torch.cat(pairs[0], 1))}
+
+    def _views(self) -> list[Cameras]:
+        return [self.shown[i] for i in range(len(self.shown))]
+
+    def _draw(self, field: Field, camera: Cameras) -> Float[Tensor, "h w 3"]:
+        return render_picture(field, camera, self.marching, grid=self.grid).color
+
+
+class Student(nn.Module):
+    """Features alone, or features and colour, of a field: what distillation asks for, in one call each."""
+
+    def __init__(self, field: Field):
+        super().__init__()
+        self.field = field
+
+    def forward(self, points: Tensor, views: Tensor | None = None) -> Any:
+        features = self.field.features(points)
+        return features if views is None else (features, self.field.color(features, views))
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean, and zero for no values at all."""
+    return values.sum() / max(values.numel(), 1)
+
+
+def distill(
+    teacher: Run | str | Path,
+    field: str | Field,
+    *,
+    size: str | Any = "small",
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    config: DistillConfig | None = None,
+) -> Run:
+    """Turn a trained field into one of another family or size.
+
+    Args:
+        teacher: a run or its folder; left bit-identical.
+        field: the student's family, or a field to go on with.
+        size: a named size of the family or its configuration.
+        steps: optimizer steps; None takes the settings'.
+        max_minutes: stop, keeping what was learned, after this many minutes.
+        seed: seed of weights, cameras and rays.
+        output_dir: folder for checkpoints, metrics, sample views and the trained run.
+        resume: go on from the checkpoints in ``output_dir``.
+        config: all further settings; None takes those of the student's family.
+
+    Returns:
+        The student's run, with the teacher's occupancy grid.
+
+    Raises:
+        FileNotFoundError, ValueError: the teacher, family or size cannot be used; the message says why.
+        TrainingError: training cannot go on; checkpoints are kept.
+    """
+    teacher = teacher if isinstance(teacher, Run) else load_run(teacher)
+    name = field if isinstance(field, str) else field.name
+    config = config or load_settings(DistillConfig, name, task="distill")
+    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    if isinstance(field, Field):
+        student = field
+    else:
+        student = build_field(name, teacher.field.bounds, size, seed=seed)
+        if config.inherit == "head":
+            inherit_head(teacher.field, student)
+        if config.closed_form:
+            start_from(teacher.field, student, (config.lowest, config.highest))
+    output = Path(output_dir) if output_dir is not None else None
+    report = fit(
+        DistillationTask(teacher, student, config), config.train, output_dir=output, resume="auto" if resume else False
+    )
+    run = dataclasses.replace(teacher, field=student, report=report)
+    if output:
+        run.save(output, config)
+    return run
+
+
+def inherit_head(teacher: Field, student: Field) -> bool:
+    """Copy the teacher's learned colour head, tensor by tensor, where both have the same one; say whether it was done.
+
+    Raises:
+        FieldError: the heads' tensors have the same names but other shapes.
+    """
+    theirs, ours = teacher.head.state_dict(), student.head.state_dict()
+    if not theirs or list(theirs) != list(ours):
+        return False
+    for name, value in theirs.items():
+        if ours[name].shape != value.shape:
+            raise FieldError(f"the colour heads differ in {name}: {list(value.shape)} and {list(ours[name].shape)}")
+    student.head.load_state_dict(theirs)
+    return True

@@ -1,0 +1,125 @@
+"""Figures and pictures of how well a field shows views it was not trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from skimage.metrics import structural_similarity
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .cameras import Cameras
+from .renderer import Picture
+from .scenes import Scene
+
+SHEET_ROWS = 8
+"""Views on a contact sheet, at most."""
+
+
+def psnr(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
+    """Peak signal-to-noise ratio in dB for values in 0..1; 100 for equal pictures."""
+    error = (picture.clamp(0, 1) - truth).square().mean()
+    return float(-10 * torch.log10(error.clamp(min=1e-10)))
+
+
+def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
+    """Structural similarity with the Gaussian window of Wang and others (2004), sigma 1.5."""
+    return float(
+        structural_similarity(
+            picture.clamp(0, 1).cpu().numpy(), truth.cpu().numpy(), channel_axis=-1, data_range=1.0,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+    )  # fmt: skip
+
+
+def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
+    """LPIPS (AlexNet) of two pictures, or None where the package or its network's weights are missing."""
+    if find_spec("lpips") is None:
+        return None
+    import lpips
+
+    try:
+        network = lpips.LPIPS(net="alex", verbose=False).eval()
+    except OSError:  # the backbone's weights are a download of their own
+        return None
+
+    def measure(picture: Tensor, truth: Tensor) -> float:
+        pair = torch.stack([picture, truth]).permute(0, 3, 1, 2).cpu() * 2 - 1
+        with torch.no_grad():
+            return float(network(pair[:1], pair[1:]))
+
+    return measure
+
+
+def evaluate(
+    draw: Callable[[Cameras], Picture], scene: Scene, *, split: str = "test", output_dir: Path | None = None
+) -> dict[str, float]:
+    """Compare views with their photos on white.
+
+    Args:
+        draw: renders the view of a camera.
+        scene: photos and cameras.
+        split: which of them.
+        output_dir: where ``evaluation.json`` (figures of every view) and ``evaluation.png`` (a contact sheet: photo,
+            view, error, depth) go; None writes nothing.
+
+    Returns:
+        Means over the views: psnr in dB, ssim, and lpips where its weights exist.
+
+    Raises:
+        ValueError: the scene has no such split, or the split is empty.
+    """
+    photos = scene.split(split)
+    perceptual = lpips_metric()
+    rows, strips = [], []
+    for index in tqdm(range(len(photos)), unit="view", desc="evaluating", disable=None):
+        view, truth = draw(photos.cameras[index]), photos.picture(index)
+        color = view.color.cpu()
+        row: dict[str, float | str] = {"view": photos.names[index], "psnr": psnr(color, truth)}
+        row["ssim"] = ssim(color, truth)
+        if perceptual:
+            row["lpips"] = perceptual(color, truth)
+        rows.append(row)
+        if len(strips) < SHEET_ROWS:
+            strips.append(torch.cat([truth, color, error_map(color, truth), depth_map(view)], 1))
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "view"}
+    if output_dir is not None:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        picture_of(torch.cat(strips)).save(output_dir / "evaluation.png")
+        temporary = output_dir / ".evaluation.json"
+        temporary.write_text(json.dumps({"split": split, "mean": means, "views": rows}, indent=2) + "\n", "utf-8")
+        os.replace(temporary, output_dir / "evaluation.json")
+    return means
+
+
+def picture_of(values: Float[Tensor, "h w 3"]) -> Image.Image:
+    """Values in 0..1 as an 8-bit picture."""
+    return Image.fromarray((values.clamp(0, 1) * 255).round().byte().cpu().numpy())
+
+
+def error_map(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
+    """Mean absolute error of the channels; black is none, the brightest colour a quarter of the range or more."""
+    return _colored((picture - truth).abs().mean(-1) * 4, "magma")
+
+
+def depth_map(view: Picture) -> Float[Tensor, "h w 3"]:
+    """Distance from near (bright) to far, each view in its own range; black where nothing was hit."""
+    depth, hit = view.depth.cpu(), (view.opacity > 0.5).cpu()
+    if not hit.any():
+        return torch.zeros(*depth.shape, 3)
+    low, high = depth[hit].amin(), depth[hit].amax()
+    return _colored(1 - (depth - low) / (high - low).clamp(min=1e-6) * 0.9, "viridis") * hit[..., None]
+
+
+def _colored(values: Float[Tensor, "h w"], name: str) -> Float[Tensor, "h w 3"]:
+    rgba = matplotlib.colormaps[name](values.clamp(0, 1).cpu().numpy())
+    return torch.from_numpy(rgba[..., :3]).float()

@@ -1,0 +1,140 @@
+"""What leaves the package: films of a turning camera, meshes and point clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float, UInt8
+from PIL import Image
+from skimage.measure import marching_cubes
+from torch import Tensor
+from torch.nn.functional import normalize
+from tqdm.auto import tqdm
+
+from .cameras import Cameras
+from .evaluation import depth_map
+from .fields import Field, density_of
+from .runs import Run
+
+MESHES, CLOUDS, FILMS = (".ply", ".glb", ".obj"), (".ply",), (".mp4", ".gif")
+
+
+def film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth: bool = False) -> None:
+    """Draw every camera's view into a film.
+
+    Args:
+        run: what to draw.
+        cameras: the path.
+        path: mp4 (H.264) or gif.
+        fps: pictures per second.
+        depth: put the depth map on the right of every picture.
+
+    Raises:
+        ValueError: the file's ending is none of them.
+    """
+    if path.suffix.lower() not in FILMS:
+        raise ValueError(f"{path} must end in {' or '.join(FILMS)}")
+    frames = []
+    for index in tqdm(range(len(cameras)), unit="view", desc="rendering", disable=None):
+        view = run.draw(cameras[index])
+        values = torch.cat([view.color, depth_map(view)], 1) if depth else view.color
+        frames.append((values.clamp(0, 1) * 255).round().byte().cpu().numpy())
+    write_film(frames, path, fps=fps)
+
+
+def write_film(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps: int) -> None:
+    """Write pictures of one size as mp4 or gif, first under a temporary name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}{path.suffix}")
+    if path.suffix.lower() == ".gif":
+        pictures = [Image.fromarray(frame) for frame in frames]
+        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=1000 // fps, loop=0)
+    else:
+        with av.open(str(temporary), "w") as container:
+            # H.264 stores colour at half the size: sides must be even.
+            height, width = (side - side % 2 for side in frames[0].shape[:2])
+            stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for frame in frames:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+    temporary.replace(path)
+
+
+@torch.no_grad()
+def density_volume(field: Field, resolution: int) -> Float[Tensor, "x y z"]:
+    """Density at the nodes of a grid over the field's box."""
+    axis = torch.linspace(0, 1, resolution, device=field.bounds.device)
+    unit = torch.cartesian_prod(axis, axis, axis)
+    low, high = field.bounds
+    values = [density_of(field.features(low + part * (high - low))[:, 0]) for part in unit.split(2**17)]
+    return torch.cat(values).view(resolution, resolution, resolution).cpu()
+
+
+@torch.no_grad()
+def outward_colors(
+    field: Field, points: Float[Tensor, "n 3"], outward: Float[Tensor, "n 3"]
+) -> UInt8[np.ndarray, "n 3"]:
+    """RGB bytes of surface points, each seen from straight outside."""
+    parts = []
+    for at, normal in zip(points.split(2**16), outward.split(2**16), strict=True):
+        at, normal = at.to(field.bounds), normal.to(field.bounds)
+        parts.append(field.color(field.features(at), -normal).float().cpu())
+    return (torch.cat(parts).clamp(0, 1) * 255).round().byte().numpy()
+
+
+def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh.Trimesh:
+    """The surface where density crosses ``threshold``, by marching cubes, with a colour at every vertex.
+
+    Raises:
+        ValueError: no density in the box reaches the threshold; the message says the largest.
+    """
+    volume = density_volume(run.field, resolution)
+    if not volume.min() < threshold < volume.max():
+        raise ValueError(
+            f"no surface at density {threshold}: densities in the box are {float(volume.min()):.3g} to"
+            f" {float(volume.max()):.3g}; choose a threshold between"
+        )
+    # A rim of zeros closes surfaces that reach the side of the box.
+    padded = np.pad(volume.numpy(), 1)
+    corners, faces, gradients, _ = marching_cubes(padded, threshold)
+    low, high = run.field.bounds.cpu()
+    points = low + (torch.from_numpy(corners.copy()).float() - 1) / (resolution - 1) * (high - low)
+    outward = normalize(torch.from_numpy(gradients.copy()).float() / (high - low), dim=-1)
+    inside = points - 0.25 * outward * (high - low) / resolution
+    colors = outward_colors(run.field, inside, outward)
+    return trimesh.Trimesh(points.numpy(), faces[:, ::-1], vertex_colors=colors, process=False)
+
+
+@torch.no_grad()
+def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
+    """Where the rays of ``cameras`` first meet something (opacity above one half), with the colours they see."""
+    points, colors = [], []
+    for index in tqdm(range(len(cameras)), unit="view", desc="points", disable=None):
+        view, rays = run.draw(cameras[index]), cameras[index].picture_rays(0)
+        hit = (view.opacity > 0.5).flatten().cpu()
+        depth = view.depth.flatten().cpu()[hit, None]
+        points.append(rays.origins.cpu()[hit] + rays.directions.cpu()[hit] * depth)
+        colors.append((view.color.cpu().flatten(0, 1)[hit] * 255).round().byte())
+    return trimesh.PointCloud(torch.cat(points).numpy(), torch.cat(colors).numpy())
+
+
+def write_shape(shape: trimesh.Trimesh | trimesh.PointCloud, path: Path) -> None:
+    """Write a mesh (ply, glb, obj) or a point cloud (ply), first under a temporary name.
+
+    Raises:
+        ValueError: the file's ending is none of them.
+    """
+    allowed = MESHES if isinstance(shape, trimesh.Trimesh) else CLOUDS
+    if path.suffix.lower() not in allowed:
+        raise ValueError(f"{path} must end in {' or '.join(allowed)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}{path.suffix}")
+    shape.export(temporary)
+    temporary.replace(path)

@@ -1,0 +1,174 @@
+"""What every family of radiance fields has in common, and the two kinds of colour heads.
+
+A field is split as PVD splits it (arXiv 2211.15977, section 3.2). ``features`` maps a position to the logarithm of
+its density and to colour features: this is where families differ and what distillation aligns. ``color`` turns
+features and a view direction into RGB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+EMPTY = -12.0
+"""Log-density of space outside the bounds and of pruned cells: 6e-6 per unit length."""
+
+
+class _Exp(torch.autograd.Function):
+    """The exponential, whose gradient stays finite: exp(clamp(x, -12, 12))."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.save_for_backward(x)
+        return x.clamp(max=50).exp()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x,) = ctx.saved_tensors
+        return grad * x.clamp(-12, 12).exp()
+
+
+def density_of(log_density: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Density per unit length; computed in fp32, with a gradient that is finite for any input."""
+    return _Exp.apply(log_density.float())  # pyright: ignore[reportReturnType]
+
+
+def spherical_harmonics(directions: Float[Tensor, "n 3"], degree: int) -> Float[Tensor, "n k"]:
+    """Real spherical harmonics of unit vectors, orthonormal on the sphere.
+
+    Args:
+        directions: unit vectors.
+        degree: how many bands, 1..4; k = degree squared, and a lower degree is a prefix of a higher one.
+    """
+    if not 1 <= degree <= 4:
+        raise ValueError(f"degree of the spherical harmonics must be in 1..4, got {degree}")
+    x, y, z = directions.unbind(-1)
+    xx, yy, zz = x * x, y * y, z * z
+    values = [torch.full_like(x, 0.5 / math.sqrt(math.pi))]
+    if degree > 1:
+        c = math.sqrt(3 / (4 * math.pi))
+        values += [c * y, c * z, c * x]
+    if degree > 2:
+        c = math.sqrt(15 / (4 * math.pi))
+        d = math.sqrt(5 / (16 * math.pi))
+        values += [c * x * y, c * y * z, d * (3 * zz - 1), c * x * z, c / 2 * (xx - yy)]
+    if degree > 3:
+        a, b = math.sqrt(35 / (32 * math.pi)), math.sqrt(105 / (4 * math.pi))
+        c, d = math.sqrt(21 / (32 * math.pi)), math.sqrt(7 / (16 * math.pi))
+        values += [
+            a * y * (3 * xx - yy),
+            b * x * y * z,
+            c * y * (5 * zz - 1),
+            d * z * (5 * zz - 3),
+            c * x * (5 * zz - 1),
+            b / 2 * z * (xx - yy),
+            a * x * (xx - 3 * yy),
+        ]
+    return torch.stack(values, -1)
+
+
+class ColorHead(nn.Module):
+    """Colour features and the direction's 16 spherical harmonics to RGB: (f + 16)-64-64-3, no biases, sigmoid."""
+
+    degree = 4
+
+    def __init__(self, features: int = 15, width: int = 64):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features + self.degree**2, width, bias=False),
+            nn.ReLU(),
+            nn.Linear(width, width, bias=False),
+            nn.ReLU(),
+            nn.Linear(width, 3, bias=False),
+        )
+
+    def forward(self, features: Float[Tensor, "n f"], views: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """RGB in 0..1."""
+        code = spherical_harmonics(views, self.degree).to(features.dtype)
+        return torch.sigmoid(self.layers(torch.cat([code, features], -1)))
+
+
+class SphericalHead(nn.Module):
+    """Colour whose features are its spherical harmonics' coefficients, nine for each channel; nothing is learned."""
+
+    degree = 3
+
+    def forward(self, features: Float[Tensor, "n 27"], views: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """RGB in 0..1."""
+        code = spherical_harmonics(views, self.degree).to(features.dtype)
+        return torch.sigmoid((features.unflatten(-1, (3, -1)) * code[:, None]).sum(-1))
+
+
+class Field(nn.Module):
+    """A radiance field in an axis-aligned box. A family subclasses this, and nothing subclasses a family.
+
+    Args:
+        bounds: lower and upper corner of the box, [2, 3], in world units; there is nothing outside.
+    """
+
+    name: ClassVar[str]
+    """Under which `nerf.fields.FIELDS` lists the family."""
+    bounds: Tensor
+    head: nn.Module
+
+    def __init__(self, bounds: Float[Tensor, "2 3"]):
+        super().__init__()
+        if tuple(bounds.shape) != (2, 3) or not bool((bounds[1] > bounds[0]).all()):
+            raise ValueError(f"bounds must be a lower and an upper corner, [2, 3], got {bounds.tolist()}")
+        self.register_buffer("bounds", bounds.float().clone())
+
+    @property
+    def feature_size(self) -> int:
+        """How many numbers `features` returns for a point, log-density included."""
+        raise NotImplementedError
+
+    def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
+        """Log-density (first) and colour features at points of the unit cube. What a family implements."""
+        raise NotImplementedError
+
+    def rates(self) -> Mapping[str, float]:
+        """Learning rates of parameters relative to the run's, by prefix of their name; 1 where nothing is said."""
+        return {}
+
+    def regularization(self) -> dict[str, Tensor]:
+        """Penalties of the family's own weights, by name; empty for most."""
+        return {}
+
+    def unit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """World coordinates to the unit cube of the bounds."""
+        return (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
+
+    def inside(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
+        """Which points lie in the bounds."""
+        unit = self.unit(points)
+        return ((unit >= 0) & (unit <= 1)).all(-1)
+
+    def features(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
+        """Log-density and colour features of points in world coordinates; outside the bounds `EMPTY` and zeros."""
+        unit = self.unit(points)
+        within = ((unit >= 0) & (unit <= 1)).all(-1, keepdim=True)
+        values = self.encode(unit.clamp(0, 1))
+        nothing = values.new_zeros(self.feature_size)
+        nothing[0] = EMPTY
+        return torch.where(within, values, nothing)
+
+    def color(self, features: Float[Tensor, "n f"], views: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """RGB in 0..1 of what `features` returned, seen along unit vectors."""
+        return self.head(features[:, 1:], views)
+
+    def forward(
+        self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Density per unit length, and RGB."""
+        features = self.features(points)
+        return density_of(features[:, 0]), self.color(features, views)
+
+
+def feature_net(inputs: int, width: int = 64, outputs: int = 16) -> nn.Sequential:
+    """The small network between an encoding and the features: inputs-64-16, no biases."""
+    return nn.Sequential(nn.Linear(inputs, width, bias=False), nn.ReLU(), nn.Linear(width, outputs, bias=False))

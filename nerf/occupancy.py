@@ -1,0 +1,113 @@
+"""Occupancy grid: which cells of a field's box hold anything, so that rays skip the rest (arXiv 2201.05989, E.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .rendering import Samples, intersect_box
+
+DECAY = 0.95
+
+
+class OccupancyGrid(nn.Module):
+    """A grid of running maxima of density over the box, and the cells that count as occupied.
+
+    Both are buffers: they are saved with the field's run, so that a resumed run skips the same cells.
+
+    Args:
+        bounds: lower and upper corner of the box.
+        resolution: cells along an axis.
+    """
+
+    bounds: Tensor
+    density: Tensor
+    occupied: Tensor
+
+    def __init__(self, bounds: Float[Tensor, "2 3"], resolution: int = 64):
+        super().__init__()
+        if not 2 <= resolution <= 512:
+            raise ValueError(f"resolution of the occupancy grid must be in 2..512, got {resolution}")
+        self.resolution = resolution
+        self.register_buffer("bounds", bounds.float().clone())
+        size = (resolution,) * 3
+        self.register_buffer("density", torch.zeros(size))
+        self.register_buffer("occupied", torch.ones(size, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(
+        self,
+        density: Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]],
+        *,
+        threshold: float,
+        generator: torch.Generator,
+        warm: bool = False,
+    ) -> None:
+        """Ask for the density at one random point of every cell (``warm``), else of a quarter of them and all occupied.
+
+        Args:
+            density: world positions to density per unit length.
+            threshold: cells below min(this, mean density) are empty.
+            generator: source of the points, on the CPU; the same in every process.
+        """
+        asked = torch.ones(self.resolution**3, dtype=torch.bool)
+        if not warm:
+            asked = torch.rand(len(asked), generator=generator) < 0.25
+            asked |= self.occupied.flatten().cpu()
+        cells = asked.nonzero()[:, 0]
+        size = self.resolution
+        corner = torch.stack([cells % size, cells // size % size, cells // size**2], -1)
+        unit = (corner + torch.rand(len(cells), 3, generator=generator)) / size
+        points = self.bounds[0] + unit.to(self.bounds.device) * (self.bounds[1] - self.bounds[0])
+        fresh = torch.cat([density(part) for part in points.split(2**18)])
+        values = self.density.flatten() * DECAY
+        cells = cells.to(values.device)
+        values[cells] = torch.maximum(values[cells], fresh)
+        self.density.copy_(values.view_as(self.density))
+        self.occupied.copy_(self.density > min(threshold, float(self.density.mean())))
+
+    def dilated(self) -> Bool[Tensor, "z y x"]:
+        """Occupied cells and their neighbours."""
+        return F.max_pool3d(self.occupied.float()[None, None], 3, stride=1, padding=1)[0, 0] > 0
+
+    def occupied_at(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
+        """Whether points lie in an occupied cell; False outside the box."""
+        unit = (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
+        cell = (unit * self.resolution).floor().long()
+        inside = ((cell >= 0) & (cell < self.resolution)).all(-1)
+        x, y, z = cell.clamp(0, self.resolution - 1).unbind(-1)
+        return self.occupied[z, y, x] & inside
+
+    def march(
+        self,
+        origins: Float[Tensor, "r 3"],
+        directions: Float[Tensor, "r 3"],
+        *,
+        step: float,
+        near: float = 0.0,
+        far: float = float("inf"),
+        jitter: Float[Tensor, " r"] | None = None,
+    ) -> Samples:
+        """Intervals of length ``step`` that lie in occupied cells (by their middle).
+
+        Args:
+            origins, directions: the rays; distances are in units of the directions' length.
+            step: length of an interval; one at the box's far side may be shorter.
+            near, far: cut of all rays.
+            jitter: shift of a ray's intervals in steps, in [0, 1).
+        """
+        enter, leave = intersect_box(origins, directions, self.bounds, near, far)
+        most = int(((leave - enter).amax() / step).ceil()) + 1 if len(enter) else 0
+        offset = 0.0 if jitter is None else jitter[:, None] - 1
+        start = enter[:, None] + (torch.arange(most, device=enter.device) + offset) * step
+        end = torch.minimum(start + step, leave[:, None])
+        start = torch.maximum(start, enter[:, None])
+        ray, column = (end > start).nonzero(as_tuple=True)
+        start, end = start[ray, column], end[ray, column]
+        points = origins[ray] + directions[ray] * ((start + end) / 2)[:, None]
+        kept = self.occupied_at(points)
+        return Samples(ray[kept], start[kept], end[kept], len(origins))

@@ -1,0 +1,132 @@
+"""Pictures of a field: rays are marched, the field is asked, samples are composited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .cameras import Cameras, Rays
+from .fields import Field
+from .occupancy import OccupancyGrid
+from .rendering import Rendered, Samples, composite, intersect_box, stratified
+
+STOP = 1e-3
+"""Rays that let through less than this are finished when pictures are drawn."""
+PARTS = 4
+"""Pieces, front to back, in which a picture's rays are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marching:
+    """How rays walk through a field's box."""
+
+    step: float
+    """Length of an interval, in units of the rays' directions."""
+    near: float = 0.0
+    """Where rays start."""
+    far: float = float("inf")
+    """Where rays end."""
+
+    @classmethod
+    def through(cls, bounds: Float[Tensor, "2 3"], intervals: int, *, near: float, far: float) -> Marching:
+        """Intervals such that the box's diagonal has ``intervals`` of them."""
+        return cls(step=float((bounds[1] - bounds[0]).norm()) / intervals, near=near, far=far)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered view, [h, w, ...]."""
+
+    color: Float[Tensor, "h w 3"]
+    opacity: Float[Tensor, "h w"]
+    depth: Float[Tensor, "h w"]
+    """Mean distance where something was hit, else 0."""
+
+
+def march(
+    rays: Rays,
+    marching: Marching,
+    bounds: Float[Tensor, "2 3"],
+    grid: OccupancyGrid | None,
+    jitter: Float[Tensor, " r"] | None = None,
+) -> Samples:
+    """Intervals along rays: those in occupied cells, or without a grid all of them."""
+    if grid is not None:
+        return grid.march(
+            rays.origins, rays.directions, step=marching.step, near=marching.near, far=marching.far, jitter=jitter
+        )
+    enter, leave = intersect_box(rays.origins, rays.directions, bounds, marching.near, marching.far)
+    diagonal = float((bounds[1] - bounds[0]).norm())
+    samples = stratified(enter, leave, max(round(diagonal / marching.step), 1), jitter)
+    hit = (samples.end > samples.start).nonzero()[:, 0]
+    return Samples(samples.ray[hit], samples.start[hit], samples.end[hit], len(rays))
+
+
+def render_rays(
+    field: Field,
+    rays: Rays,
+    samples: Samples,
+    background: Float[Tensor, "r 3"],
+) -> Rendered:
+    """Ask the field at every sample and composite; differentiable."""
+    density, color = field(points_of(rays, samples), rays.views[samples.ray])
+    return composite(samples, density, color.float(), background)
+
+
+def points_of(rays: Rays, samples: Samples) -> Float[Tensor, "m 3"]:
+    """The middles of the intervals in world coordinates."""
+    return rays.origins[samples.ray] + rays.directions[samples.ray] * samples.middle[:, None]
+
+
+@torch.no_grad()
+def render_picture(
+    field: Field,
+    camera: Cameras,
+    marching: Marching,
+    *,
+    grid: OccupancyGrid | None = None,
+    background: float = 1.0,
+    chunk: int = 8192,
+) -> Picture:
+    """The view of ``camera`` (the first, if it holds several).
+
+    Args:
+        field: what to draw.
+        camera: from where.
+        marching: how rays walk.
+        grid: which cells to look into; None looks everywhere.
+        background: grey level behind everything.
+        chunk: rays at a time; bounds memory, not the result.
+    """
+    rays = camera.picture_rays(0).to(field.bounds.device)
+    parts = [_front_to_back(field, rays[first : first + chunk], marching, grid) for first in range(0, len(rays), chunk)]
+    color, opacity, depth = (torch.cat(values) for values in zip(*parts, strict=True))
+    color = color + (1 - opacity)[:, None] * background
+    depth = torch.where(opacity > 0.5, depth / opacity.clamp(min=1e-6), torch.zeros_like(depth))
+    size = (camera.height, camera.width)
+    return Picture(color.view(*size, 3).clamp(0, 1), opacity.view(size), depth.view(size))
+
+
+def _front_to_back(
+    field: Field, rays: Rays, marching: Marching, grid: OccupancyGrid | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
+    samples = march(rays, marching, field.bounds, grid)
+    count = torch.bincount(samples.ray, minlength=len(rays))
+    first = count.cumsum(0) - count
+    place = torch.arange(len(samples), device=count.device) - first[samples.ray]  # number within its ray
+    part = place * PARTS // count[samples.ray].clamp(min=1)
+    color = rays.origins.new_zeros(len(rays), 3)
+    left, depth = rays.origins.new_ones(len(rays)), rays.origins.new_zeros(len(rays))
+    nothing = torch.zeros_like(color)
+    for number in range(PARTS):
+        chosen = ((part == number) & (left[samples.ray] > STOP)).nonzero()[:, 0]
+        piece = Samples(samples.ray[chosen], samples.start[chosen], samples.end[chosen], len(rays))
+        out = render_rays(field, rays, piece, nothing)
+        color += left[:, None] * out.color
+        depth += left * out.depth
+        left = left * (1 - out.opacity)
+    return color, 1 - left, depth

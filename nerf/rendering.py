@@ -1,0 +1,158 @@
+"""Volume rendering as pure functions over flat lists of samples.
+
+Samples of all rays lie in one list, sorted by ray and then by distance, so that rays may have any number of them:
+what an occupancy grid leaves costs nothing. C = sum w c + (1 - sum w) background, w = T alpha,
+alpha = 1 - exp(-density length), T = exp(-density lengths before) (NeRF, arXiv 2003.08934, equation 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Intervals along rays: of ray ``ray[i]`` from ``start[i]`` to ``end[i]``; sorted by ray, then by distance."""
+
+    ray: Int[Tensor, " m"]
+    start: Float[Tensor, " m"]
+    end: Float[Tensor, " m"]
+    rays: int
+
+    def __len__(self) -> int:
+        return len(self.ray)
+
+    @property
+    def middle(self) -> Float[Tensor, " m"]:
+        """Where the field is asked."""
+        return (self.start + self.end) / 2
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What rays see, and the weight of every sample."""
+
+    color: Float[Tensor, "r 3"]
+    opacity: Float[Tensor, " r"]
+    depth: Float[Tensor, " r"]
+    """Sum of weight times distance; divide by opacity for the mean distance."""
+    weights: Float[Tensor, " m"]
+
+
+def intersect_box(
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    bounds: Float[Tensor, "2 3"],
+    near: float = 0.0,
+    far: float = float("inf"),
+) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """Distances at which rays enter and leave a box (slab method), cut to near..far; a miss has entry >= exit."""
+    tiny = directions.abs() < 1e-9  # 0 times infinity would be no number
+    inverse = 1 / torch.where(tiny, torch.full_like(directions, 1e-9), directions)
+    at = (bounds[:, None] - origins) * inverse  # [2, r, 3]
+    enter = at.amin(0).amax(-1).clamp(min=near)
+    leave = at.amax(0).amin(-1).clamp(max=far)
+    return enter, torch.maximum(leave, enter)
+
+
+def stratified(
+    near: Float[Tensor, " r"], far: Float[Tensor, " r"], count: int, jitter: Float[Tensor, " r"] | None = None
+) -> Samples:
+    """``count`` equal intervals on every ray; with ``jitter`` in [0, 1) all edges of a ray move by that share of one.
+
+    The intervals still tile near..far: what moves out at the far end comes back in at the near one.
+    """
+    edges = torch.arange(count + 1, device=near.device, dtype=near.dtype).expand(len(near), -1)
+    if jitter is not None:
+        inner = (edges[:, 1:-1] + (jitter[:, None] - 0.5)).clamp(0, count)
+        edges = torch.cat([edges[:, :1], inner, edges[:, -1:]], -1)
+    return tiled(near[:, None] + (far - near)[:, None] * edges / count)
+
+
+def tiled(edges: Float[Tensor, "r k"]) -> Samples:
+    """Samples between consecutive edges of every ray."""
+    rays, intervals = edges.shape[0], edges.shape[1] - 1
+    ray = torch.arange(rays, device=edges.device).repeat_interleave(intervals)
+    return Samples(ray, edges[:, :-1].flatten(), edges[:, 1:].flatten(), rays)
+
+
+def importance(
+    edges: Float[Tensor, "r k"], weights: Float[Tensor, "r k-1"], quantiles: Float[Tensor, "r n"]
+) -> Float[Tensor, "r n"]:
+    """Distances drawn from the piecewise constant density ``weights`` by inverting its distribution.
+
+    Rays without weight are sampled evenly. Quantiles in [0, 1], sorted ones give sorted distances.
+    """
+    mass = weights.clamp(min=0) + 1e-5 * (weights.amax(-1, keepdim=True) + 1e-5)
+    cdf = torch.cat([torch.zeros_like(mass[:, :1]), (mass / mass.sum(-1, keepdim=True)).cumsum(-1)], -1)
+    cdf[:, -1] = 1
+    cell = (torch.searchsorted(cdf, quantiles.contiguous(), right=True) - 1).clamp(0, weights.shape[1] - 1)
+    low, high = cdf.gather(1, cell), cdf.gather(1, cell + 1)
+    share = ((quantiles - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    left, right = edges.gather(1, cell), edges.gather(1, cell + 1)
+    return left + share * (right - left)
+
+
+def composite(
+    samples: Samples,
+    density: Float[Tensor, " m"],
+    color: Float[Tensor, "m 3"],
+    background: Float[Tensor, "r 3"],
+) -> Rendered:
+    """Render samples in front of a background.
+
+    Args:
+        samples: the intervals.
+        density: per unit length, at their middles.
+        color: RGB at their middles.
+        background: RGB behind each ray.
+    """
+    weights = visibility(samples, density)
+    opacity = _sum(samples, weights[:, None])[:, 0]
+    seen = _sum(samples, weights[:, None] * color) + (1 - opacity)[:, None] * background
+    depth = _sum(samples, (weights * samples.middle)[:, None])[:, 0]
+    return Rendered(seen, opacity, depth, weights)
+
+
+def visibility(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """The weight T alpha of every sample."""
+    thickness = density.float() * (samples.end - samples.start)
+    # One running sum over all rays, in float64 so that the last rays lose nothing to the first ones.
+    before = torch.cat([thickness.new_zeros(1, dtype=torch.float64), thickness.double().cumsum(0)])[:-1]
+    first = torch.searchsorted(samples.ray, torch.arange(samples.rays, device=samples.ray.device))
+    at_first = before[first.clamp(max=max(len(before) - 1, 0))] if len(before) else before
+    passed = (before - at_first[samples.ray]).float() if len(before) else thickness
+    return torch.exp(-passed) * -torch.expm1(-thickness)
+
+
+def _sum(samples: Samples, values: Float[Tensor, "m c"]) -> Float[Tensor, "r c"]:
+    return values.new_zeros(samples.rays, values.shape[1]).index_add(0, samples.ray, values)
+
+
+def distortion(samples: Samples, weights: Float[Tensor, " m"]) -> Float[Tensor, " r"]:
+    """mip-NeRF 360's loss sum_ij w_i w_j |m_i - m_j| + sum_i w_i^2 length_i / 3 per ray, in linear time.
+
+    arXiv 2111.12077, equation 15. Small when a ray's weight lies in one short interval.
+    """
+    middle, length = samples.middle, samples.end - samples.start
+
+    def before(values: Tensor) -> Tensor:
+        total = torch.cat([values.new_zeros(1), values.cumsum(0)])[:-1]
+        first = torch.searchsorted(samples.ray, torch.arange(samples.rays, device=values.device))
+        return total - total[first.clamp(max=max(len(total) - 1, 0))][samples.ray]
+
+    if not len(samples):
+        return weights.new_zeros(samples.rays)
+    wide = weights.double()
+    pairs = 2 * wide * (middle * before(wide) - before(wide * middle))
+    return _sum(samples, (pairs + wide.square() * length / 3).float()[:, None])[:, 0]
+
+
+def opacity_entropy(opacity: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
+    """Binary entropy in nats: smallest for rays that are wholly opaque or wholly clear."""
+    o = opacity.clamp(1e-5, 1 - 1e-5)
+    return -(o * o.log() + (1 - o) * (1 - o).log())

@@ -1,0 +1,97 @@
+"""Picture files as bytes with straight alpha, all of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from .scene import SceneError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+MASKS = "masks"
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height, from the file's header.
+
+    Raises:
+        SceneError: the file cannot be read.
+    """
+    with _open(path) as image:
+        return image.size
+
+
+def read_pictures(
+    files: Sequence[Path], masks: Sequence[Path] | None, size: tuple[int, int]
+) -> UInt8[Tensor, "n h w 4"]:
+    """All pictures at ``size`` (width, height), made smaller by averaging areas where that is less than their own.
+
+    Args:
+        masks: a gray picture for each file that becomes its alpha; none when the pictures bring their own, or
+            are opaque.
+
+    Raises:
+        SceneError: a file cannot be read, sizes differ, or only some pictures have alpha.
+    """
+    native = picture_size(files[0])
+    width, height = size
+    pictures = torch.empty(len(files), height, width, 4, dtype=torch.uint8)
+    transparent: dict[bool, Path] = {}
+    for index, path in enumerate(files):
+        array, has_alpha = _read(path, native, files[0])
+        if masks is not None:
+            mask, _ = _read(masks[index], native, files[0])
+            array[..., 3] = mask[..., 0]
+        transparent.setdefault(has_alpha, path)
+        pictures[index] = _smaller(torch.from_numpy(array), height, width)
+    if masks is None and len(transparent) == 2:
+        raise SceneError(f"{transparent[True]} has alpha but {transparent[False]} has none; give all of them alpha")
+    return pictures
+
+
+def _read(path: Path, size: tuple[int, int], first: Path) -> tuple[np.ndarray, bool]:
+    """One picture as bytes [h, w, 4], and whether its file has an alpha channel."""
+    with _open(path) as image:
+        if image.size != size:
+            found, wanted = "x".join(map(str, image.size)), "x".join(map(str, size))
+            raise SceneError(f"{path} has {found} pixels but {first} has {wanted}; make all pictures one size")
+        has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+        if image.mode.startswith("I"):
+            gray = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+            return np.stack([gray, gray, gray, np.full_like(gray, 255)], axis=-1), False
+        try:
+            return np.array(image.convert("RGBA")), has_alpha
+        except (OSError, SyntaxError) as error:
+            raise SceneError(f"{path} is damaged ({error}); restore it") from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except FileNotFoundError as error:
+        raise SceneError(f"the picture {path} is missing; restore it or remove its camera") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise SceneError(f"{path} is not a picture that can be read; restore it or remove its camera") from error
+
+
+def _smaller(picture: UInt8[Tensor, "h w 4"], height: int, width: int) -> UInt8[Tensor, "i j 4"]:
+    """Area averages of premultiplied colours: transparent pixels have no colour to give to their neighbours."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    values = picture.permute(2, 0, 1).float() / 255
+    alpha: Float[Tensor, "1 h w"] = values[3:]
+    mean = adaptive_avg_pool2d(torch.cat([values[:3] * alpha, alpha]), (height, width))
+    straight = torch.cat([mean[:3] / mean[3:].clamp(min=1e-6), mean[3:]])
+    return (straight * 255).round().clamp(0, 255).byte().permute(1, 2, 0)

@@ -1,0 +1,83 @@
+"""What a field is trained on: pictures, their cameras, and the box that the content is in."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from ..cameras import Cameras
+
+SPLITS = ("train", "val", "test")
+
+
+class SceneError(ValueError):
+    """A scene's files cannot be used; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """n pictures of one thing or place."""
+
+    name: str
+    pictures: UInt8[Tensor, "n h w 4"]
+    """Straight alpha; opaque pictures have alpha 255."""
+    cameras: Cameras
+    splits: dict[str, list[int]]
+    """Indices of the pictures for "train", "val" and "test"; the last two may be empty."""
+    bounds: Float[Tensor, "2 3"]
+    """Lower and upper corner of the content, in the frame of the rays: the world, or NDC."""
+    near: float
+    """Distance along rays from which on there is content; 0 in NDC."""
+    far: float
+    """Distance along rays up to which there is content; 1 in NDC."""
+    has_alpha: bool
+    """Whether any pixel is transparent."""
+    names: tuple[str, ...]
+    """Picture files relative to the scene's folder, for messages."""
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def split(self, which: str) -> Scene:
+        """The pictures of one split alone; they keep their order.
+
+        Raises:
+            ValueError: there is no split of that name, or it has no pictures.
+        """
+        if which not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {which!r}")
+        indices = self.splits[which]
+        if not indices:
+            raise ValueError(f"the scene {self.name} has no pictures in the split {which!r}")
+        splits = {name: list(range(len(indices))) if name == which else [] for name in SPLITS}
+        return dataclasses.replace(
+            self, pictures=self.pictures[indices], cameras=self.cameras[indices], splits=splits,
+            names=tuple(self.names[index] for index in indices),
+        )  # fmt: skip
+
+    def colors(
+        self,
+        camera: Int[Tensor, " b"],
+        pixels: Float[Tensor, "b 2"] | Int[Tensor, "b 2"],
+        background: Float[Tensor, "b 3"] | Float[Tensor, " 3"],
+    ) -> Float[Tensor, "b 3"]:
+        """Colours of pixels in 0..1, laid over a background.
+
+        Args:
+            camera: picture of each pixel.
+            pixels: (x, y), whole numbers or anywhere in the pixel, as `Cameras.rays` takes them.
+            background: one colour for each pixel, or one for all.
+        """
+        x, y = pixels.floor().long().unbind(-1) if pixels.is_floating_point() else pixels.unbind(-1)
+        values = self.pictures[camera, y, x].float() / 255
+        return values[:, :3] * values[:, 3:] + background.to(values) * (1 - values[:, 3:])
+
+    def picture(self, index: int, background: Float[Tensor, " 3"] | None = None) -> Float[Tensor, "h w 3"]:
+        """One whole picture in 0..1 on a background, white when not given."""
+        values = self.pictures[index].float() / 255
+        background = torch.ones(3) if background is None else background
+        return values[..., :3] * values[..., 3:] + background.to(values) * (1 - values[..., 3:])

@@ -1,0 +1,114 @@
+"""Typed settings of training and distillation, free of torch so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from mappers.train_config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadianceConfig:
+    """How `nerf.train` fits a field to pictures."""
+
+    train: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=2000, batch_size=1024, learning_rate=1e-2, schedule="cosine", weight_decay=0.0, eps=1e-15,
+            betas=(0.9, 0.99), save_every=500, log_every=50,
+        )
+    )  # fmt: skip
+    """The shared trainer's settings; `batch_size` counts rays."""
+    intervals: int = 192
+    """Steps of a ray across the box's diagonal."""
+    occupancy: int = 48
+    """Cells of the occupancy grid along an axis; 0 asks the field everywhere."""
+    occupancy_threshold: float = 5.0
+    """Density per unit length below which a cell counts as empty (or the mean density, if that is less)."""
+    occupancy_every: int = 16
+    """Steps between updates of the occupancy grid."""
+    stages: int = 1
+    """Resolutions of a grid family, growing geometrically to its final one; 1 starts with the final one."""
+    coarsest: float = 0.5
+    """Nodes along an axis in the first stage, relative to the final ones."""
+    growth_share: float = 0.5
+    """Share of the steps after which the final resolution is reached."""
+    prune: float | None = None
+    """Voxel grids: density below which nodes are dropped at the end of every stage but the last."""
+    l1: float = 0.0
+    """Weight of the L1 penalty on density factors (low-rank tensors)."""
+    total_variation: float = 0.0
+    """Weight of the total variation of grids."""
+    distortion: float = 0.0
+    """Weight of the distortion loss, which gathers a ray's weight in one place."""
+    opacity: float = 0.0
+    """Weight of the opacity loss, which makes rays opaque or clear."""
+
+    def __post_init__(self) -> None:
+        for name in ("intervals", "occupancy_every", "stages"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("coarsest", "growth_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        for name in ("l1", "total_variation", "distortion", "opacity", "occupancy", "occupancy_threshold"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """How `nerf.distillation.distill` turns one field into another (arXiv 2211.15977, section 3)."""
+
+    train: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=1000, batch_size=1024, learning_rate=1e-2, schedule="cosine", weight_decay=0.0, eps=1e-15,
+            betas=(0.9, 0.99), save_every=500, log_every=50,
+        )
+    )  # fmt: skip
+    """The shared trainer's settings; `batch_size` counts rays."""
+    inherit: Literal["head", "none"] = "head"
+    """Start with the teacher's colour head where both have a learned one of the same size."""
+    closed_form: bool = True
+    """Start grid families from a factorization of the teacher."""
+    features_until: float = 0.0
+    """Share of the steps that align features alone; 0 leaves this stage out."""
+    points_until: float = 0.25
+    """Share of the steps after which pixels are compared too."""
+    feature_weight: float = 0.01
+    """Weight of the features' squared error."""
+    density_weight: float = 0.01
+    """Weight of the log-densities' squared error at points."""
+    color_weight: float = 0.1
+    """Weight of the colours' squared error at points."""
+    lowest: float = -2.0
+    """Log-densities are cut to this before they are compared: how empty does not matter."""
+    highest: float = 7.0
+    """Log-densities are cut to this before they are compared: how solid does not matter."""
+    cameras: int = 8
+    """Random cameras of a step."""
+    hard_cameras: bool = False
+    """Draw a tenth of the cameras near those that were rendered worst (arXiv 2304.04012)."""
+    hard_rays: bool = False
+    """Draw a tenth of the rays again from those that were rendered worst."""
+    hard_points: bool = False
+    """Compare densities and colours only at the points that matter most on a ray."""
+    l1: float = 0.0
+    """Weight of the L1 penalty on density factors (low-rank tensors)."""
+    total_variation: float = 0.0
+    """Weight of the total variation of grids."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.features_until <= self.points_until <= 1:
+            raise ValueError(
+                "features_until and points_until must be shares in 0..1, the first no greater than the second, got"
+                f" {self.features_until} and {self.points_until}"
+            )
+        for name in ("feature_weight", "density_weight", "color_weight", "l1", "total_variation"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not self.lowest < self.highest:
+            raise ValueError(f"lowest must be below highest, got {self.lowest} and {self.highest}")
+        if self.cameras < 1:
+            raise ValueError(f"cameras must be at least 1, got {self.cameras}")

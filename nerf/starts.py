@@ -1,0 +1,193 @@
+"""Closed-form starts: a grid family takes over a teacher's field by sampling and factorizing it.
+
+No gradient step is made. Beyond PVD's paper, whose students start from random weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .fields import Field, spherical_harmonics
+from .fields.low_rank import LINES, PLANES, CPField, VMField
+from .fields.voxel import VoxelField
+
+DIRECTIONS = 32
+"""Views from which a node's colour is fitted."""
+ROUNDS = 8
+"""Alternations of a least-squares factorization."""
+RIDGE = 1e-4
+"""Relative to the mean diagonal of a normal matrix; keeps it invertible."""
+
+
+def start_from(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
+    """Set the student's grids to the teacher's values; True if its family has such a start, else nothing happens.
+
+    Args:
+        teacher: any field.
+        student: voxel, vm or cp; its colour head must already be what it will be.
+        log_density: range that log-densities are cut to, for a factorization would spend its rank on the rest.
+    """
+    start = STARTS.get(type(student))
+    if start is None or (not isinstance(student, VoxelField) and not shares_head(teacher, student)):
+        return False
+    with torch.no_grad():
+        start(teacher, student, log_density)  # pyright: ignore
+    return True
+
+
+def shares_head(teacher: Field, student: Field) -> bool:
+    """Whether colour features mean the same to both: equal feature counts and equal head weights."""
+    theirs, ours = teacher.head.state_dict(), student.head.state_dict()
+    return (
+        teacher.feature_size == student.feature_size
+        and list(theirs) == list(ours)
+        and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(theirs.values(), ours.values(), strict=True))
+    )
+
+
+def node_points(field: Field, resolution: int) -> Float[Tensor, "n 3"]:
+    """World positions of a grid's nodes over the field's box, x fastest, then y, then z."""
+    axis = torch.linspace(0, 1, resolution, device=field.bounds.device)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    unit = torch.stack([x, y, z], -1).flatten(0, 2)
+    return field.bounds[0] + unit * (field.bounds[1] - field.bounds[0])
+
+
+def _sampled(
+    function: Callable[[Tensor], Tensor], points: Float[Tensor, "n 3"], chunk: int = 2**15
+) -> Float[Tensor, "n f"]:
+    return torch.cat([function(part) for part in points.split(chunk)])
+
+
+def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
+    """Unit vectors spread evenly over the sphere."""
+    index = torch.arange(count) + 0.5
+    height = 1 - 2 * index / count
+    azimuth = index * math.pi * (1 + 5**0.5)
+    flat = (1 - height.square()).sqrt()
+    return normalize(torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), height], -1), dim=-1)
+
+
+def _voxel(teacher: Field, student: VoxelField, log_density: tuple[float, float]) -> None:
+    """Log-density at the kept nodes, and the harmonics that fit the logit of the colour from all around."""
+    kept = (student.rows > 0).flatten()
+    points = node_points(student, student.config.resolution)[kept]
+    views = fibonacci_sphere(DIRECTIONS).to(points)
+    solve = torch.linalg.pinv(spherical_harmonics(views, 3))  # [9, directions]
+
+    def values(part: Tensor) -> Tensor:
+        features = teacher.features(part)
+        seen = teacher.color(
+            features.repeat_interleave(DIRECTIONS, 0), views.repeat(len(part), 1)
+        ).float()  # [n * directions, 3]
+        logits = torch.logit(seen.clamp(0.003, 0.997)).view(len(part), DIRECTIONS, 3)
+        waves = torch.einsum("kd,ndc->nck", solve, logits).flatten(1)
+        return torch.cat([features[:, :1].clamp(*log_density), waves], -1)
+
+    student.values.copy_(_sampled(values, points, chunk=2**12))
+
+
+def _grid_features(teacher: Field, student: Field, resolution: int, log_density: tuple[float, float]) -> Tensor:
+    """The teacher's features at the student's nodes, [f, z, y, x]."""
+    values = _sampled(teacher.features, node_points(student, resolution))
+    values[:, 0].clamp_(*log_density)
+    return values.T.reshape(-1, resolution, resolution, resolution)
+
+
+def _vm(teacher: Field, student: VMField, log_density: tuple[float, float]) -> None:
+    """Density by a singular value decomposition for each axis of what the axes before left over; colours by ALS."""
+    size, ranks = student.config.resolution, student.config
+    grid = _grid_features(teacher, student, size, log_density)
+    rest = grid[0].clone()
+    for turn in range(2):  # the second time an axis takes back what it fits better than the others did
+        for axis, along in enumerate(LINES):
+            plane, line = student.planes[axis, : ranks.density_rank], student.lines[axis, : ranks.density_rank]
+            if turn:
+                rest += _spread(torch.einsum("ruv,rw->uvw", plane, line), along)
+            u, s, v = torch.linalg.svd(_unfolded(rest, along), full_matrices=False)
+            root = s[: ranks.density_rank].sqrt()
+            plane.copy_((u[:, : ranks.density_rank] * root).T.view(-1, size, size))
+            line.copy_(v[: ranks.density_rank] * root[:, None])
+            rest -= _spread(torch.einsum("ruv,rw->uvw", plane, line), along)
+    weights = torch.zeros(grid.shape[0] - 1, 3, ranks.color_rank)
+    rest = grid[1:].clone()
+    for axis, along in enumerate(LINES):
+        folded = torch.stack([_unfolded(channel, along) for channel in rest])  # [15, size^2, size]
+        channel, plane, line = alternating(folded, ranks.color_rank)
+        weights[:, axis] = channel
+        student.planes[axis, ranks.density_rank :] = plane.T.view(-1, size, size)
+        student.lines[axis, ranks.density_rank :] = line.T
+        rest -= torch.stack([_spread(part.view(size, size, size), along) for part in _product(channel, plane, line)])
+    student.basis.weight.copy_(weights.flatten(1))
+
+
+def _cp(teacher: Field, student: CPField, log_density: tuple[float, float]) -> None:
+    """Both tensors by alternating least squares."""
+    size, ranks = student.config.resolution, student.config
+    grid = _grid_features(teacher, student, size, log_density)
+    z, y, x = alternating(grid[0], ranks.density_rank)
+    student.lines[:, : ranks.density_rank] = torch.stack([x.T, y.T, z.T])
+    channel, z, y, x = alternating(grid[1:], ranks.color_rank)
+    student.lines[:, ranks.density_rank :] = torch.stack([x.T, y.T, z.T])
+    student.basis.weight.copy_(channel)
+
+
+def _unfolded(volume: Float[Tensor, "z y x"], along: int) -> Float[Tensor, "p l"]:
+    """Rows: positions in VM's plane, as the field stores it; columns: positions ``along`` axis 0 (x), 1 or 2 (z)."""
+    first, second = PLANES[LINES.index(along)]
+    return volume.permute(2 - second, 2 - first, 2 - along).flatten(0, 1)
+
+
+def _spread(part: Float[Tensor, "u v w"], along: int) -> Float[Tensor, "z y x"]:
+    """The inverse of ``_unfolded`` for a volume [plane rows, plane columns, along]."""
+    first, second = PLANES[LINES.index(along)]
+    order = [2 - second, 2 - first, 2 - along]
+    return part.permute([order.index(axis) for axis in range(3)])
+
+
+def _product(*factors: Float[Tensor, "n r"]) -> Tensor:
+    """The tensor that factors stand for, one dimension each."""
+    letters = "abcd"[: len(factors)]
+    return torch.einsum(",".join(f"{letter}r" for letter in letters) + "->" + letters, *factors)
+
+
+def alternating(tensor: Tensor, rank: int, rounds: int = ROUNDS) -> list[Float[Tensor, "n r"]]:
+    """A canonical polyadic decomposition by alternating least squares.
+
+    Args:
+        tensor: of any number of dimensions.
+        rank: components.
+        rounds: how often every factor is solved for.
+
+    Returns:
+        One factor [size, rank] per dimension; their outer products sum to about ``tensor``.
+    """
+    generator = torch.Generator().manual_seed(0)
+    dims = tensor.dim()
+    factors = [torch.randn(n, rank, generator=generator).to(tensor) for n in tensor.shape]
+    letters = "abcd"[:dims]
+    for _ in range(rounds):
+        for axis in range(dims):
+            others = [i for i in range(dims) if i != axis]
+            gram = torch.ones(rank, rank).to(tensor)
+            for i in others:
+                gram = gram * (factors[i].T @ factors[i])
+            terms = ",".join(f"{letters[i]}r" for i in others)
+            right = torch.einsum(f"{letters},{terms}->{letters[axis]}r", tensor, *(factors[i] for i in others))
+            gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+            factors[axis] = torch.linalg.solve(gram, right.T).T
+        # Equal sizes in all dimensions, so that no factor runs away and none is too small to learn.
+        norms = [factor.norm(dim=0).clamp(min=1e-12) for factor in factors]
+        mean = torch.stack(norms).log().mean(0).exp()
+        factors = [factor / norm * mean for factor, norm in zip(factors, norms, strict=True)]
+    return factors
+
+
+STARTS: dict[type[Field], Callable[..., None]] = {VoxelField: _voxel, VMField: _vm, CPField: _cp}
+"""The families that have a closed form."""

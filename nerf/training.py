@@ -1,0 +1,215 @@
+"""Fit a radiance field to the pictures of a scene: one task for the shared trainer, and ``nerf.train``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from mappers.draws import Draws
+from mappers.settings import load_settings
+from mappers.trainer import FitReport, fit
+
+from .cameras import Rays
+from .evaluation import picture_of, psnr
+from .fields import Field, build_field
+from .occupancy import OccupancyGrid
+from .renderer import Marching, march, points_of, render_picture
+from .rendering import Rendered, Samples, composite, distortion, opacity_entropy
+from .runs import Run
+from .scenes import Scene, load_scene
+from .settings import RadianceConfig
+from .viewpoints import Viewpoints
+
+WARM_UPDATES = 16
+"""Updates of the occupancy grid that look into every cell."""
+SHOWN = 3
+"""Test views drawn at a validation."""
+
+
+class RadianceTask:
+    """Squared error of rendered rays against pictures, plus the penalties that the settings ask for."""
+
+    def __init__(self, scene: Scene, field: Field, config: RadianceConfig, grid: OccupancyGrid | None):
+        self.scene, self.field, self.grid, self.config = scene, field, grid, config
+        self.modules: Mapping[str, nn.Module] = {"field": field, **({"grid": grid} if grid else {})}
+        self.rates = {f"field.{prefix}": rate for prefix, rate in field.rates().items()}
+        self.marching = Marching.through(scene.bounds, config.intervals, near=scene.near, far=scene.far)
+        self.photos = scene.split("train")
+        self.test = scene.split("test" if scene.splits["test"] else "train")
+        self.updated = -1
+
+    def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, "b 3"], Float[Tensor, " b"]]:
+        """Rays through random pixels, their colours on a random background, that background, and a jitter."""
+        cameras = self.photos.cameras
+        u = draws.rows("rays", self.config.train.batch_size, 7).cpu()
+        camera = (u[:, 0] * len(cameras)).long()
+        column, row = (u[:, 1] * cameras.width).long(), (u[:, 2] * cameras.height).long()
+        pixels = torch.stack([column, row], -1) + 0.5
+        background = u[:, 4:] if self.scene.has_alpha else torch.ones(len(u), 3)
+        target = self.photos.colors(camera, pixels, background)
+        rays = cameras.rays(camera, pixels)
+        return rays.to(draws.device), target.to(draws.device), background.to(draws.device), u[:, 3].to(draws.device)
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
+        rays, target, background, jitter = batch
+        update_grid(self, modules["field"], draws)
+        samples = march(rays, self.marching, self.field.bounds, self.grid, jitter)
+        density, color = modules["field"](points_of(rays, samples), rays.views[samples.ray])
+        out = composite(samples, density, color.float(), background)
+        squared = (out.color - target).square().mean()
+        total = squared + penalties(self.field, self.config, samples, out, self.marching)
+        return {"loss": total, "psnr": -10 * squared.detach().log10(), "samples": count_per_ray(samples)}
+
+    def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
+        """PSNR of a few test views, and the first of them beside its photo."""
+        views = [self.draw(i) for i in range(min(SHOWN, len(self.test.cameras)))]
+        mean = sum(psnr(color, truth) for color, truth in views) / len(views)
+        return {"psnr": mean, "view": picture_of(torch.cat(views[0], 1))}
+
+    def draw(self, index: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w 3"]]:
+        """A test view as the field shows it and as it is, on white."""
+        picture = render_picture(self.field, self.test.cameras[index], self.marching, grid=self.grid)
+        return picture.color, self.test.picture(index).to(picture.color)
+
+
+def update_grid(task: Any, field: Callable[..., Any], draws: Draws) -> None:
+    """Refresh the task's occupancy grid if this step is due; every process draws the same points."""
+    grid: OccupancyGrid | None = task.grid
+    every = task.config.occupancy_every
+    if grid is None or draws.step % every or task.updated == draws.step:
+        return
+    task.updated = draws.step
+
+    def density(points: Tensor) -> Tensor:
+        return field(points, torch.zeros_like(points))[0]
+
+    grid.update(
+        density,
+        threshold=task.config.occupancy_threshold,
+        generator=draws.shared_generator("occupancy"),
+        warm=draws.step < WARM_UPDATES * every,
+    )
+
+
+def penalties(
+    field: Field, config: RadianceConfig, samples: Samples, out: Rendered, marching: Marching
+) -> Tensor | float:
+    """The weighted penalties of settings; those of weight zero are not computed."""
+    total: Tensor | float = 0.0
+    if config.l1 or config.total_variation:
+        for name, value in field.regularization().items():
+            total = total + getattr(config, name) * value
+    if config.distortion:
+        span = min(marching.far - marching.near, marching.step * config.intervals)
+        total = total + config.distortion * distortion(samples, out.weights).mean() / span
+    if config.opacity:
+        total = total + config.opacity * opacity_entropy(out.opacity).mean()
+    return total
+
+
+def count_per_ray(samples: Samples) -> Tensor:
+    """Mean number of samples on a ray."""
+    return torch.tensor(len(samples) / max(samples.rays, 1), device=samples.ray.device)
+
+
+def train(
+    scene: Scene | str | Path,
+    field: str | Field = "hash",
+    *,
+    size: str | Any = "small",
+    downscale: float = 1,
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    config: RadianceConfig | None = None,
+) -> Run:
+    """Fit a field to a scene's training pictures.
+
+    Args:
+        scene: a loaded scene, a folder of any supported format, or the id of a shipped one.
+        field: a family ("hash", "mlp", "voxel", "vm", "cp"), or a field to go on with.
+        size: a named size of the family or its configuration.
+        downscale: pictures of a folder are read this many times smaller.
+        steps: optimizer steps over all stages; None takes the settings'.
+        max_minutes: stop, keeping what was learned, after this many minutes.
+        seed: seed of weights and of every draw.
+        output_dir: folder for checkpoints, metrics, sample views and the trained run.
+        resume: go on from the checkpoints in ``output_dir``.
+        config: all further settings; None takes the family's own.
+
+    Returns:
+        The run: field, occupancy grid, how to march, and the report. Also in ``output_dir``.
+
+    Raises:
+        FileNotFoundError, ValueError: the scene, family or size cannot be used; the message says why.
+        TrainingError: training cannot go on; checkpoints are kept.
+    """
+    source = scene.name if isinstance(scene, Scene) else str(scene)
+    scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
+    name = field if isinstance(field, str) else field.name
+    config = config or load_settings(RadianceConfig, name, task="train")
+    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    output = Path(output_dir) if output_dir is not None else None
+    final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
+    plan = stages(final, config) if isinstance(field, str) else [(None, config)]
+    grid = OccupancyGrid(scene.bounds, config.occupancy) if config.occupancy else None
+    current, report, task = final, FitReport(), None
+    for number, (resolution, stage) in enumerate(plan):
+        if resolution is not None:
+            current = grown(current, resolution, config, first=number == 0, size=final.config, seed=seed)
+        task = RadianceTask(scene, current, stage, grid)
+        folder = output / f"stage_{number}" if output and len(plan) > 1 else output
+        report = joined(report, fit(task, stage.train, output_dir=folder, resume="auto" if resume else False))
+        if report.stopped != "steps":
+            break
+    assert task is not None
+    viewpoints = Viewpoints.of(scene.split("train").cameras)
+    run = Run(current, grid, task.marching, viewpoints, source, downscale, report)
+    if output:
+        run.save(output, config)
+    return run
+
+
+def stages(field: Field, config: RadianceConfig) -> list[tuple[int | None, RadianceConfig]]:
+    """Resolution (None: nothing to grow) and settings of every stage; their steps add up to the whole run's."""
+    count = config.stages if hasattr(field, "resized") else 1
+    if count == 1:
+        return [(None, config)]
+    final = field.config.resolution
+    total = config.train.steps
+    early = max(round(total * config.growth_share / (count - 1)), 1)
+    plan = []
+    for number in range(count):
+        resolution = round(final * config.coarsest ** (1 - number / (count - 1)))
+        last = number == count - 1
+        steps = total - early * (count - 1) if last else early
+        # Only the last stage lowers its rate to zero; the ones before it are not the end of anything.
+        train_config = dataclasses.replace(
+            config.train, steps=max(steps, 1), schedule=config.train.schedule if last else "constant"
+        )
+        plan.append((resolution, dataclasses.replace(config, train=train_config)))
+    return plan
+
+
+def grown(field: Field, resolution: int, config: RadianceConfig, *, first: bool, size: Any, seed: int) -> Field:
+    """The field of a stage: fresh and coarse for the first, else the last one's at a finer resolution."""
+    if first:
+        return build_field(field.name, field.bounds, dataclasses.replace(size, resolution=resolution), seed=seed)
+    if config.prune is not None:
+        field = field.pruned(config.prune)  # pyright: ignore
+    return field.resized(resolution)  # pyright: ignore
+
+
+def joined(first: FitReport, second: FitReport) -> FitReport:
+    """Two stages' reports as one."""
+    losses = first.losses + [(step + first.steps, loss) for step, loss in second.losses]
+    return FitReport(first.steps + second.steps, first.seconds + second.seconds, second.stopped, losses, second.metrics)

@@ -1,0 +1,48 @@
+"""Picture files of every kind as bytes with straight alpha."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nerf.scenes.pictures import picture_files, picture_size, read_pictures
+
+
+def read(path: Path) -> torch.Tensor:
+    return read_pictures([path], None, picture_size(path))[0]
+
+
+def test_gray_palette_and_16_bit_pictures(tmp_path: Path) -> None:
+    gray = np.array([[0, 100], [200, 255]], dtype=np.uint8)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for name in ("gray.png", "deep.png"):
+        got = read(tmp_path / name)
+        assert torch.equal(got[..., :3], torch.from_numpy(gray)[..., None].expand(2, 2, 3))
+        assert (got[..., 3] == 255).all()
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    palette.save(tmp_path / "palette.png", transparency=1)
+    assert read(tmp_path / "palette.png").tolist() == [[[10, 20, 30, 255], [40, 50, 60, 0]]]
+    Image.fromarray(np.dstack([gray, 255 - gray])).save(tmp_path / "la.png")
+    assert torch.equal(read(tmp_path / "la.png")[..., 3], torch.from_numpy(255 - gray))
+
+
+def test_transparent_pixels_lend_no_colour(tmp_path: Path) -> None:
+    """White where nothing is, black where something is: halves mix to black at half alpha, not to gray."""
+    array = np.zeros((2, 2, 4), dtype=np.uint8)
+    array[:, 0] = [255, 255, 255, 0]
+    array[:, 1] = [0, 0, 0, 255]
+    Image.fromarray(array).save(tmp_path / "a.png")
+    assert read_pictures([tmp_path / "a.png"], None, (1, 1)).tolist() == [[[[0, 0, 0, 128]]]]
+
+
+def test_only_pictures_are_listed_by_name(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpg", "notes.txt", "c.webp"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.png").mkdir()
+    assert [path.name for path in picture_files(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
