@@ -2,7 +2,8 @@
 
 The loop runs unchanged on a laptop CPU and under ``accelerate launch`` with any number of processes. All
 randomness is keyed by (seed, step, global sample index) (:mod:`mappers.draws`), so a resumed run equals an
-uninterrupted one bit for bit on a CPU, and N processes give the weights of one with the same global batch.
+uninterrupted one bit for bit on a CPU, and N processes give the weights of one with the same global batch. How the
+processes share the model is :mod:`mappers.sharding`'s part.
 """
 
 from __future__ import annotations
@@ -12,34 +13,26 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from PIL import Image
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from tqdm.auto import tqdm
 
 from . import checkpoints
 from .draws import Draws, key
 from .monitoring import TrainingError, Window, catch_signals, trackers
-from .muon import Muon, matrix_parameters
+from .sharding import SharedModel, accelerator_for, micro_size
 from .train_config import TrainConfig, learning_rate
 
 Validation = Mapping[str, float | Image.Image]
-_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+Prepared = Mapping[str, Callable[..., Any]]
+"""The trained modules as a task calls them, by name: through whatever several processes need around them."""
 
 
 class Task(Protocol):
@@ -54,10 +47,10 @@ class Task(Protocol):
         """The data of the samples ``draws.indices`` of step ``draws.step``."""
         ...
 
-    def loss(self, modules: Mapping[str, nn.Module], batch: Any, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: Any, draws: Draws) -> dict[str, Tensor]:
         """The mean ``loss`` over the samples, and any further scalars to log.
 
-        ``modules`` are the prepared ones (wrapped for several processes): call these, not your own.
+        Call ``modules`` here, not your own: several processes learn together only through these calls.
         """
         ...
 
@@ -66,8 +59,18 @@ class Task(Protocol):
 class Validates(Protocol):
     """A task that also measures itself, on every process and without gradients."""
 
-    def validate(self, modules: Mapping[str, nn.Module], step: int) -> Validation:
-        """Figures to log and pictures to save under ``samples/``."""
+    def validate(self, modules: Prepared, step: int) -> Validation:
+        """Figures to log and pictures to save under ``samples/``; the task's own modules hold whole weights here."""
+        ...
+
+
+@runtime_checkable
+class Rates(Protocol):
+    """A task whose parameters learn at different speeds (AdamW only)."""
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """Learning rates relative to the configuration's, by prefix of "module.parameter"; 1 for the others."""
         ...
 
 
@@ -94,7 +97,7 @@ def fit(
         resume: go on from the newest checkpoint of ``output_dir``; "auto" starts anew when there is none.
 
     Returns:
-        The report. With ``config.ema`` the modules hold the averaged weights afterwards.
+        The report. The modules are plain again afterwards; with ``config.ema`` they hold the averaged weights.
 
     Raises:
         TrainingError: the loss is no longer finite, or the settings do not fit the processes or the device.
@@ -116,18 +119,10 @@ class _Run:
         self.task, self.config, self.output_dir = task, config, output_dir
         self.checkpoint_dir = output_dir / "checkpoints" if output_dir else None
         self.trackers = trackers(config, output_dir)
-        self.accelerator = _accelerator(config, self.trackers, output_dir)
-        self.micro_size = _micro_size(config, self.accelerator.num_processes)
-        for module in task.modules.values():
-            module.to(self.accelerator.device).train()
-            if config.compile:
-                module.compile()
-        prepared = [self.accelerator.prepare(module) for module in task.modules.values()]
-        self.modules: dict[str, nn.Module] = dict(zip(task.modules, prepared, strict=True))
-        self.whole = nn.ModuleDict(self.modules)
-        self.parameters = [p for p in self.whole.parameters() if p.requires_grad]
-        self.optimizer = self.accelerator.prepare(_optimizer(self.whole, self.parameters, config))
-        self.ema = [p.detach().clone() for p in self.parameters] if config.ema else []
+        self.accelerator = accelerator_for(config, self.trackers, output_dir)
+        self.micro_size = micro_size(config, self.accelerator.num_processes)
+        rates = task.rates if isinstance(task, Rates) else {}
+        self.shared = SharedModel(self.accelerator, task.modules, config, rates)
         self.report = FitReport()
         self.step = 0
         self.saved_step = -1
@@ -181,38 +176,38 @@ class _Run:
         self.report.steps, self.report.seconds = self.step, time.monotonic() - start
         if self.step > first:
             self.save()
-        self._use_average()
+        self.shared.use_average()
         if self.config.validate_every and self.step % self.config.validate_every:
             self._validate()
+        self.shared.release()
         return self.report
 
     def _optimize(self) -> dict[str, float]:
         """One optimizer step; returns the mean of what the micro-batches reported."""
-        config, accelerator = self.config, self.accelerator
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+        config, accelerator, shared = self.config, self.accelerator, self.shared
+        for group in shared.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step) * group.get("rate", 1.0)
         sums: dict[str, float] = {}
         for micro in range(config.gradient_accumulation):
             first = (micro * accelerator.num_processes + accelerator.process_index) * self.micro_size
             draws = Draws(config.seed, self.step, range(first, first + self.micro_size), accelerator.device)
             torch.manual_seed(key(config.seed, self.step, first, "module"))  # a module's own dropout resumes too
             batch = self.task.batch(draws)
-            with accelerator.accumulate(*self.modules.values()):
-                with accelerator.autocast():
-                    losses = self.task.loss(self.modules, batch, draws)
+            with accelerator.accumulate(shared.prepared):
+                with shared.autocast():
+                    losses = self.task.loss(shared.calls, batch, draws)
                 values = self._mean_over_processes({k: v.detach() for k, v in losses.items()})
                 self._check_finite(values["loss"])
                 accelerator.backward(losses["loss"])
                 if config.clip_norm and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.parameters, config.clip_norm)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
+                    accelerator.clip_grad_norm_(shared.parameters, config.clip_norm)
+                shared.optimizer.step()
+                shared.optimizer.zero_grad()
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value / config.gradient_accumulation
-        if self.ema and config.ema:
+        if config.ema:
             # The usual ramp: early on a long average would mostly remember the random start.
-            decay = min(config.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
+            shared.update_average(min(config.ema, (1 + self.step) / (10 + self.step)))
         return sums
 
     def _mean_over_processes(self, values: dict[str, Tensor]) -> dict[str, float]:
@@ -232,13 +227,17 @@ class _Run:
         )
 
     def _stop_reason(self, seconds: float) -> Literal["time", "signal"] | None:
-        """Whether to stop before the last step; processes agree, or one would wait for the others forever."""
+        """Whether to stop before the last step."""
         minutes = self.config.max_minutes
-        flags = torch.tensor([self.interrupted, minutes is not None and seconds >= 60 * minutes], dtype=torch.float32)
-        if self.accelerator.num_processes > 1:
-            flags = cast(Tensor, self.accelerator.reduce(flags.to(self.accelerator.device), reduction="sum"))
-        interrupted, late = (flags > 0).tolist()
+        interrupted, late = self._in_any_process(self.interrupted, minutes is not None and seconds >= 60 * minutes)
         return "signal" if interrupted else "time" if late and self.step < self.config.steps else None
+
+    def _in_any_process(self, *flags: bool) -> list[bool]:
+        """Flags on which the processes agree, or one would wait for the others forever."""
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        counts = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return (cast(Tensor, self.accelerator.reduce(counts, reduction="sum")) > 0).tolist()
 
     def _log(self, values: dict[str, float]) -> None:
         self.report.losses.append((self.step, values["train/loss"]))
@@ -251,10 +250,8 @@ class _Run:
     def _validate(self) -> None:
         if not isinstance(self.task, Validates):
             return
-        self.whole.eval()
-        with torch.no_grad(), self._averaged():
-            result = self.task.validate(self.modules, self.step)
-        self.whole.train()
+        with self.shared.averaged():
+            result = self.task.validate(self.shared.calls, self.step)
         values = {f"val/{k}": float(v) for k, v in result.items() if not isinstance(v, Image.Image)}
         self.report.metrics.update(values)
         if self.trackers:
@@ -268,30 +265,14 @@ class _Run:
             if isinstance(picture, Image.Image):
                 picture.save(self.output_dir / "samples" / f"step_{self.step:06d}_{name}.png")
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in place of the trained ones, for a while."""
-        trained = [p.detach().clone() for p in self.parameters] if self.ema else []
-        self._use_average()
-        try:
-            yield
-        finally:
-            for parameter, value in zip(self.parameters, trained, strict=False):
-                parameter.data.copy_(value)
-
-    def _use_average(self) -> None:
-        for parameter, value in zip(self.parameters, self.ema, strict=False):
-            parameter.data.copy_(value)
-
     def save(self) -> None:
         """Write a checkpoint; every process takes part, the main one writes."""
         if self.checkpoint_dir is None or self.saved_step == self.step:
             return
-        if not all(bool(p.isfinite().all()) for p in self.parameters):
+        if any(self._in_any_process(not self.shared.finite())):
             self._check_finite(math.nan)
-        weights = get_model_state_dict(self.whole, options=_FULL)
-        moments = get_optimizer_state_dict(self.whole, self.optimizer.optimizer, options=_FULL)
-        if self.accelerator.is_main_process:  # elsewhere both are empty
+        weights, average, moments = self.shared.weights(), self.shared.whole_average(), self.shared.optimizer_state()
+        if self.accelerator.is_main_process:
             tensors, groups = checkpoints.flatten_optimizer(moments)
             scaler = self.accelerator.scaler
             state = {
@@ -299,8 +280,7 @@ class _Run:
                 "optimizer_groups": groups,
                 "scaler": scaler.state_dict() if scaler else None,
             }
-            ema = {str(i): value for i, value in enumerate(self.ema)}
-            checkpoint = checkpoints.Checkpoint(self.step, weights, tensors, ema, state)
+            checkpoint = checkpoints.Checkpoint(self.step, weights, tensors, average, state)
             checkpoints.save(self.checkpoint_dir, checkpoint, self.config.keep_last)
         self.saved_step = self.step
         self.accelerator.wait_for_everyone()
@@ -314,11 +294,8 @@ class _Run:
         loaded = checkpoints.load(self.checkpoint_dir)
         _check_same_run(self.config, loaded.state["config"], self.checkpoint_dir)
         try:
-            set_model_state_dict(self.whole, loaded.weights, options=_FULL)
-            state = checkpoints.unflatten_optimizer(loaded.optimizer, loaded.state["optimizer_groups"])
-            set_optimizer_state_dict(self.whole, self.optimizer.optimizer, state, options=_FULL)
-            for i, average in enumerate(self.ema):
-                average.copy_(loaded.ema[str(i)])
+            moments = checkpoints.unflatten_optimizer(loaded.optimizer, loaded.state["optimizer_groups"])
+            self.shared.load(loaded.weights, moments, loaded.ema)
         except (RuntimeError, KeyError, ValueError) as error:
             raise checkpoints.CheckpointError(
                 f"{self.checkpoint_dir} holds weights of another shape or name ({error}); "
@@ -344,50 +321,6 @@ class _Run:
             os.replace(temporary, path)
 
 
-def _accelerator(config: TrainConfig, trackers: list[str], output_dir: Path | None) -> Accelerator:
-    # accelerate keeps the first precision of a process for good; a notebook may train in one and then another.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        gradient_accumulation_steps=config.gradient_accumulation,
-        mixed_precision=_mixed_precision(config),
-        log_with=trackers or None,
-        project_dir=output_dir / "logs" if output_dir else None,
-        cpu=config.cpu,
-    )
-    if config.precision == "fp16" and accelerator.device.type == "cpu":
-        raise TrainingError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
-    return accelerator
-
-
-def _optimizer(whole: nn.Module, parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    rate, betas, decay = learning_rate(config, 0), config.betas, config.weight_decay
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay)
-    matrices = matrix_parameters(whole)
-    chosen = {id(p) for p in matrices}
-    others = [p for p in parameters if id(p) not in chosen]
-    return Muon(matrices, others, lr=rate, betas=betas, weight_decay=decay)
-
-
-def _mixed_precision(config: TrainConfig) -> str:
-    """accelerate's word for ``config.precision``; a processor without bf16 arithmetic is 15 times slower with it."""
-    if config.precision != "auto":
-        return "no" if config.precision == "fp32" else config.precision
-    on_cpu = config.cpu or not torch.accelerator.is_available()
-    native = torch.ops.mkldnn._is_mkldnn_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported()
-    return "bf16" if native else "no"
-
-
-def _micro_size(config: TrainConfig, processes: int) -> int:
-    """Samples of one process in one micro-batch."""
-    parts = processes * config.gradient_accumulation
-    if config.batch_size % parts:
-        raise TrainingError(
-            f"batch_size {config.batch_size} must be a multiple of processes x gradient_accumulation = {parts}"
-        )
-    return config.batch_size // parts
-
-
 def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path) -> None:
     """Refuse to resume with settings that would change what the uninterrupted run had done."""
     may_differ = {
@@ -403,7 +336,9 @@ def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path)
     if config.schedule == "constant":
         may_differ.add("steps")
     current = json.loads(json.dumps(dataclasses.asdict(config)))
-    differing = [k for k in current if k not in may_differ and current[k] != saved.get(k)]
+    # A setting that the run's version did not know had its default's effect.
+    saved = {**json.loads(json.dumps(dataclasses.asdict(TrainConfig()))), **saved}
+    differing = [k for k in current if k not in may_differ and current[k] != saved[k]]
     if differing:
         changes = ", ".join(f"{name} {saved.get(name)} -> {current[name]}" for name in differing)
         raise TrainingError(f"{folder} was trained with other settings ({changes}); use those, or another folder")

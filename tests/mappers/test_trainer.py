@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mappers import checkpoints
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig, learning_rate
-from mappers.trainer import TrainingError, fit
+from mappers.trainer import Prepared, TrainingError, fit
 
 CONFIG = TrainConfig(steps=20, batch_size=8, learning_rate=1e-2, save_every=5, log_every=1, ema=0.9, cpu=True)
 
@@ -41,11 +41,11 @@ class Regression:
     def batch(self, draws: Draws) -> Tensor:
         return draws.normal("x", (4,))
 
-    def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
         error = (modules["head"](modules["body"](batch)) - batch.sum(1, keepdim=True)).square().mean()
         return {"loss": error * float("nan") if draws.step == self.poison else error}
 
-    def validate(self, modules: Mapping[str, nn.Module], step: int) -> dict[str, float | Image.Image]:
+    def validate(self, modules: Prepared, step: int) -> dict[str, float | Image.Image]:
         return {"step": float(step), "picture": Image.new("RGB", (4, 4))}
 
 
@@ -94,8 +94,8 @@ def test_average_is_the_recursion_of_its_definition() -> None:
     trail: list[Tensor] = []
 
     class Watched(Regression):
-        def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
-            trail.append(modules["head"].weight.detach().clone())
+        def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+            trail.append(self.modules["head"].weight.detach().clone())
             return super().loss(modules, batch, draws)
 
     plain = Watched()
@@ -198,7 +198,7 @@ def test_auto_precision_is_bf16_only_where_the_hardware_has_it() -> None:
     seen: list[torch.dtype] = []
 
     class Watched(Regression):
-        def loss(self, modules: Mapping[str, nn.Module], batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+        def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
             seen.append(modules["body"](batch).dtype)
             return super().loss(modules, batch, draws)
 
