@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .distillation import distill
     from .runs import Run, load_run
     from .scenes import Scene, load_scene, make_scene
     from .training import train
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "Run": "runs",
     "Scene": "scenes",
+    "distill": "distillation",
     "load_run": "runs",
     "load_scene": "scenes",
     "make_scene": "scenes",
     "train": "training",
 }
 
-__all__ = ["Run", "Scene", "load_run", "load_scene", "make_scene", "train"]
+__all__ = ["Run", "Scene", "distill", "load_run", "load_scene", "make_scene", "train"]
 
 
 def __getattr__(name: str) -> Any:

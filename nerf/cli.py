@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ import tyro
 from mappers.command_line import option, run_command
 from mappers.settings import load_settings
 
-from .settings import RadianceConfig
+from .settings import DistillConfig, RadianceConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,43 @@ class Train:
             max_minutes=self.max_minutes, seed=self.seed, output_dir=self.output, resume=self.resume,
             config=self.settings,
         )  # fmt: skip
-        figures = ", ".join(f"{name} {value:.2f}" for name, value in run.report.metrics.items())
-        print(f"{self.output}\t{figures}")
+        print(f"{self.output}\t{_figures(run.report.metrics)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Turn a trained field into one of another family or size, without its photos."""
+
+    teacher: Path
+    """Folder of the teacher's run."""
+    output: Path
+    """Folder for checkpoints, metrics, views and the student."""
+    field: str = "mlp"
+    """Family of the student: hash, mlp, voxel, vm or cp."""
+    size: str = "small"
+    """Named size of the family: small or paper."""
+    steps: int | None = None
+    """Optimizer steps; the settings' own number when not given."""
+    max_minutes: float | None = None
+    """Stop after this many minutes of training, keeping what was learned."""
+    seed: int = 0
+    """Seed of every draw."""
+    resume: bool = False
+    """Go on from the checkpoints in the output folder."""
+    config: str | None = None
+    """Settings: a shipped name or a YAML file, the family's own if not given; the options below change single ones."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    settings: Annotated[DistillConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DistillConfig)
+
+    def run(self) -> None:
+        from .distillation import distill
+
+        run = distill(
+            self.teacher, self.field, size=self.size, steps=self.steps, max_minutes=self.max_minutes, seed=self.seed,
+            output_dir=self.output, resume=self.resume, config=self.settings,
+        )  # fmt: skip
+        print(f"{self.output}\t{_figures(run.report.metrics)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +156,7 @@ class Evaluate:
         run = load_run(self.run_dir)
         scene = load_scene(self.scene or run.scene, downscale=run.downscale)
         means = evaluate(run.draw, scene, split=self.split, output_dir=self.run_dir)
-        print("\t".join(f"{name} {value:.4g}" for name, value in means.items()))
+        print(_figures(means))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +219,7 @@ class MakeScene:
 
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Distill, tyro.conf.subcommand("distill")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
@@ -197,10 +233,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(Command, words, prog="python -m nerf", default=_defaults)
 
 
-def _defaults(words: list[str]) -> Train | None:
+def _defaults(words: list[str]) -> Train | Distill | None:
     """Settings files have to be read before the command line that may override them."""
-    if not words or words[0] != "train":
+    if not words or words[0] not in ("train", "distill"):
         return None
-    name = option(words, "--config", option(words, "--field", Train.field))
-    settings = load_settings(RadianceConfig, name, task="train")
-    return Train(scene=tyro.MISSING, output=tyro.MISSING, settings=settings)
+    if words[0] == "train":
+        name = option(words, "--config", option(words, "--field", Train.field))
+        settings = load_settings(RadianceConfig, name, task="train")
+        return Train(scene=tyro.MISSING, output=tyro.MISSING, settings=settings)
+    name = option(words, "--config", option(words, "--field", Distill.field))
+    settings = load_settings(DistillConfig, name, task="distill")
+    return Distill(teacher=tyro.MISSING, output=tyro.MISSING, settings=settings)
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return "\t".join(f"{name} {value:.4g}" for name, value in values.items())

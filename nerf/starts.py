@@ -19,10 +19,12 @@ from .fields.voxel import VoxelField
 
 DIRECTIONS = 32
 """Views from which a node's colour is fitted."""
-ROUNDS = 8
+ROUNDS = 12
 """Alternations of a least-squares factorization."""
 RIDGE = 1e-4
 """Relative to the mean diagonal of a normal matrix; keeps it invertible."""
+TURNS = 3
+"""How often every axis of VM takes back what it fits better than the others did."""
 
 
 def start_from(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
@@ -105,7 +107,7 @@ def _vm(teacher: Field, student: VMField, log_density: tuple[float, float]) -> N
     size, ranks = student.config.resolution, student.config
     grid = _grid_features(teacher, student, size, log_density)
     rest = grid[0].clone()
-    for turn in range(2):  # the second time an axis takes back what it fits better than the others did
+    for turn in range(TURNS):
         for axis, along in enumerate(LINES):
             plane, line = student.planes[axis, : ranks.density_rank], student.lines[axis, : ranks.density_rank]
             if turn:
@@ -115,16 +117,19 @@ def _vm(teacher: Field, student: VMField, log_density: tuple[float, float]) -> N
             plane.copy_((u[:, : ranks.density_rank] * root).T.view(-1, size, size))
             line.copy_(v[: ranks.density_rank] * root[:, None])
             rest -= _spread(torch.einsum("ruv,rw->uvw", plane, line), along)
-    weights = torch.zeros(grid.shape[0] - 1, 3, ranks.color_rank)
     rest = grid[1:].clone()
-    for axis, along in enumerate(LINES):
-        folded = torch.stack([_unfolded(channel, along) for channel in rest])  # [15, size^2, size]
-        channel, plane, line = alternating(folded, ranks.color_rank)
-        weights[:, axis] = channel
+    parts: list[list[Tensor] | None] = [None] * 3
+    for _ in range(TURNS):
+        for axis, along in enumerate(LINES):
+            if (last := parts[axis]) is not None:
+                rest += _unflattened(_product(*last), along)
+            folded = torch.stack([_unfolded(channel, along) for channel in rest])  # [channels, plane, line]
+            parts[axis] = found = alternating(folded, ranks.color_rank, ROUNDS // TURNS, start=last)
+            rest -= _unflattened(_product(*found), along)
+    for axis, (_, plane, line) in enumerate(part for part in parts if part):
         student.planes[axis, ranks.density_rank :] = plane.T.view(-1, size, size)
         student.lines[axis, ranks.density_rank :] = line.T
-        rest -= torch.stack([_spread(part.view(size, size, size), along) for part in _product(channel, plane, line)])
-    student.basis.weight.copy_(weights.flatten(1))
+    student.basis.weight.copy_(torch.cat([part[0] for part in parts if part], 1))
 
 
 def _cp(teacher: Field, student: CPField, log_density: tuple[float, float]) -> None:
@@ -151,26 +156,35 @@ def _spread(part: Float[Tensor, "u v w"], along: int) -> Float[Tensor, "z y x"]:
     return part.permute([order.index(axis) for axis in range(3)])
 
 
+def _unflattened(folded: Float[Tensor, "c p l"], along: int) -> Float[Tensor, "c z y x"]:
+    """The inverse of ``_unfolded``, for every channel."""
+    size = folded.shape[-1]
+    return torch.stack([_spread(part.view(size, size, size), along) for part in folded])
+
+
 def _product(*factors: Float[Tensor, "n r"]) -> Tensor:
     """The tensor that factors stand for, one dimension each."""
     letters = "abcd"[: len(factors)]
     return torch.einsum(",".join(f"{letter}r" for letter in letters) + "->" + letters, *factors)
 
 
-def alternating(tensor: Tensor, rank: int, rounds: int = ROUNDS) -> list[Float[Tensor, "n r"]]:
+def alternating(
+    tensor: Tensor, rank: int, rounds: int = ROUNDS, start: list[Tensor] | None = None
+) -> list[Float[Tensor, "n r"]]:
     """A canonical polyadic decomposition by alternating least squares.
 
     Args:
         tensor: of any number of dimensions.
         rank: components.
         rounds: how often every factor is solved for.
+        start: factors to go on from; random ones when not given.
 
     Returns:
         One factor [size, rank] per dimension; their outer products sum to about ``tensor``.
     """
     generator = torch.Generator().manual_seed(0)
     dims = tensor.dim()
-    factors = [torch.randn(n, rank, generator=generator).to(tensor) for n in tensor.shape]
+    factors = start or [torch.randn(n, rank, generator=generator).to(tensor) for n in tensor.shape]
     letters = "abcd"[:dims]
     for _ in range(rounds):
         for axis in range(dims):
@@ -180,7 +194,7 @@ def alternating(tensor: Tensor, rank: int, rounds: int = ROUNDS) -> list[Float[T
                 gram = gram * (factors[i].T @ factors[i])
             terms = ",".join(f"{letters[i]}r" for i in others)
             right = torch.einsum(f"{letters},{terms}->{letters[axis]}r", tensor, *(factors[i] for i in others))
-            gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+            gram.diagonal().add_(RIDGE * gram.diagonal().mean() + 1e-8)
             factors[axis] = torch.linalg.solve(gram, right.T).T
         # Equal sizes in all dimensions, so that no factor runs away and none is too small to learn.
         norms = [factor.norm(dim=0).clamp(min=1e-12) for factor in factors]

@@ -6,16 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nerf.distillation import distill
+
     from .neti_pipeline import NeTIPipeline
     from .personalization import personalize
 
-_HOMES = {"NeTIPipeline": "neti_pipeline", "personalize": "personalization"}
+_HOMES = {
+    "NeTIPipeline": "pipelines.neti_pipeline",
+    "distill": "nerf.distillation",
+    "personalize": "pipelines.personalization",
+}
 
-__all__ = ["NeTIPipeline", "personalize"]
+__all__ = ["NeTIPipeline", "distill", "personalize"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: torch takes seconds, ``--help`` must not."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(_HOMES[name]), name)
