@@ -45,7 +45,7 @@ def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
     """LPIPS (AlexNet) of two pictures, or None where the package or its network's weights are missing."""
     if find_spec("lpips") is None:
         return None
-    import lpips
+    import lpips  # pyright: ignore[reportMissingImports]
 
     try:
         network = lpips.LPIPS(net="alex", verbose=False).eval()

@@ -53,6 +53,9 @@ class OccupancyGrid(nn.Module):
             density: world positions to density per unit length.
             threshold: cells below min(this, mean density) are empty.
             generator: source of the points, on the CPU; the same in every process.
+
+        Raises:
+            ValueError: no cell would be occupied.
         """
         asked = torch.ones(self.resolution**3, dtype=torch.bool)
         if not warm:
@@ -68,7 +71,15 @@ class OccupancyGrid(nn.Module):
         cells = cells.to(values.device)
         values[cells] = torch.maximum(values[cells], fresh)
         self.density.copy_(values.view_as(self.density))
-        self.occupied.copy_(self.density > min(threshold, float(self.density.mean())))
+        limit = min(threshold, float(self.density.mean()))
+        occupied = self.density > limit
+        if not occupied.any():
+            low, high = self.bounds.tolist()
+            raise ValueError(
+                f"the field is empty: no density above {limit:.3g} in the box {low} to {high}; check the scene's bounds"
+                " and background, or lower the learning rate"
+            )
+        self.occupied.copy_(occupied)
 
     def dilated(self) -> Bool[Tensor, "z y x"]:
         """Occupied cells and their neighbours."""

@@ -77,6 +77,12 @@ def test_density_that_fades_leaves_the_grid() -> None:
     assert grid.density.max() < 0.01
 
 
+def test_an_empty_field_is_an_error_that_names_box_and_threshold() -> None:
+    grid = OccupancyGrid(BOUNDS, 8)
+    with pytest.raises(ValueError, match=r"no density above 0 in the box \[-1.0, -1.0, -1.0\] to .*learning rate"):
+        grid.update(lambda p: torch.zeros(len(p)), threshold=1.0, generator=torch.Generator(), warm=True)
+
+
 def test_resolution_is_checked() -> None:
     with pytest.raises(ValueError, match="2..512"):
         OccupancyGrid(BOUNDS, 1)
