@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +19,29 @@ from typing import Any
 
 import torch
 
+from mappers.settings import load_settings
 from nerf.distillation import distill
 from nerf.evaluation import evaluate, psnr
 from nerf.fields import FIELDS
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
+from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import train
 
 ROOT = Path(__file__).parents[1]
 
 
 def timed(work: Callable[[], Run]) -> tuple[Run, float]:
-    """What ``work`` returns, and the processor seconds it took."""
+    """What ``work`` returns, and the processor seconds it took.
+
+    Raises:
+        KeyboardInterrupt: it was stopped by a signal, so that its figures mean nothing.
+    """
     start = time.process_time()
-    return work(), time.process_time() - start
+    run = work()
+    if run.report.stopped == "signal":
+        raise KeyboardInterrupt
+    return run, time.process_time() - start
 
 
 def to_teacher(student: Run, teacher: Run, scene: Scene) -> float:
@@ -39,6 +49,12 @@ def to_teacher(student: Run, teacher: Run, scene: Scene) -> float:
     cameras = scene.split("test").cameras
     pairs = [(student.draw(cameras[i]).color, teacher.draw(cameras[i]).color) for i in range(len(cameras))]
     return sum(psnr(*pair) for pair in pairs) / len(pairs)
+
+
+def batch_size(settings: type[RadianceConfig] | type[DistillConfig], name: str) -> int:
+    """Rays of a step in a family's settings."""
+    task = "train" if settings is RadianceConfig else "distill"
+    return load_settings(settings, name, task=task).train.batch_size
 
 
 class Table:
@@ -67,14 +83,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Every family taught by every family.")
     parser.add_argument("--scene", default="robot")
     parser.add_argument("--size", default="small")
-    parser.add_argument("--steps", type=int, help="of a teacher; the settings' own when not given")
-    parser.add_argument("--distill-steps", type=int, help="of a student; the settings' own when not given")
+    parser.add_argument("--rays", type=int, default=614_400, help="that a teacher is trained on, whatever its batch")
+    parser.add_argument("--distill-rays", type=int, default=307_200, help="that a student is taught on")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation", help="trained teachers")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scene = load_scene(arguments.scene)
-    settings = {k: str(v) for k, v in vars(arguments).items() if k in ("scene", "size", "steps", "distill_steps")}
+    settings = {k: str(v) for k, v in vars(arguments).items() if k in ("scene", "size", "rays", "distill_rays")}
     table = Table(arguments.output, settings)
 
     teachers: dict[str, Run] = {}
@@ -82,10 +98,10 @@ def main() -> None:
         folder = arguments.runs / name
 
         def measure_teacher(name: str = name, folder: Path = folder) -> dict[str, float]:
+            steps = arguments.rays // batch_size(RadianceConfig, name)
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left was not timed
             run, seconds = timed(
-                lambda: train(
-                    arguments.scene, name, size=arguments.size, steps=arguments.steps, output_dir=folder, resume="auto"
-                )
+                lambda: train(arguments.scene, name, size=arguments.size, steps=steps, output_dir=folder)
             )
             count = sum(p.numel() for p in run.field.parameters())
             return {
@@ -102,9 +118,8 @@ def main() -> None:
         for name, teacher in teachers.items():
 
             def measure_pair(student: str = student, teacher: Run = teacher) -> dict[str, float]:
-                run, seconds = timed(
-                    lambda: distill(teacher, student, size=arguments.size, steps=arguments.distill_steps)
-                )
+                steps = arguments.distill_rays // batch_size(DistillConfig, student)
+                run, seconds = timed(lambda: distill(teacher, student, size=arguments.size, steps=steps))
                 means = evaluate(run.draw, scene)
                 return {
                     "psnr": means["psnr"],
@@ -134,12 +149,12 @@ def report(table: Table) -> None:
         print(f"| {name} | {row['parameters'] / 1e6:.2f} M | {row['psnr']:.1f} | {row['seconds']:.0f} |")
     for figure in ("psnr", "to_teacher", "seconds"):
         print(f"\n| {figure}: teacher | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
-        for name in names:
-            row = [f"{cells[f'{name} to {student}'][figure]:.1f}" for student in names]
-            print(f"| {name} | " + " | ".join(row) + " |")
+        rows = {name: [f"{name} to {student}" for student in names] for name in names}
         if figure != "to_teacher":
-            row = [f"{cells[f'{student} from scratch'][figure]:.1f}" for student in names]
-            print("| from scratch, equal seconds | " + " | ".join(row) + " |")
+            rows["from scratch, equal seconds"] = [f"{student} from scratch" for student in names]
+        for label, keys in rows.items():
+            values = [f"{cells[key][figure]:.1f}" if key in cells else "" for key in keys]
+            print(f"| {label} | " + " | ".join(values) + " |")
 
 
 if __name__ == "__main__":

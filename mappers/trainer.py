@@ -162,7 +162,7 @@ class _Run:
                 self.step += 1
                 window.add(values)
                 bar.update()
-                bar.set_postfix(loss=f"{values['loss']:.4g}")
+                bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
                 if self.step % self.config.log_every == 0 or self.step == total:
                     self._log(window.close(self.step, learning_rate(self.config, self.step - 1)))
                 if self.config.validate_every and self.step % self.config.validate_every == 0:

@@ -182,9 +182,7 @@ def distill(
         if config.closed_form:
             start_from(teacher.field, student, (config.lowest, config.highest))
     output = Path(output_dir) if output_dir is not None else None
-    report = fit(
-        DistillationTask(teacher, student, config), config.train, output_dir=output, resume="auto" if resume else False
-    )
+    report = fit(DistillationTask(teacher, student, config), config.train, output_dir=output, resume=resume)
     run = dataclasses.replace(teacher, field=student, report=report)
     if output:
         run.save(output, config)

@@ -16,7 +16,7 @@ class RadianceConfig:
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
             steps=2000, batch_size=1024, learning_rate=1e-2, schedule="cosine", weight_decay=0.0, eps=1e-15,
-            betas=(0.9, 0.99), save_every=500, log_every=50,
+            betas=(0.9, 0.99), save_every=500, validate_every=500, log_every=50,
         )
     )  # fmt: skip
     """The shared trainer's settings; `batch_size` counts rays."""
@@ -64,7 +64,7 @@ class DistillConfig:
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
             steps=1000, batch_size=1024, learning_rate=1e-2, schedule="cosine", weight_decay=0.0, eps=1e-15,
-            betas=(0.9, 0.99), save_every=500, log_every=50,
+            betas=(0.9, 0.99), save_every=500, validate_every=500, log_every=50,
         )
     )  # fmt: skip
     """The shared trainer's settings; `batch_size` counts rays."""

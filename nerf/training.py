@@ -166,9 +166,14 @@ def train(
     for number, (resolution, stage) in enumerate(plan):
         if resolution is not None:
             current = grown(current, resolution, config, first=number == 0, size=final.config, seed=seed)
+        if number and max_minutes is not None:
+            left = max(max_minutes - report.seconds / 60, 1e-9)
+            stage = dataclasses.replace(stage, train=stage.train.given(max_minutes=left))
         task = RadianceTask(scene, current, stage, grid)
         folder = output / f"stage_{number}" if output and len(plan) > 1 else output
-        report = joined(report, fit(task, stage.train, output_dir=folder, resume="auto" if resume else False))
+        # Later stages may not have begun when a run was interrupted.
+        again = resume if number == 0 or not resume else "auto"
+        report = joined(report, fit(task, stage.train, output_dir=folder, resume=again))
         if report.stopped != "steps":
             break
     assert task is not None
