@@ -8,6 +8,7 @@ weights.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,8 @@ def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
             size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
         )
         CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
+        # Saving stamps where the tokenizer was read from; the original says nothing of that.
+        shutil.copyfile(TEXT_TO_IMAGE / "tokenizer" / "tokenizer_config.json", CLIP / "tokenizer_config.json")
     else:
         # Autoencoder and tokenizer came from the package and stay as they are.
         task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
