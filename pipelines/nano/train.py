@@ -8,7 +8,6 @@ weights.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,35 +125,37 @@ def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
             names = [task.names[i] for i in torch.randint(len(task.names), (256,), generator=rng)]
             standardize_latents(task.vae, pictures_of(world.scenes_of(names, seed=0)))
         task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
-        _tidy_config(TEXT_TO_IMAGE / "vae")
+        _tidy_config(TEXT_TO_IMAGE / "vae" / "config.json")
     elif isinstance(task, CLIPTask):
         task.clip.half().save_pretrained(CLIP)
-        _tidy_config(CLIP, dtype="float32")
+        _tidy_config(CLIP / "config.json", dtype="float32")
         processor = CLIPImageProcessor(
             size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
         )
         CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
-        # Saving stamps where the tokenizer was read from; the original says nothing of that.
-        shutil.copyfile(TEXT_TO_IMAGE / "tokenizer" / "tokenizer_config.json", CLIP / "tokenizer_config.json")
+        _tidy_config(CLIP / "tokenizer_config.json")
     else:
         # Autoencoder and tokenizer came from the package and stay as they are.
         task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
         task.text_encoder.half().save_pretrained(TEXT_TO_IMAGE / "text_encoder")
         task.scheduler.save_pretrained(TEXT_TO_IMAGE / "scheduler")
         task.pipeline().save_config(TEXT_TO_IMAGE)
-        _tidy_config(TEXT_TO_IMAGE / "unet")
-        _tidy_config(TEXT_TO_IMAGE / "text_encoder", dtype="float32")
+        _tidy_config(TEXT_TO_IMAGE / "unet" / "config.json")
+        _tidy_config(TEXT_TO_IMAGE / "text_encoder" / "config.json", dtype="float32")
 
 
-def _tidy_config(folder: Path, **changes: str) -> None:
-    """Leave the folder that a model was read from out of its configuration.
+STAMPS = ("_name_or_path", "is_local", "local_files_only", "processor_class")
+"""What saving adds to a configuration about where and how the thing was read."""
+
+
+def _tidy_config(path: Path, **changes: str) -> None:
+    """Leave `STAMPS` out of a configuration.
 
     transformers opens fp16 weights in the precision that the configuration names; with fp32 there, as diffusers does
     anyway, the parts of a pipeline agree.
     """
-    path = folder / "config.json"
     config = {**json.loads(path.read_text(encoding="utf-8")), **changes}
-    config.pop("_name_or_path", None)
+    config = {name: value for name, value in config.items() if name not in STAMPS}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

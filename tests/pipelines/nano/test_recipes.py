@@ -152,6 +152,8 @@ def test_export_writes_what_loads_again(part: str, tmp_path: Path, monkeypatch: 
     if part == "clip":
         assert {path.name for path in (tmp_path / "clip").iterdir()} == shipped
         assert CLIPModel.from_pretrained(tmp_path / "clip").dtype == torch.float32
+        written = json.loads((tmp_path / "clip" / "tokenizer_config.json").read_text())
+        assert written == json.loads(Path(resolve("nano-clip"), "tokenizer_config.json").read_text())
         return
     assert (tmp_path / "t2i" / "model_index.json").is_file()
     for name in ("unet", "text_encoder"):
