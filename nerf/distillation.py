@@ -65,7 +65,7 @@ class DistillationTask:
         """Rays through random pixels of random cameras, a background for each and a jitter."""
         total = self.config.train.batch_size
         generator = draws.shared_generator("cameras")
-        cameras = self.hard.cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), draws.step, generator)
+        cameras = self.hard.cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), generator)
         u = draws.rows("rays", total, 7).cpu()
         # Rays of one camera lie together, so that each process has whole cameras where they divide evenly.
         index = torch.tensor(draws.indices) * len(cameras) // total
@@ -98,14 +98,10 @@ class DistillationTask:
         loss = loss + config.color_weight * mean((color.float() - goal_color).square()[chosen])
         squared = (out.color - truth.color).square().mean(-1)
         if draws.step >= self.points_until:
-            loss = loss + squared.mean() + self._penalties()
+            loss = loss + squared.mean()
+            loss = loss + self.student.penalty(l1=config.l1, total_variation=config.total_variation)
         self.hard.record(rays, squared.detach(), draws)
         return {"loss": loss, "psnr": -10 * squared.detach().mean().clamp(min=1e-10).log10()}
-
-    def _penalties(self) -> Tensor | float:
-        if not (self.config.l1 or self.config.total_variation):
-            return 0.0
-        return sum(getattr(self.config, name) * value for name, value in self.student.regularization().items())
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR to the teacher in views that neither was asked for, and the first pair."""

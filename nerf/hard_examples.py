@@ -45,7 +45,7 @@ class HardExamples(nn.Module):
         self.register_buffer("ray_errors", torch.full((rays,), -1.0))
         self.current: Cameras | None = None
 
-    def cameras(self, fresh: Cameras, step: int, generator: torch.Generator) -> Cameras:
+    def cameras(self, fresh: Cameras, generator: torch.Generator) -> Cameras:
         """Some of ``fresh`` replaced by turned cameras of the pool: one in ten on average, once there are any."""
         self.current = fresh
         known = int((self.camera_errors >= 0).sum())
@@ -110,13 +110,11 @@ def _heaviest(samples: Samples, rendered: Rendered) -> Bool[Tensor, " m"]:
     weights = rendered.weights.detach()
     # Sort by ray, and within a ray by falling weight: weights are below 1, so rays never mix.
     order = (samples.ray.double() - 0.999 * weights.double()).argsort()
-    count = torch.bincount(samples.ray, minlength=samples.rays)
-    first = count.cumsum(0) - count
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
-    place = place - first[samples.ray]
+    place = place - samples.first[samples.ray]
     opaque = rendered.opacity.detach()[samples.ray] >= OPAQUE
-    return opaque & (place < (count[samples.ray] * POINTS).ceil())
+    return opaque & (place < (samples.count[samples.ray] * POINTS).ceil())
 
 
 def rotations(angles: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +67,7 @@ def march(
 
 
 def render_rays(
-    field: Field,
+    field: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     rays: Rays,
     samples: Samples,
     background: Float[Tensor, "r 3"],
@@ -115,10 +116,8 @@ def _front_to_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
     samples = march(rays, marching, field.bounds, grid)
-    count = torch.bincount(samples.ray, minlength=len(rays))
-    first = count.cumsum(0) - count
-    place = torch.arange(len(samples), device=count.device) - first[samples.ray]  # number within its ray
-    part = place * PARTS // count[samples.ray].clamp(min=1)
+    place = torch.arange(len(samples), device=samples.ray.device) - samples.first[samples.ray]  # number within its ray
+    part = place * PARTS // samples.count[samples.ray]
     color = rays.origins.new_zeros(len(rays), 3)
     left, depth = rays.origins.new_ones(len(rays)), rays.origins.new_zeros(len(rays))
     nothing = torch.zeros_like(color)

@@ -31,6 +31,17 @@ class Samples:
         """Where the field is asked."""
         return (self.start + self.end) / 2
 
+    @property
+    def count(self) -> Int[Tensor, " r"]:
+        """How many samples each ray has."""
+        return torch.bincount(self.ray, minlength=self.rays)
+
+    @property
+    def first(self) -> Int[Tensor, " r"]:
+        """Where each ray's samples begin in the list; means nothing for rays without any."""
+        count = self.count
+        return count.cumsum(0) - count
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -121,12 +132,17 @@ def composite(
 def visibility(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     """The weight T alpha of every sample."""
     thickness = density.float() * (samples.end - samples.start)
-    # One running sum over all rays, in float64 so that the last rays lose nothing to the first ones.
-    before = torch.cat([thickness.new_zeros(1, dtype=torch.float64), thickness.double().cumsum(0)])[:-1]
-    first = torch.searchsorted(samples.ray, torch.arange(samples.rays, device=samples.ray.device))
-    at_first = before[first.clamp(max=max(len(before) - 1, 0))] if len(before) else before
-    passed = (before - at_first[samples.ray]).float() if len(before) else thickness
+    passed = _before(samples, thickness.double()).float()
     return torch.exp(-passed) * -torch.expm1(-thickness)
+
+
+def _before(samples: Samples, values: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """Sum of the values of earlier samples on the same ray.
+
+    One running sum over all rays: give float64, so that the last rays lose nothing to the first ones.
+    """
+    total = values.cumsum(0) - values
+    return total - total[samples.first[samples.ray]]
 
 
 def _sum(samples: Samples, values: Float[Tensor, "m c"]) -> Float[Tensor, "r c"]:
@@ -139,16 +155,8 @@ def distortion(samples: Samples, weights: Float[Tensor, " m"]) -> Float[Tensor, 
     arXiv 2111.12077, equation 15. Small when a ray's weight lies in one short interval.
     """
     middle, length = samples.middle, samples.end - samples.start
-
-    def before(values: Tensor) -> Tensor:
-        total = torch.cat([values.new_zeros(1), values.cumsum(0)])[:-1]
-        first = torch.searchsorted(samples.ray, torch.arange(samples.rays, device=values.device))
-        return total - total[first.clamp(max=max(len(total) - 1, 0))][samples.ray]
-
-    if not len(samples):
-        return weights.new_zeros(samples.rays)
     wide = weights.double()
-    pairs = 2 * wide * (middle * before(wide) - before(wide * middle))
+    pairs = 2 * wide * (middle * _before(samples, wide) - _before(samples, wide * middle))
     return _sum(samples, (pairs + wide.square() * length / 3).float()[:, None])[:, 0]
 
 

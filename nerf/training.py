@@ -20,8 +20,8 @@ from .cameras import Rays
 from .evaluation import picture_of, psnr
 from .fields import Field, build_field
 from .occupancy import OccupancyGrid
-from .renderer import Marching, march, points_of, render_picture
-from .rendering import Rendered, Samples, composite, distortion, opacity_entropy
+from .renderer import Marching, march, render_picture, render_rays
+from .rendering import Rendered, Samples, distortion, opacity_entropy
 from .runs import Run
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig
@@ -61,8 +61,7 @@ class RadianceTask:
         rays, target, background, jitter = batch
         update_grid(self, modules["field"], draws)
         samples = march(rays, self.marching, self.field.bounds, self.grid, jitter)
-        density, color = modules["field"](points_of(rays, samples), rays.views[samples.ray])
-        out = composite(samples, density, color.float(), background)
+        out = render_rays(modules["field"], rays, samples, background)
         squared = (out.color - target).square().mean()
         total = squared + penalties(self.field, self.config, samples, out, self.marching)
         return {"loss": total, "psnr": -10 * squared.detach().log10(), "samples": count_per_ray(samples)}
@@ -102,10 +101,7 @@ def penalties(
     field: Field, config: RadianceConfig, samples: Samples, out: Rendered, marching: Marching
 ) -> Tensor | float:
     """The weighted penalties of settings; those of weight zero are not computed."""
-    total: Tensor | float = 0.0
-    if config.l1 or config.total_variation:
-        for name, value in field.regularization().items():
-            total = total + getattr(config, name) * value
+    total = field.penalty(l1=config.l1, total_variation=config.total_variation)
     if config.distortion:
         span = min(marching.far - marching.near, marching.step * config.intervals)
         total = total + config.distortion * distortion(samples, out.weights).mean() / span

@@ -124,8 +124,8 @@ class Field(nn.Module):
 
     @property
     def feature_size(self) -> int:
-        """How many numbers `features` returns for a point, log-density included."""
-        raise NotImplementedError
+        """How many numbers `features` returns for a point, log-density included: PVD's 16 where nothing is said."""
+        return 16
 
     def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         """Log-density (first) and colour features at points of the unit cube. What a family implements."""
@@ -138,6 +138,14 @@ class Field(nn.Module):
     def regularization(self) -> dict[str, Tensor]:
         """Penalties of the family's own weights, by name; empty for most."""
         return {}
+
+    def penalty(self, **weights: float) -> Tensor | float:
+        """The weighted sum of `regularization`, which is not computed when all weights are zero."""
+        total: Tensor | float = 0.0
+        if any(weights.values()):
+            for name, value in self.regularization().items():
+                total = total + weights[name] * value
+        return total
 
     def unit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """World coordinates to the unit cube of the bounds."""

@@ -87,10 +87,6 @@ class HashField(Field):
         self.net = feature_net(config.levels * config.level_features)
         self.head = ColorHead()
 
-    @property
-    def feature_size(self) -> int:
-        return 16
-
     def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         return self.net(self.encoding(unit))
 

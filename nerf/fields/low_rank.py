@@ -63,10 +63,6 @@ class VMField(Field):
         self.basis = nn.Linear(3 * config.color_rank, 15, bias=False)
         self.head = ColorHead()
 
-    @property
-    def feature_size(self) -> int:
-        return 16
-
     def rates(self) -> Mapping[str, float]:
         return {"basis": NET_RATE, "head": NET_RATE}
 
@@ -117,10 +113,6 @@ class CPField(Field):
         self.lines = nn.Parameter(0.2 * torch.randn(3, rank, size))
         self.basis = nn.Linear(config.color_rank, 15, bias=False)
         self.head = ColorHead()
-
-    @property
-    def feature_size(self) -> int:
-        return 16
 
     def rates(self) -> Mapping[str, float]:
         return {"basis": NET_RATE, "head": NET_RATE}

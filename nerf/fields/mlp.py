@@ -57,10 +57,6 @@ class MLPField(Field):
         self.net = feature_net(config.code)
         self.head = ColorHead()
 
-    @property
-    def feature_size(self) -> int:
-        return 16
-
     def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         inputs = positional_encoding(unit * 2 - 1, self.config.octaves)
         hidden = inputs

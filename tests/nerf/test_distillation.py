@@ -193,7 +193,7 @@ def test_active_learning_switched_off_is_plain_distillation(teacher: Run) -> Non
     rays = Rays(torch.rand(8, 3), torch.rand(8, 3), torch.rand(8, 3))
     assert task.hard.rays(rays, draws) is rays
     cameras = task.teacher.viewpoints.draw(4, torch.Generator())
-    assert task.hard.cameras(cameras, 2, torch.Generator()) is cameras
+    assert task.hard.cameras(cameras, torch.Generator()) is cameras
 
 
 def test_public_names() -> None:

@@ -55,7 +55,7 @@ def test_hard_cameras_are_turned_about_the_middle_and_still_look_at_it() -> None
     hard.record(rays, index.float(), Draws(0, 0, range(1024)))
     assert int((hard.camera_errors >= 0).sum()) == 8
     many = Cameras.pinhole(found.poses[:1].repeat(400, 1, 1), width=10, height=10, focal=12.0)
-    mixed = hard.cameras(many, 1, torch.Generator().manual_seed(0))
+    mixed = hard.cameras(many, torch.Generator().manual_seed(0))
     changed = (mixed.poses != many.poses).flatten(1).any(1)
     assert 20 < int(changed.sum()) < 60
     distance = (mixed.positions - torch.tensor([0.1, 0.2, 0.3])).norm(dim=-1)
