@@ -1,0 +1,182 @@
+"""Mappers between the embedding spaces of two frozen models, as V2A-Mapper has them (arXiv 2308.09300).
+
+From CLIP image embeddings to the CLAP audio embeddings that drive an audio generator: the paper's regression mapper,
+and below it what a mapper has to beat. The paper's generative mapper is `mappers.diffusion_prior`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .draws import Draws
+from .registry import register_mapper
+
+
+class EmbeddingMapper(ModelMixin, ConfigMixin):
+    """What every mapper of embeddings can do.
+
+    Both sides are directions: lengths of inputs are ignored and outputs have unit length. Inside, vectors are scaled to
+    a root mean square of one, that is by the square root of their width.
+    """
+
+    generative = False
+    """Whether `translate` draws from a distribution rather than giving one answer."""
+
+    def loss(
+        self,
+        forward: Callable[..., Tensor],
+        condition: Float[Tensor, "b c"],
+        target: Float[Tensor, "b a"],
+        draws: Draws,
+    ) -> Tensor:
+        """The training loss; ``forward`` is this module as the trainer prepared it."""
+        return F.mse_loss(forward(scaled(condition)).float(), scaled(target))
+
+    @torch.no_grad()
+    def translate(
+        self,
+        condition: Float[Tensor, "b c"],
+        *,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> Float[Tensor, "b a"]:
+        """Embeddings of the target space, of unit length.
+
+        Args:
+            condition: embeddings of the source space, of any length.
+            generator: source of the draws of a generative mapper, one for all rows or one a row.
+            num_inference_steps: denoising steps of a generative mapper.
+            guidance_scale: classifier-free guidance of a generative mapper.
+
+        Raises:
+            ValueError: the width is another than the mapper's, or an argument is for generative mappers only.
+        """
+        if num_inference_steps is not None or guidance_scale is not None:
+            raise ValueError(
+                f"num_inference_steps and guidance_scale are for generative mappers; {type(self).__name__} has neither"
+            )
+        return F.normalize(self(scaled(self.checked(condition))).float(), dim=-1)
+
+    def checked(self, condition: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """``condition`` in the mapper's precision.
+
+        Raises:
+            ValueError: its width is another than the mapper's.
+        """
+        if condition.shape[-1] != self.config.source:
+            raise ValueError(
+                f"the mapper takes embeddings of width {self.config.source}, got {condition.shape[-1]}: they are from"
+                " another model than the one it was trained on"
+            )
+        return condition.to(self.dtype)
+
+    def check_spaces(self, source_space: str, target_space: str) -> None:
+        """Refuse models other than those the mapper was trained between.
+
+        Raises:
+            ValueError: a space differs from the recorded one.
+        """
+        for side, found in (("source", source_space), ("target", target_space)):
+            wanted = self.config[f"{side}_space"]
+            if wanted and wanted != found:
+                raise ValueError(
+                    f"this mapper was trained with the {side} model {wanted}, but the one in use is {found}: embeddings"
+                    " of different models do not mean the same; use that model or train a mapper for this one"
+                )
+
+
+def scaled(embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    """Directions at a root mean square of one: unit length times the square root of the width.
+
+    Raises:
+        ValueError: a row has no direction (all zeros) or is not finite.
+    """
+    lengths = embedding.float().norm(dim=-1, keepdim=True)
+    if not torch.isfinite(lengths).all() or (lengths == 0).any():
+        raise ValueError("an embedding is zero or not finite; the picture or sound that it stands for is unusable")
+    return embedding / lengths * embedding.shape[-1] ** 0.5
+
+
+class RegressionMapper(EmbeddingMapper):
+    """One hidden layer trained by squared error: the paper's ablation. Answers between the modes of its targets.
+
+    Args:
+        source: width of the embeddings it takes.
+        target: width of those it gives.
+        hidden: units of the hidden layer; None makes it four times the source.
+        source_space: id of the source model; see `check_spaces`.
+        target_space: id of the target model.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        *,
+        hidden: int | None = None,
+        source_space: str | None = None,
+        target_space: str | None = None,
+    ):
+        super().__init__()
+        hidden = hidden or 4 * source
+        self.net = nn.Sequential(
+            nn.Linear(source, hidden), nn.SiLU(), nn.LayerNorm(hidden), nn.Linear(hidden, target)
+        )  # fmt: skip
+
+    def forward(self, condition: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:
+        return self.net(condition)
+
+
+class LinearMapper(EmbeddingMapper):
+    """One matrix and a bias, the baseline with a closed form (`fit`)."""
+
+    @register_to_config
+    def __init__(
+        self, source: int, target: int, *, source_space: str | None = None, target_space: str | None = None
+    ):  # fmt: skip
+        super().__init__()
+        self.linear = nn.Linear(source, target)
+
+    def forward(self, condition: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:
+        return self.linear(condition)
+
+    @torch.no_grad()
+    def fit(self, condition: Float[Tensor, "n c"], target: Float[Tensor, "n a"], ridge: float = 1e-2) -> None:
+        """The weights of least squared error with a penalty of ``ridge`` per pair on them, bias left free."""
+        x, y = scaled(condition).double(), scaled(target).double()
+        x_mean, y_mean = x.mean(0), y.mean(0)
+        x, y = x - x_mean, y - y_mean
+        gram = x.T @ x + ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        weight = torch.linalg.solve(gram, x.T @ y).T
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(y_mean - weight @ x_mean)
+
+
+class IdentityMapper(EmbeddingMapper):
+    """The embedding as it is: how far two spaces are apart without any mapper."""
+
+    @register_to_config
+    def __init__(
+        self, source: int, target: int, *, source_space: str | None = None, target_space: str | None = None
+    ):  # fmt: skip
+        super().__init__()
+        if source != target:
+            raise ValueError(f"nothing can stay as it is between widths {source} and {target}")
+        self.register_buffer("nothing", torch.zeros(1))  # a file of no tensors cannot be loaded
+
+    def forward(self, condition: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:
+        return condition
+
+
+register_mapper("v2a-regression", RegressionMapper)
+register_mapper("v2a-linear", LinearMapper)
+register_mapper("v2a-identity", IdentityMapper)
