@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from .draws import Draws
 from .registry import register_mapper
 from .v2a import EmbeddingMapper, scaled
+
+__all__ = ["DiffusionPriorMapper", "ModelMixin"]  # diffusers finds the loader of a pipeline's part by this name here
 
 TIMESTEPS = 1000
 REACH = 128
