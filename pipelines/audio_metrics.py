@@ -1,0 +1,162 @@
+"""How good sounds are: distances of distributions, agreement with what was asked for, and how sure that is.
+
+Every figure is computed from arrays of embeddings or of class scores, whichever network they came from; distances of
+different networks do not compare. Arithmetic is float64 throughout.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+logger = logging.getLogger(__name__)
+
+Rows = Float[np.ndarray, "n d"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and the bounds of its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"]) -> float:
+    """Distance of the normal distributions fitted to two sets of embeddings: FD, or FAD with VGGish's.
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), by symmetric eigenvalues: no matrix root of a product that is not
+    symmetric, so the result is real and never below zero.
+
+    Args:
+        first: embeddings, one a row.
+        second: embeddings of the same network.
+
+    Raises:
+        ValueError: a set has fewer than two rows, widths differ, or a number is not finite.
+    """
+    first, second = _checked(first), _checked(second)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"embeddings of widths {first.shape[1]} and {second.shape[1]} are of different networks")
+    if min(len(first), len(second)) <= first.shape[1]:
+        logger.warning(
+            "a Frechet distance of %d and %d rows in %d dimensions is biased upwards: covariances are not of full rank",
+            len(first), len(second), first.shape[1],
+        )  # fmt: skip
+    covariance, other = (np.cov(rows, rowvar=False).reshape(rows.shape[1], -1) for rows in (first, second))
+    values, vectors = np.linalg.eigh(covariance)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(root @ other @ root).clip(min=0)).sum()
+    moved = np.square(first.mean(0) - second.mean(0)).sum()
+    return float(max(moved + np.trace(covariance) + np.trace(other) - 2 * shared, 0))
+
+
+def frechet_without_bias(
+    generated: Rows, reference: Float[np.ndarray, "m d"], *, sizes: int = 8, seed: int = 0
+) -> float:
+    """The Frechet distance at infinitely many samples: the line through subsets' distances over 1 / N, at zero.
+
+    FAD-infinity (arXiv 2311.01616, section 3.2).
+
+    Raises:
+        ValueError: as `frechet_distance`, or fewer than 16 rows.
+    """
+    if len(generated) < 16:
+        raise ValueError(f"at least 16 generated sounds are needed to extrapolate, got {len(generated)}")
+    rng = np.random.default_rng(seed)
+    counts = np.linspace(len(generated) / 2, len(generated), sizes).astype(int)
+    found = [frechet_distance(generated[rng.choice(len(generated), n, replace=False)], reference) for n in counts]
+    _, intercept = np.polyfit(1 / counts, found, 1)
+    return float(intercept)
+
+
+def inception_score(logits: Float[np.ndarray, "n c"]) -> float:
+    """exp of the mean divergence of each sound's classes from all sounds' classes: 1 to the number of classes."""
+    log_p = _log_softmax(_checked(logits))
+    p = np.exp(log_p)
+    return float(np.exp((p * (log_p - np.log(p.mean(0)))).sum(1).mean()))
+
+
+def paired_divergence(
+    generated: Float[np.ndarray, "n c"],
+    generated_names: Sequence[str],
+    reference: Float[np.ndarray, "m c"],
+    reference_names: Sequence[str],
+) -> float:
+    """Mean KL divergence in nats of each generated sound's classes from those of the reference of the same name.
+
+    Raises:
+        ValueError: names repeat, or do not match: without pairs there is no such figure.
+    """
+    if len(set(generated_names)) < len(generated_names) or set(generated_names) != set(reference_names):
+        raise ValueError("KL compares pairs: every generated sound needs exactly one reference of its own name")
+    place = {name: row for row, name in enumerate(reference_names)}
+    wanted = _log_softmax(_checked(reference))[[place[name] for name in generated_names]]
+    found = _log_softmax(_checked(generated))
+    return float((np.exp(wanted) * (wanted - found)).sum(1).mean())
+
+
+def cosine_score(first: Rows, second: Rows) -> float:
+    """100 times the mean cosine of paired rows: CS with CLIP and Wav2CLIP, the CLAP score with CLAP."""
+    first, second = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (_checked(first), _checked(second)))
+    return float(100 * (first * second).sum(1).mean())
+
+
+def recall_at(
+    k: int,
+    queries: Rows,
+    query_classes: Int[np.ndarray, " n"],
+    gallery: Float[np.ndarray, "m d"],
+    gallery_classes: Int[np.ndarray, " m"],
+) -> float:
+    """Share of queries of which one of the ``k`` nearest by cosine is of the same class."""
+    queries, gallery = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (_checked(queries), _checked(gallery))
+    )
+    nearest = np.argsort(-queries @ gallery.T, axis=1)[:, :k]
+    return float((gallery_classes[nearest] == query_classes[:, None]).any(1).mean())
+
+
+def accuracy(logits: Float[np.ndarray, "n c"], classes: Int[np.ndarray, " n"]) -> float:
+    """Share of sounds that a classifier gives the right class."""
+    return float((_checked(logits).argmax(1) == classes).mean())
+
+
+def bootstrap(figure: Callable[..., float], *arrays: np.ndarray, rounds: int = 200, seed: int = 0) -> Estimate:
+    """``figure(*arrays)`` with a percentile interval from resampled rows; arrays of equal length stay paired.
+
+    Args:
+        figure: computes the value from arrays.
+        arrays: rows to resample.
+        rounds: resamplings.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(rounds):
+        rows = {n: rng.integers(n, size=n) for n in sorted({len(array) for array in arrays})}
+        found.append(figure(*(array[rows[len(array)]] for array in arrays)))
+    low, high = np.percentile(found, [2.5, 97.5])
+    return Estimate(figure(*arrays), float(low), float(high))
+
+
+def _log_softmax(logits: Rows) -> Rows:
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def _checked(rows: np.ndarray) -> Rows:
+    rows = np.asarray(rows, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) < 2:
+        raise ValueError(f"at least two rows are needed, one a sound; got the shape {list(rows.shape)}")
+    if not np.isfinite(rows).all():
+        raise ValueError("an embedding or score is not finite; the sound that it is from is unusable")
+    return rows
