@@ -62,14 +62,16 @@ class DiffusionTask:
     """Squared error on the velocity; one caption in ten is empty.
 
     Timesteps are drawn so that the log of the signal-to-noise ratio is normal, as the logit-normal times of arXiv
-    2403.03206 (section 3.1) make it: most where shapes are decided, few where there is nothing left to decide. Half of
-    the pictures show one object in no style on a plain ground, for an object is learned fastest where little else
-    varies.
+    2403.03206 (section 3.1) make it: most where shapes are decided, few where there is nothing left to decide.
+
+    Poses vary little, for a name is bound to a shape fastest where little else varies: half of the pictures show one
+    named object upright in the middle of a plain ground, and in the others objects are not mirrored and hardly turned.
     """
 
     log_snr_mean, log_snr_std = -0.5, 1.7
     unconditional = 0.1
     plain = 0.5
+    tilt = 5.0  # degrees at most
 
     def __init__(
         self,
@@ -90,16 +92,22 @@ class DiffusionTask:
 
     @torch.no_grad()
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        rngs = [draws.numpy(i) for i in range(len(draws))]
-        plain = {"place": "plain", "style": None, "count": 1}
-        scenes = [world.sample_scene(rng, self.names, **(plain if rng.random() < self.plain else {})) for rng in rngs]
-        captions = [
-            "" if rng.random() < self.unconditional else world.caption(scene, rng)
-            for scene, rng in zip(scenes, rngs, strict=True)
-        ]
+        scenes, captions = zip(*(self.sample(draws.numpy(i)) for i in range(len(draws))), strict=True)
         posterior = self.vae.to(draws.device).encode(pictures_of(scenes).to(draws.device)).latent_dist
         latents = posterior.mean + posterior.std * draws.normal("posterior", posterior.mean.shape[1:])
         return latents * self.vae.config.scaling_factor, tokens_of(self.tokenizer, captions).to(draws.device)
+
+    def sample(self, rng: np.random.Generator) -> tuple[world.Scene, str]:
+        """A scene and its caption."""
+        tilt = float(rng.uniform(-self.tilt, self.tilt))
+        if rng.random() < self.plain:
+            pose = {"x": 0.5, "y": 0.5, "flip": False, "tilt": tilt / 2}
+            scene = world.sample_scene(rng, self.names, place="plain", style=None, count=1, **pose)
+            caption = world.caption(scene, rng, use_category=False)
+        else:
+            scene = world.sample_scene(rng, self.names, flip=False, tilt=tilt)
+            caption = world.caption(scene, rng)
+        return scene, "" if rng.random() < self.unconditional else caption
 
     def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
         latents, tokens = batch

@@ -105,6 +105,21 @@ def test_diffusion_loss_is_the_velocity_error() -> None:
     torch.testing.assert_close(loss, velocity.square().mean(), atol=1e-5, rtol=1e-4)
 
 
+def test_the_denoiser_learns_from_calm_poses_half_of_them_named_and_centred() -> None:
+    task = build_task("diffusion")
+    assert isinstance(task, DiffusionTask)
+    draws = Draws(0, 0, range(600))
+    sampled = [task.sample(draws.numpy(i)) for i in range(600)]
+    scenes = [scene for scene, _ in sampled]
+    assert not any(scene.flip or abs(scene.tilt) > 5 for scene in scenes)
+    centred = [(scene, caption) for scene, caption in sampled if (scene.x, scene.y) == (0.5, 0.5)]
+    assert len(centred) == pytest.approx(300, abs=50)
+    assert all(scene.place == "plain" and scene.count == 1 and scene.style is None for scene, _ in centred)
+    named = [caption for scene, caption in centred if scene.object in caption]
+    assert len(named) == pytest.approx(0.9 * len(centred), abs=25)
+    assert len({scene.object for scene, _ in centred}) > 100
+
+
 def test_log_signal_to_noise_ratios_of_training_are_normal() -> None:
     task = build_task("diffusion")
     assert isinstance(task, DiffusionTask)
