@@ -1,0 +1,50 @@
+"""The log-mel spectrogram that AudioLDM's autoencoder and vocoder work on."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+RATE = 16_000
+WINDOW = 1024
+"""Samples of the Hann window and of the Fourier transform."""
+HOP = 160
+"""Samples from frame to frame."""
+BINS = 64
+FLOOR = 1e-5
+"""Magnitudes below this count as it: the logarithm of silence is -11.5."""
+
+
+def log_mel(waves: Float[Tensor, "n samples"], sampling_rate: int = RATE) -> Float[Tensor, "n frames 64"]:
+    """Natural logarithms of mel magnitudes: 64 Slaney bins up to 8 kHz, a frame every 10 ms.
+
+    Padded by reflection so that n x 160 samples give exactly n frames; a centred transform would give one more.
+
+    Args:
+        waves: mono at 16 kHz, in [-1, 1].
+        sampling_rate: said again, for sounds of another rate would pass unnoticed.
+
+    Raises:
+        ValueError: another rate, a clip shorter than a window, or samples that are not finite.
+    """
+    if sampling_rate != RATE:
+        raise ValueError(f"sounds must have {RATE} samples a second here, got {sampling_rate}; resample them first")
+    if waves.shape[-1] < WINDOW:
+        raise ValueError(f"a sound must have at least {WINDOW} samples, got {waves.shape[-1]}")
+    if not torch.isfinite(waves).all():
+        raise ValueError("a sound has samples that are not finite numbers")
+    padded = F.pad(waves, ((WINDOW - HOP) // 2,) * 2, mode="reflect")
+    window = torch.hann_window(WINDOW, dtype=waves.dtype, device=waves.device)
+    spectrum = torch.stft(padded, WINDOW, HOP, WINDOW, window, center=False, return_complex=True).abs()
+    return (_filters().to(spectrum) @ spectrum).clamp(min=FLOOR).log().transpose(1, 2)
+
+
+@cache
+def _filters() -> Float[Tensor, "64 513"]:
+    import librosa
+
+    return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BINS, fmin=0, fmax=RATE / 2))
