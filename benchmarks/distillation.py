@@ -21,10 +21,10 @@ import torch
 
 from mappers.settings import load_settings
 from nerf.distillation import distill
-from nerf.evaluation import evaluate, psnr
+from nerf.evaluation import evaluate, psnr_between
 from nerf.fields import FIELDS
 from nerf.runs import Run, load_run
-from nerf.scenes import Scene, load_scene
+from nerf.scenes import load_scene
 from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import train
 
@@ -42,13 +42,6 @@ def timed(work: Callable[[], Run]) -> tuple[Run, float]:
     if run.report.stopped == "signal":
         raise KeyboardInterrupt
     return run, time.process_time() - start
-
-
-def to_teacher(student: Run, teacher: Run, scene: Scene) -> float:
-    """Mean PSNR between the two in the test views."""
-    cameras = scene.split("test").cameras
-    pairs = [(student.draw(cameras[i]).color, teacher.draw(cameras[i]).color) for i in range(len(cameras))]
-    return sum(psnr(*pair) for pair in pairs) / len(pairs)
 
 
 def batch_size(settings: type[RadianceConfig] | type[DistillConfig], name: str) -> int:
@@ -123,7 +116,7 @@ def main() -> None:
                 means = evaluate(run.draw, scene)
                 return {
                     "psnr": means["psnr"],
-                    "to_teacher": to_teacher(run, teacher, scene),
+                    "to_teacher": psnr_between(run.draw, teacher.draw, scene.split("test").cameras),
                     "seconds": seconds,
                 }
 

@@ -9,9 +9,34 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Options of every command that trains; a command has them as its field ``training`` without a prefix."""
+
+    steps: int | None = None
+    """Optimizer steps; the settings' own number when not given."""
+    max_minutes: float | None = None
+    """Stop after this many minutes of training, keeping what was learned."""
+    seed: int = 0
+    """Seed of every draw."""
+    resume: bool = False
+    """Go on from the checkpoints in the output folder."""
+    config: str | None = None
+    """Settings: a shipped name or a YAML file, what fits if not given; the options below change single ones."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the functions that train take under the same names."""
+        names = ("steps", "max_minutes", "seed", "resume")
+        return {name: getattr(self, name) for name in names}
 
 
 def run_command(commands: Any, words: Sequence[str], *, prog: str, default: Callable[[list[str]], Any | None]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .draws import Draws
+from .files import replacing
 from .trainer import Prepared
 from .v2a import EmbeddingMapper
 
@@ -75,12 +75,9 @@ class EmbeddingCache:
         return torch.stack([self.known[key] for key in keys])
 
     def _keep(self, rows: dict[str, Tensor]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()[:32]
-        # The process number keeps processes apart that embed the same files at the same time.
-        temporary = self.folder / f"{name}.{os.getpid()}.tmp"
-        save_file(rows, temporary)
-        os.replace(temporary, self.folder / f"{name}.safetensors")
+        with replacing(self.folder / f"{name}.safetensors") as temporary:
+            save_file(rows, temporary)
         self.known.update(rows)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from tqdm.auto import tqdm
 
 from . import checkpoints
 from .draws import Draws, key
+from .files import replacing
 from .monitoring import TrainingError, Window, catch_signals, trackers
 from .sharding import SharedModel, accelerator_for, micro_size
 from .train_config import TrainConfig, learning_rate
@@ -316,9 +316,8 @@ class _Run:
         rows = [row for row in rows if row["step"] <= step]
         self.report.losses = [(row["step"], row["train/loss"]) for row in rows if "train/loss" in row]
         if self.accelerator.is_main_process:
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path) -> None:

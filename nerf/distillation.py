@@ -7,11 +7,13 @@ Errors are mean squares, so that weights mean the same for any number of rays an
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from accelerate.utils import reduce
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
@@ -20,13 +22,14 @@ from mappers.draws import Draws
 from mappers.settings import load_settings
 from mappers.trainer import fit
 
-from .cameras import Cameras, Rays
-from .evaluation import picture_of, psnr
+from .cameras import Rays
+from .evaluation import picture_of, psnr_between
 from .fields import Field, FieldError, build_field, density_of
 from .hard_examples import HardExamples, important
-from .renderer import march, points_of, render_picture
-from .rendering import composite
-from .runs import Run, load_run
+from .renderer import march
+from .rendering import composite, points_of
+from .reports import compared
+from .runs import Run, load_run, output_folder
 from .settings import DistillConfig
 from .starts import start_from
 
@@ -44,7 +47,9 @@ class DistillationTask:
     def __init__(self, teacher: Run, student: Field, config: DistillConfig):
         self.teacher, self.student, self.config = teacher, student, config
         teacher.field.requires_grad_(False).eval()
-        self.grid, self.marching = teacher.grid, teacher.marching
+        if teacher.sampler is not None:
+            teacher.sampler.requires_grad_(False).eval()
+        self.sampler, self.marching = teacher.sampler, teacher.marching
         self.hard = HardExamples(config, teacher.viewpoints)
         self.modules: Mapping[str, nn.Module] = {
             "student": Student(student),
@@ -63,6 +68,7 @@ class DistillationTask:
 
     def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, " b"]]:
         """Rays through random pixels of random cameras, a background for each and a jitter."""
+        self.teacher.to(draws.device)
         total = self.config.train.batch_size
         generator = draws.shared_generator("cameras")
         cameras = self.hard.cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), generator)
@@ -76,7 +82,7 @@ class DistillationTask:
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
         rays, background, jitter = batch
         config, teacher = self.config, self.teacher.field
-        samples = march(rays, self.marching, teacher.bounds, self.grid, jitter)
+        samples = march(rays, self.marching, teacher.bounds, self.sampler, jitter)
         points, views = points_of(rays, samples), rays.views[samples.ray]
         with torch.no_grad():
             goal = teacher.features(points)
@@ -105,15 +111,10 @@ class DistillationTask:
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR to the teacher in views that neither was asked for, and the first pair."""
-        pairs = [(self._draw(self.student, camera), self._draw(self.teacher.field, camera)) for camera in self._views()]
-        mean_psnr = sum(psnr(student, teacher) for student, teacher in pairs) / len(pairs)
-        return {"psnr_to_teacher": mean_psnr, "view": picture_of(torch.cat(pairs[0], 1))}
-
-    def _views(self) -> list[Cameras]:
-        return [self.shown[i] for i in range(len(self.shown))]
-
-    def _draw(self, field: Field, camera: Cameras) -> Float[Tensor, "h w 3"]:
-        return render_picture(field, camera, self.marching, grid=self.grid).color
+        student = dataclasses.replace(self.teacher, field=self.student)
+        pair = [run.draw(self.shown[0]).color for run in (student, self.teacher)]
+        nearness = psnr_between(student.draw, self.teacher.draw, self.shown)
+        return {"psnr_to_teacher": nearness, "view": picture_of(torch.cat(pair, 1))}
 
 
 class Student(nn.Module):
@@ -125,12 +126,20 @@ class Student(nn.Module):
 
     def forward(self, points: Tensor, views: Tensor | None = None) -> Any:
         features = self.field.features(points)
-        return features if views is None else (features, self.field.color(features, views))
+        if views is not None:
+            return features, self.field.color(features, views)
+        # Processes that learn together wait for a gradient of every parameter, be it zero.
+        return features + 0 * sum(p.sum() for p in self.field.head.parameters())
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean, and zero for no values at all."""
-    return values.sum() / max(values.numel(), 1)
+    """The mean, and zero for no values at all.
+
+    Processes have unequal numbers of points: each divides by the mean number, so that their average is the mean over
+    all points.
+    """
+    count = reduce(torch.tensor(float(values.numel()), device=values.device), reduction="mean")
+    return values.sum() / cast(Tensor, count).clamp(min=1e-6)
 
 
 def distill(
@@ -144,8 +153,12 @@ def distill(
     output_dir: str | Path | None = None,
     resume: bool | Literal["auto"] = False,
     config: DistillConfig | None = None,
+    scratch: bool = False,
 ) -> Run:
     """Turn a trained field into one of another family or size.
+
+    No photo is opened while it learns. With an output folder the student is then compared with its teacher, and in
+    the test views with the photos, where the teacher's scene can still be opened.
 
     Args:
         teacher: a run or its folder; left bit-identical.
@@ -157,14 +170,16 @@ def distill(
         output_dir: folder for checkpoints, metrics, sample views and the trained run.
         resume: go on from the checkpoints in ``output_dir``.
         config: all further settings; None takes those of the student's family.
+        scratch: also train the same family and size on the photos for as many seconds, to compare with.
 
     Returns:
-        The student's run, with the teacher's occupancy grid.
+        The student's run, with the teacher's occupancy grid or coarse network.
 
     Raises:
         FileNotFoundError, ValueError: the teacher, family or size cannot be used; the message says why.
         TrainingError: training cannot go on; checkpoints are kept.
     """
+    started = time.process_time()
     teacher = teacher if isinstance(teacher, Run) else load_run(teacher)
     name = field if isinstance(field, str) else field.name
     config = config or load_settings(DistillConfig, name, task="distill")
@@ -177,10 +192,12 @@ def distill(
             inherit_head(teacher.field, student)
         if config.closed_form:
             start_from(teacher.field, student, (config.lowest, config.highest))
-    output = Path(output_dir) if output_dir is not None else None
+    output = output_folder(output_dir, resume)
     report = fit(DistillationTask(teacher, student, config), config.train, output_dir=output, resume=resume)
-    run = dataclasses.replace(teacher, field=student, report=report)
+    run = dataclasses.replace(teacher, field=student, report=report, figures={})
+    run.count_cost(started)
     if output:
+        run.figures |= compared(run, teacher, scratch=scratch, seed=seed)
         run.save(output, config)
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +16,14 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from mappers.files import replacing
+
 from .cameras import Cameras
 from .renderer import Picture
 from .scenes import Scene
 
+Draw = Callable[[Cameras], Picture]
+"""Renders the view of a camera."""
 SHEET_ROWS = 8
 """Views on a contact sheet, at most."""
 
@@ -29,6 +32,12 @@ def psnr(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> floa
     """Peak signal-to-noise ratio in dB for values in 0..1; 100 for equal pictures."""
     error = (picture.clamp(0, 1) - truth).square().mean()
     return float(-10 * torch.log10(error.clamp(min=1e-10)))
+
+
+def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:
+    """Mean PSNR in dB between the views of two, one at a time."""
+    views = [cameras[index] for index in range(len(cameras))]
+    return float(np.mean([psnr(draw(camera).color, other(camera).color) for camera in views]))
 
 
 def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
@@ -60,9 +69,7 @@ def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
     return measure
 
 
-def evaluate(
-    draw: Callable[[Cameras], Picture], scene: Scene, *, split: str = "test", output_dir: Path | None = None
-) -> dict[str, float]:
+def evaluate(draw: Draw, scene: Scene, *, split: str = "test", output_dir: Path | None = None) -> dict[str, float]:
     """Compare views with their photos on white.
 
     Args:
@@ -93,11 +100,10 @@ def evaluate(
             strips.append(torch.cat([truth, color, error_map(color, truth), depth_map(view)], 1))
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "view"}
     if output_dir is not None:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        picture_of(torch.cat(strips)).save(output_dir / "evaluation.png")
-        temporary = output_dir / ".evaluation.json"
-        temporary.write_text(json.dumps({"split": split, "mean": means, "views": rows}, indent=2) + "\n", "utf-8")
-        os.replace(temporary, output_dir / "evaluation.json")
+        with replacing(output_dir / "evaluation.png") as temporary:
+            picture_of(torch.cat(strips)).save(temporary)
+        with replacing(output_dir / "evaluation.json") as temporary:
+            temporary.write_text(json.dumps({"split": split, "mean": means, "views": rows}, indent=2) + "\n", "utf-8")
     return means
 
 

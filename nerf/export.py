@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
+from mappers.files import replacing
+
 from .cameras import Cameras
 from .evaluation import depth_map
 from .fields import Field, density_of
@@ -49,22 +51,24 @@ def film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth: bool =
 
 def write_film(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps: int) -> None:
     """Write pictures of one size as mp4 or gif, first under a temporary name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}{path.suffix}")
-    if path.suffix.lower() == ".gif":
-        pictures = [Image.fromarray(frame) for frame in frames]
-        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=1000 // fps, loop=0)
-    else:
-        with av.open(str(temporary), "w") as container:
-            # H.264 stores colour at half the size: sides must be even.
-            height, width = (side - side % 2 for side in frames[0].shape[:2])
-            stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for frame in frames:
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".gif":
+            pictures = [Image.fromarray(frame) for frame in frames]
+            pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=1000 // fps, loop=0)
+        else:
+            _write_h264(frames, temporary, fps)
+
+
+def _write_h264(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, fps: int) -> None:
+    with av.open(str(path), "w") as container:
+        # H.264 stores colour at half the size: sides must be even.
+        height, width = (side - side % 2 for side in frames[0].shape[:2])
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
 
 
 @torch.no_grad()
@@ -134,7 +138,5 @@ def write_shape(shape: trimesh.Trimesh | trimesh.PointCloud, path: Path) -> None
     allowed = MESHES if isinstance(shape, trimesh.Trimesh) else CLOUDS
     if path.suffix.lower() not in allowed:
         raise ValueError(f"{path} must end in {' or '.join(allowed)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}{path.suffix}")
-    shape.export(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        shape.export(temporary)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .rendering import Samples, intersect_box
+from .cameras import Rays
+from .rendering import Marching, Samples, points_of, span, stepped
 
 DECAY = 0.95
 
@@ -85,40 +86,36 @@ class OccupancyGrid(nn.Module):
         """Occupied cells and their neighbours."""
         return F.max_pool3d(self.occupied.float()[None, None], 3, stride=1, padding=1)[0, 0] > 0
 
+    def extent(self) -> Float[Tensor, "2 3"]:
+        """Lower and upper corner of the occupied cells and their neighbours."""
+        z, y, x = self.dilated().nonzero(as_tuple=True)
+        cells = torch.stack([x, y, z], -1)
+        unit = torch.stack([cells.amin(0), cells.amax(0) + 1]) / self.resolution
+        return self.bounds[0] + unit * (self.bounds[1] - self.bounds[0])
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"]) -> OccupancyGrid:
+        """As many cells over a smaller box, each with what is known of the cell that its middle lies in."""
+        grid = OccupancyGrid(bounds, self.resolution).to(self.bounds.device)
+        middles = (torch.arange(self.resolution, device=bounds.device) + 0.5) / self.resolution
+        places = bounds[0] + middles[:, None] * (bounds[1] - bounds[0])  # along each axis, [resolution, 3]
+        x, y, z = self._cell(places).unbind(-1)
+        grid.density.copy_(self.density[z][:, y][:, :, x])
+        grid.occupied.copy_(self.occupied[z][:, y][:, :, x])
+        return grid
+
+    def _cell(self, points: Float[Tensor, "n 3"]) -> Int[Tensor, "n 3"]:
+        """Numbers of the cells along x, y and z; beyond 0..resolution - 1 outside the box."""
+        unit = (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
+        return (unit * self.resolution).floor().long()
+
     def occupied_at(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
         """Whether points lie in an occupied cell; False outside the box."""
-        unit = (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
-        cell = (unit * self.resolution).floor().long()
+        cell = self._cell(points)
         inside = ((cell >= 0) & (cell < self.resolution)).all(-1)
         x, y, z = cell.clamp(0, self.resolution - 1).unbind(-1)
         return self.occupied[z, y, x] & inside
 
-    def march(
-        self,
-        origins: Float[Tensor, "r 3"],
-        directions: Float[Tensor, "r 3"],
-        *,
-        step: float,
-        near: float = 0.0,
-        far: float = float("inf"),
-        jitter: Float[Tensor, " r"] | None = None,
-    ) -> Samples:
-        """Intervals of length ``step`` that lie in occupied cells (by their middle).
-
-        Args:
-            origins, directions: the rays; distances are in units of the directions' length.
-            step: length of an interval; one at the box's far side may be shorter.
-            near, far: cut of all rays.
-            jitter: shift of a ray's intervals in steps, in [0, 1).
-        """
-        enter, leave = intersect_box(origins, directions, self.bounds, near, far)
-        most = int(((leave - enter).amax() / step).ceil()) + 1 if len(enter) else 0
-        offset = 0.0 if jitter is None else jitter[:, None] - 1
-        start = enter[:, None] + (torch.arange(most, device=enter.device) + offset) * step
-        end = torch.minimum(start + step, leave[:, None])
-        start = torch.maximum(start, enter[:, None])
-        ray, column = (end > start).nonzero(as_tuple=True)
-        start, end = start[ray, column], end[ray, column]
-        points = origins[ray] + directions[ray] * ((start + end) / 2)[:, None]
-        kept = self.occupied_at(points)
-        return Samples(ray[kept], start[kept], end[kept], len(origins))
+    def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
+        """Intervals that lie in occupied cells (by their middle); see `rendering.stepped`."""
+        samples = stepped(*span(rays, self.bounds, marching), marching.step, jitter)
+        return samples[self.occupied_at(points_of(rays, samples))]

@@ -11,30 +11,17 @@ from torch import Tensor
 
 from .cameras import Cameras, Rays
 from .fields import Field
+from .hierarchical import CoarseField
 from .occupancy import OccupancyGrid
-from .rendering import Rendered, Samples, composite, intersect_box, stratified
+from .rendering import Marching, Rendered, Samples, composite, points_of, span, stepped
+
+Sampler = OccupancyGrid | CoarseField
+"""What may choose the samples of rays."""
 
 STOP = 1e-3
 """Rays that let through less than this are finished when pictures are drawn."""
 PARTS = 4
 """Pieces, front to back, in which a picture's rays are drawn."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Marching:
-    """How rays walk through a field's box."""
-
-    step: float
-    """Length of an interval, in units of the rays' directions."""
-    near: float = 0.0
-    """Where rays start."""
-    far: float = float("inf")
-    """Where rays end."""
-
-    @classmethod
-    def through(cls, bounds: Float[Tensor, "2 3"], intervals: int, *, near: float, far: float) -> Marching:
-        """Intervals such that the box's diagonal has ``intervals`` of them."""
-        return cls(step=float((bounds[1] - bounds[0]).norm()) / intervals, near=near, far=far)
 
 
 @dataclass(frozen=True)
@@ -51,19 +38,13 @@ def march(
     rays: Rays,
     marching: Marching,
     bounds: Float[Tensor, "2 3"],
-    grid: OccupancyGrid | None,
+    sampler: Sampler | None,
     jitter: Float[Tensor, " r"] | None = None,
 ) -> Samples:
-    """Intervals along rays: those in occupied cells, or without a grid all of them."""
-    if grid is not None:
-        return grid.march(
-            rays.origins, rays.directions, step=marching.step, near=marching.near, far=marching.far, jitter=jitter
-        )
-    enter, leave = intersect_box(rays.origins, rays.directions, bounds, marching.near, marching.far)
-    diagonal = float((bounds[1] - bounds[0]).norm())
-    samples = stratified(enter, leave, max(round(diagonal / marching.step), 1), jitter)
-    hit = (samples.end > samples.start).nonzero()[:, 0]
-    return Samples(samples.ray[hit], samples.start[hit], samples.end[hit], len(rays))
+    """Intervals along rays: those that the sampler chooses, or without one all in the box."""
+    if sampler is not None:
+        return sampler.march(rays, marching, jitter)
+    return stepped(*span(rays, bounds, marching), marching.step, jitter)
 
 
 def render_rays(
@@ -77,18 +58,13 @@ def render_rays(
     return composite(samples, density, color.float(), background)
 
 
-def points_of(rays: Rays, samples: Samples) -> Float[Tensor, "m 3"]:
-    """The middles of the intervals in world coordinates."""
-    return rays.origins[samples.ray] + rays.directions[samples.ray] * samples.middle[:, None]
-
-
 @torch.no_grad()
 def render_picture(
     field: Field,
     camera: Cameras,
     marching: Marching,
     *,
-    grid: OccupancyGrid | None = None,
+    sampler: Sampler | None = None,
     background: float = 1.0,
     chunk: int = 8192,
 ) -> Picture:
@@ -98,12 +74,14 @@ def render_picture(
         field: what to draw.
         camera: from where.
         marching: how rays walk.
-        grid: which cells to look into; None looks everywhere.
+        sampler: chooses where to look; None looks everywhere.
         background: grey level behind everything.
         chunk: rays at a time; bounds memory, not the result.
     """
     rays = camera.picture_rays(0).to(field.bounds.device)
-    parts = [_front_to_back(field, rays[first : first + chunk], marching, grid) for first in range(0, len(rays), chunk)]
+    parts = [
+        _front_to_back(field, rays[first : first + chunk], marching, sampler) for first in range(0, len(rays), chunk)
+    ]
     color, opacity, depth = (torch.cat(values) for values in zip(*parts, strict=True))
     color = color + (1 - opacity)[:, None] * background
     depth = torch.where(opacity > 0.5, depth / opacity.clamp(min=1e-6), torch.zeros_like(depth))
@@ -112,18 +90,17 @@ def render_picture(
 
 
 def _front_to_back(
-    field: Field, rays: Rays, marching: Marching, grid: OccupancyGrid | None
+    field: Field, rays: Rays, marching: Marching, sampler: Sampler | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
-    samples = march(rays, marching, field.bounds, grid)
+    samples = march(rays, marching, field.bounds, sampler)
     place = torch.arange(len(samples), device=samples.ray.device) - samples.first[samples.ray]  # number within its ray
     part = place * PARTS // samples.count[samples.ray]
     color = rays.origins.new_zeros(len(rays), 3)
     left, depth = rays.origins.new_ones(len(rays)), rays.origins.new_zeros(len(rays))
     nothing = torch.zeros_like(color)
     for number in range(PARTS):
-        chosen = ((part == number) & (left[samples.ray] > STOP)).nonzero()[:, 0]
-        piece = Samples(samples.ray[chosen], samples.start[chosen], samples.end[chosen], len(rays))
+        piece = samples[((part == number) & (left[samples.ray] > STOP)).nonzero()[:, 0]]
         out = render_rays(field, rays, piece, nothing)
         color += left[:, None] * out.color
         depth += left * out.depth

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from .cameras import Rays
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.ray)
+
+    def __getitem__(self, chosen: Bool[Tensor, " m"] | Int[Tensor, " k"]) -> Samples:
+        """Some of the samples, of as many rays."""
+        return Samples(self.ray[chosen], self.start[chosen], self.end[chosen], self.rays)
 
     @property
     def middle(self) -> Float[Tensor, " m"]:
@@ -54,6 +60,35 @@ class Rendered:
     weights: Float[Tensor, " m"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Marching:
+    """How rays walk through a field's box."""
+
+    step: float
+    """Length of an interval, in units of the rays' directions."""
+    near: float = 0.0
+    """Where rays start."""
+    far: float = float("inf")
+    """Where rays end."""
+
+    @classmethod
+    def through(cls, bounds: Float[Tensor, "2 3"], intervals: int, *, near: float, far: float) -> Marching:
+        """Intervals such that the box's diagonal has ``intervals`` of them."""
+        return cls(step=float((bounds[1] - bounds[0]).norm()) / intervals, near=near, far=far)
+
+
+def span(
+    rays: Rays, bounds: Float[Tensor, "2 3"], marching: Marching
+) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """Distances at which rays enter and leave a box, between near and far; see `intersect_box`."""
+    return intersect_box(rays.origins, rays.directions, bounds, marching.near, marching.far)
+
+
+def points_of(rays: Rays, samples: Samples) -> Float[Tensor, "m 3"]:
+    """The middles of the intervals in world coordinates."""
+    return rays.origins[samples.ray] + rays.directions[samples.ray] * samples.middle[:, None]
+
+
 def intersect_box(
     origins: Float[Tensor, "r 3"],
     directions: Float[Tensor, "r 3"],
@@ -68,6 +103,22 @@ def intersect_box(
     enter = at.amin(0).amax(-1).clamp(min=near)
     leave = at.amax(0).amin(-1).clamp(max=far)
     return enter, torch.maximum(leave, enter)
+
+
+def stepped(
+    near: Float[Tensor, " r"], far: Float[Tensor, " r"], step: float, jitter: Float[Tensor, " r"] | None = None
+) -> Samples:
+    """Intervals of one length from near to far of every ray; the last may be shorter.
+
+    With ``jitter`` in [0, 1) a ray's intervals move by that share of a step, and the first is cut where it begins.
+    """
+    most = int(((far - near).amax() / step).ceil()) + 1 if len(near) else 0
+    offset = 0.0 if jitter is None else jitter[:, None] - 1
+    start = near[:, None] + (torch.arange(most, device=near.device) + offset) * step
+    end = torch.minimum(start + step, far[:, None])
+    start = torch.maximum(start, near[:, None])
+    ray, column = (end > start).nonzero(as_tuple=True)
+    return Samples(ray, start[ray, column], end[ray, column], len(near))
 
 
 def stratified(
@@ -108,6 +159,28 @@ def importance(
     return left + share * (right - left)
 
 
+def refined(
+    samples: Samples, weights: Float[Tensor, " m"], count: int, jitter: Float[Tensor, " r"] | None = None
+) -> Samples:
+    """Intervals cut at ``count`` more distances on every ray, drawn from their weights (NeRF, section 5.2).
+
+    What was drawn and what was there are sorted together. No gradient flows through distances.
+
+    Args:
+        samples: equally many adjoining intervals on every ray, as from `stratified`.
+        weights: theirs.
+        jitter: shift of a ray's quantiles in [0, 1), in units of their spacing; the middle when not given.
+    """
+    if not samples.rays:
+        return samples
+    size = (samples.rays, len(samples) // samples.rays)
+    start, end, mass = (values.detach().view(size) for values in (samples.start, samples.end, weights))
+    edges = torch.cat([start, end[:, -1:]], -1)
+    shift = start.new_full((samples.rays, 1), 0.5) if jitter is None else jitter[:, None]
+    drawn = importance(edges, mass, (torch.arange(count, device=start.device) + shift) / count)
+    return tiled(torch.cat([edges, drawn], -1).sort(-1).values)
+
+
 def composite(
     samples: Samples,
     density: Float[Tensor, " m"],
@@ -131,8 +204,8 @@ def composite(
 
 def visibility(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     """The weight T alpha of every sample."""
-    thickness = density.float() * (samples.end - samples.start)
-    passed = _before(samples, thickness.double()).float()
+    thickness = density.to(samples.start.dtype) * (samples.end - samples.start)
+    passed = _before(samples, thickness.double()).to(thickness.dtype)
     return torch.exp(-passed) * -torch.expm1(-thickness)
 
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
+import torch
+from accelerate import PartialState
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mappers.files import replacing
+from mappers.monitoring import TrainingError
 from mappers.trainer import FitReport
 
 from .cameras import Cameras, orbit
 from .fields import Field, FieldError, load_field, save_field
+from .hierarchical import CoarseField
 from .occupancy import OccupancyGrid
-from .renderer import Marching, Picture, render_picture
+from .renderer import Picture, Sampler, render_picture
+from .rendering import Marching
 from .viewpoints import Viewpoints
 
-FIELD, OCCUPANCY, REPORT = "field.safetensors", "occupancy.safetensors", "report.json"
+FIELD, COARSE, OCCUPANCY, REPORT = "field.safetensors", "coarse.safetensors", "occupancy.safetensors", "report.json"
 
 
 @dataclass
@@ -29,7 +36,7 @@ class Run:
     """What training leaves."""
 
     field: Field
-    grid: OccupancyGrid | None
+    sampler: Sampler | None
     marching: Marching
     viewpoints: Viewpoints
     """Where the cameras of the photos stood."""
@@ -38,26 +45,47 @@ class Run:
     downscale: float
     """How many times smaller its photos were read."""
     report: FitReport
+    figures: dict[str, float | str] = dataclasses.field(default_factory=dict)
+    """What was measured after training, by name; a sentence where something was not."""
+
+    def count_cost(self, started: float) -> None:
+        """Note the field's parameters and the processor seconds since ``started`` (`time.process_time`)."""
+        self.figures["parameters"] = sum(p.numel() for p in self.field.parameters())
+        self.figures["processor_seconds"] = round(time.process_time() - started, 2)
+
+    def to(self, device: torch.device | str) -> Run:
+        """Field and sampler moved to ``device``, in place."""
+        self.field.to(device)
+        if self.sampler is not None:
+            self.sampler.to(device)
+        return self
 
     def draw(self, camera: Cameras, *, background: float = 1.0, chunk: int = 8192) -> Picture:
         """The view of a camera; see `renderer.render_picture`."""
-        return render_picture(self.field, camera, self.marching, grid=self.grid, background=background, chunk=chunk)
+        return render_picture(
+            self.field, camera, self.marching, sampler=self.sampler, background=background, chunk=chunk
+        )
 
     def save(self, folder: Path, config: Any) -> None:
-        """Write field, occupancy grid, ``report.json`` and ``loss.png``, each under a temporary name first."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write field, sampler, ``report.json`` and ``loss.png``, each under a temporary name first.
+
+        Of several processes only the first one writes.
+        """
+        if not PartialState().is_main_process:
+            return
         save_field(self.field, folder / FIELD)
-        if self.grid is not None:
-            temporary = folder / "occupancy.tmp"
-            save_file({name: value.contiguous() for name, value in self.grid.state_dict().items()}, temporary)
-            temporary.replace(folder / OCCUPANCY)
+        if isinstance(self.sampler, CoarseField):
+            save_field(self.sampler.field, folder / COARSE)
+        elif self.sampler is not None:
+            with replacing(folder / OCCUPANCY) as temporary:
+                save_file({name: value.contiguous() for name, value in self.sampler.state_dict().items()}, temporary)
         _plot(self.report, folder / "loss.png")
         result = {
             "scene": self.scene,
             "downscale": self.downscale,
             "family": self.field.name,
-            "parameters": sum(p.numel() for p in self.field.parameters()),
             "marching": dataclasses.asdict(self.marching),
+            "fine": self.sampler.fine if isinstance(self.sampler, CoarseField) else 0,
             "viewpoints": dataclasses.asdict(self.viewpoints),
             "metrics": {
                 "steps": self.report.steps,
@@ -65,12 +93,26 @@ class Run:
                 "seconds": round(self.report.seconds, 2),
                 **self.report.metrics,
             },
+            "figures": self.figures,
             "settings": dataclasses.asdict(config),
             "versions": {package: version(package) for package in ("mapfield", "torch", "accelerate")},
         }
-        temporary = folder / ".report.json"
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / REPORT)
+        with replacing(folder / REPORT) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def output_folder(folder: str | Path | None, resume: bool | str) -> Path | None:
+    """Where a run goes, if anywhere.
+
+    Raises:
+        TrainingError: another run is there already, of whatever family and stages, and is not to be resumed.
+    """
+    if folder is None:
+        return None
+    folder = Path(folder)
+    if not resume and any((folder / name).exists() for name in (REPORT, "checkpoints", "stage_0")):
+        raise TrainingError(f"{folder} already holds a run; resume it or choose another output folder")
+    return folder
 
 
 def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radius: float | None = None) -> Cameras:
@@ -112,16 +154,24 @@ def load_run(folder: str | Path) -> Run:
         marching = Marching(**result["marching"])
         seen = {name: tuple(v) if isinstance(v, list) else v for name, v in result["viewpoints"].items()}
         viewpoints = Viewpoints(**seen)
-        grid = None
-        if (folder / OCCUPANCY).is_file():
-            state = load_file(folder / OCCUPANCY)
-            grid = OccupancyGrid(state["bounds"], len(state["occupied"]))
-            grid.load_state_dict(state)
+        sampler = _load_sampler(folder, result.get("fine", 0))
         metrics = result["metrics"]
         report = FitReport(metrics["steps"], metrics["seconds"], metrics["stopped"])
-        return Run(field, grid, marching, viewpoints, result["scene"], result["downscale"], report)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        figures = result.get("figures", {})
+        return Run(field, sampler, marching, viewpoints, result["scene"], result["downscale"], report, figures)
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise FieldError(f"{folder} is not a readable run ({error}); train or copy it again") from error
+
+
+def _load_sampler(folder: Path, fine: int) -> Sampler | None:
+    if fine:
+        return CoarseField(load_field(folder / COARSE), fine)
+    if not (folder / OCCUPANCY).is_file():
+        return None
+    state = load_file(folder / OCCUPANCY)
+    grid = OccupancyGrid(state["bounds"], len(state["occupied"]))
+    grid.load_state_dict(state)
+    return grid
 
 
 def _plot(report: FitReport, path: Path) -> None:

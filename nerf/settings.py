@@ -28,12 +28,16 @@ class RadianceConfig:
     """Density per unit length below which a cell counts as empty (or the mean density, if that is less)."""
     occupancy_every: int = 16
     """Steps between updates of the occupancy grid."""
+    fine: int = 0
+    """Samples of a ray that a coarse network draws on top of its own `intervals`; 0 relies on the occupancy grid."""
     stages: int = 1
     """Resolutions of a grid family, growing geometrically to its final one; 1 starts with the final one."""
     coarsest: float = 0.5
     """Nodes along an axis in the first stage, relative to the final ones."""
     growth_share: float = 0.5
     """Share of the steps after which the final resolution is reached."""
+    shrink: bool = False
+    """Low-rank tensors: shrink the box to what is occupied after the first stage."""
     prune: float | None = None
     """Voxel grids: density below which nodes are dropped at the end of every stage but the last."""
     l1: float = 0.0
@@ -52,9 +56,18 @@ class RadianceConfig:
         for name in ("coarsest", "growth_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
-        for name in ("l1", "total_variation", "distortion", "opacity", "occupancy", "occupancy_threshold"):
+        for name in ("l1", "total_variation", "distortion", "opacity", "occupancy", "occupancy_threshold", "fine"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.fine and self.occupancy:
+            raise ValueError(
+                f"fine samples take the place of the occupancy grid; set occupancy to 0, not {self.occupancy}"
+            )
+        if self.shrink and not (self.occupancy and self.stages > 1):
+            raise ValueError(
+                "shrink needs an occupancy grid and at least 2 stages, got"
+                f" occupancy {self.occupancy} and stages {self.stages}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +19,12 @@ from mappers.trainer import FitReport, fit
 
 from .cameras import Rays
 from .evaluation import picture_of, psnr
-from .fields import Field, build_field
+from .fields import Field, FieldError, build_field
+from .hierarchical import CoarseField
 from .occupancy import OccupancyGrid
-from .renderer import Marching, march, render_picture, render_rays
-from .rendering import Rendered, Samples, distortion, opacity_entropy
-from .runs import Run
+from .renderer import Sampler, march, render_picture, render_rays
+from .rendering import Marching, Rendered, Samples, distortion, opacity_entropy
+from .runs import Run, output_folder
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig
 from .viewpoints import Viewpoints
@@ -36,11 +38,13 @@ SHOWN = 3
 class RadianceTask:
     """Squared error of rendered rays against pictures, plus the penalties that the settings ask for."""
 
-    def __init__(self, scene: Scene, field: Field, config: RadianceConfig, grid: OccupancyGrid | None):
-        self.scene, self.field, self.grid, self.config = scene, field, grid, config
-        self.modules: Mapping[str, nn.Module] = {"field": field, **({"grid": grid} if grid else {})}
-        self.rates = {f"field.{prefix}": rate for prefix, rate in field.rates().items()}
-        self.marching = Marching.through(scene.bounds, config.intervals, near=scene.near, far=scene.far)
+    def __init__(self, scene: Scene, field: Field, config: RadianceConfig, sampler: Sampler | None):
+        self.scene, self.field, self.sampler, self.config = scene, field, sampler, config
+        fields = {"field": field, **({"coarse": sampler.field} if isinstance(sampler, CoarseField) else {})}
+        grid = {"grid": sampler} if isinstance(sampler, OccupancyGrid) else {}
+        self.modules: Mapping[str, nn.Module] = {**fields, **grid}
+        self.rates = {f"{name}.{prefix}": rate for name, f in fields.items() for prefix, rate in f.rates().items()}
+        self.marching = Marching.through(field.bounds, config.intervals, near=scene.near, far=scene.far)
         self.photos = scene.split("train")
         self.test = scene.split("test" if scene.splits["test"] else "train")
         self.updated = -1
@@ -59,11 +63,18 @@ class RadianceTask:
 
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
         rays, target, background, jitter = batch
-        update_grid(self, modules["field"], draws)
-        samples = march(rays, self.marching, self.field.bounds, self.grid, jitter)
+        coarse = torch.zeros((), device=target.device)
+        if isinstance(self.sampler, CoarseField):
+            even = self.sampler.evenly(rays, self.marching, jitter)
+            seen = render_rays(modules["coarse"], rays, even, background)
+            coarse = (seen.color - target).square().mean()
+            samples = self.sampler.refine(even, seen.weights, jitter)
+        else:
+            self.update_grid(modules["field"], draws)
+            samples = march(rays, self.marching, self.field.bounds, self.sampler, jitter)
         out = render_rays(modules["field"], rays, samples, background)
         squared = (out.color - target).square().mean()
-        total = squared + penalties(self.field, self.config, samples, out, self.marching)
+        total = squared + coarse + penalties(self.field, self.config, samples, out, self.marching)
         return {"loss": total, "psnr": -10 * squared.detach().log10(), "samples": count_per_ray(samples)}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
@@ -74,27 +85,25 @@ class RadianceTask:
 
     def draw(self, index: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w 3"]]:
         """A test view as the field shows it and as it is, on white."""
-        picture = render_picture(self.field, self.test.cameras[index], self.marching, grid=self.grid)
+        picture = render_picture(self.field, self.test.cameras[index], self.marching, sampler=self.sampler)
         return picture.color, self.test.picture(index).to(picture.color)
 
+    def update_grid(self, field: Callable[..., Any], draws: Draws) -> None:
+        """Refresh the occupancy grid if there is one and this step is due; every process draws the same points."""
+        every = self.config.occupancy_every
+        if not isinstance(self.sampler, OccupancyGrid) or draws.step % every or self.updated == draws.step:
+            return
+        self.updated = draws.step
 
-def update_grid(task: Any, field: Callable[..., Any], draws: Draws) -> None:
-    """Refresh the task's occupancy grid if this step is due; every process draws the same points."""
-    grid: OccupancyGrid | None = task.grid
-    every = task.config.occupancy_every
-    if grid is None or draws.step % every or task.updated == draws.step:
-        return
-    task.updated = draws.step
+        def density(points: Tensor) -> Tensor:
+            return field(points, torch.zeros_like(points))[0]
 
-    def density(points: Tensor) -> Tensor:
-        return field(points, torch.zeros_like(points))[0]
-
-    grid.update(
-        density,
-        threshold=task.config.occupancy_threshold,
-        generator=draws.shared_generator("occupancy"),
-        warm=draws.step < WARM_UPDATES * every,
-    )
+        self.sampler.update(
+            density,
+            threshold=self.config.occupancy_threshold,
+            generator=draws.shared_generator("occupancy"),
+            warm=draws.step < WARM_UPDATES * every,
+        )
 
 
 def penalties(
@@ -149,23 +158,30 @@ def train(
         FileNotFoundError, ValueError: the scene, family or size cannot be used; the message says why.
         TrainingError: training cannot go on; checkpoints are kept.
     """
+    started = time.process_time()
     source = scene.name if isinstance(scene, Scene) else str(scene)
     scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
     name = field if isinstance(field, str) else field.name
     config = config or load_settings(RadianceConfig, name, task="train")
     config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
-    output = Path(output_dir) if output_dir is not None else None
+    output = output_folder(output_dir, resume)
     final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
     plan = stages(final, config) if isinstance(field, str) else [(None, config)]
-    grid = OccupancyGrid(scene.bounds, config.occupancy) if config.occupancy else None
+    for setting, method in (("shrink", "shrunk"), ("prune", "pruned")):
+        if getattr(config, setting) and not hasattr(final, method):
+            raise FieldError(f"{setting} does not exist for {name}; leave it out of the settings")
+    sampler = sampler_of(final, config, seed=seed)
     current, report, task = final, FitReport(), None
     for number, (resolution, stage) in enumerate(plan):
-        if resolution is not None:
-            current = grown(current, resolution, config, first=number == 0, size=final.config, seed=seed)
+        if resolution is not None and number == 0:
+            coarse = dataclasses.replace(final.config, resolution=resolution)
+            current = build_field(name, scene.bounds, coarse, seed=seed)
+        elif resolution is not None:
+            current, sampler = grown(current, resolution, config, sampler, first=number == 1)
         if number and max_minutes is not None:
             left = max(max_minutes - report.seconds / 60, 1e-9)
             stage = dataclasses.replace(stage, train=stage.train.given(max_minutes=left))
-        task = RadianceTask(scene, current, stage, grid)
+        task = RadianceTask(scene, current, stage, sampler)
         folder = output / f"stage_{number}" if output and len(plan) > 1 else output
         # Later stages may not have begun when a run was interrupted.
         again = resume if number == 0 or not resume else "auto"
@@ -174,7 +190,8 @@ def train(
             break
     assert task is not None
     viewpoints = Viewpoints.of(scene.split("train").cameras)
-    run = Run(current, grid, task.marching, viewpoints, source, downscale, report)
+    run = Run(current, sampler, task.marching, viewpoints, source, downscale, report)
+    run.count_cost(started)
     if output:
         run.save(output, config)
     return run
@@ -201,13 +218,29 @@ def stages(field: Field, config: RadianceConfig) -> list[tuple[int | None, Radia
     return plan
 
 
-def grown(field: Field, resolution: int, config: RadianceConfig, *, first: bool, size: Any, seed: int) -> Field:
-    """The field of a stage: fresh and coarse for the first, else the last one's at a finer resolution."""
-    if first:
-        return build_field(field.name, field.bounds, dataclasses.replace(size, resolution=resolution), seed=seed)
+def sampler_of(field: Field, config: RadianceConfig, *, seed: int) -> Sampler | None:
+    """What chooses the samples of rays through a field's box, as the settings ask."""
+    if config.occupancy:
+        return OccupancyGrid(field.bounds, config.occupancy)
+    if config.fine:
+        return CoarseField(build_field(field.name, field.bounds, field.config, seed=seed + 1), config.fine)
+    return None
+
+
+def grown(
+    field: Any, resolution: int, config: RadianceConfig, sampler: Sampler | None, *, first: bool
+) -> tuple[Field, Sampler | None]:
+    """The field of the next stage at its finer resolution, and the sampler over the same box.
+
+    Args:
+        first: whether the first stage has just ended, so that it is known for the first time which cells are occupied.
+    """
+    if first and config.shrink and isinstance(sampler, OccupancyGrid):
+        bounds = sampler.extent()
+        return field.shrunk(bounds, resolution), sampler.shrunk(bounds)
     if config.prune is not None:
-        field = field.pruned(config.prune)  # pyright: ignore
-    return field.resized(resolution)  # pyright: ignore
+        field = field.pruned(config.prune)
+    return field.resized(resolution), sampler
 
 
 def joined(first: FitReport, second: FitReport) -> FitReport:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from mappers.command_line import option, run_command
+from mappers.command_line import Training, option, run_command
 from mappers.hub import embedded_models
 from mappers.settings import load_settings
 
@@ -36,18 +36,7 @@ class Personalize:
     """Embedded model, Stable Diffusion folder, or hub id."""
     category: str | None = None
     """What kind of thing it is, such as 'toy'."""
-    steps: int | None = None
-    """Optimizer steps; the settings' own number when not given."""
-    max_minutes: float | None = None
-    """Stop after this many minutes of training, keeping what was learned."""
-    seed: int = 0
-    """Seed of every draw."""
-    resume: bool = False
-    """Go on from the checkpoints in the output folder."""
-    config: str = "nano"
-    """Settings: a shipped name or a YAML file; the options below change single ones."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    training: Annotated[Training, tyro.conf.arg(name="")] = Training(config="nano")
     settings: Annotated[PersonalizeConfig, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=PersonalizeConfig
     )
@@ -56,9 +45,8 @@ class Personalize:
         from .personalization import personalize
 
         personalize(
-            self.images, self.token, model=self.model, category=self.category, steps=self.steps,
-            max_minutes=self.max_minutes, seed=self.seed, output_dir=self.output, resume=self.resume,
-            config=self.settings,
+            self.images, self.token, model=self.model, category=self.category, output_dir=self.output,
+            config=self.settings, **self.training.arguments,
         )  # fmt: skip
         print(self.output / "concept.safetensors")
 
@@ -146,5 +134,7 @@ def _defaults(words: list[str]) -> Personalize | None:
     """`personalize`'s settings file has to be read before the command line that may override it."""
     if not words or words[0] != "personalize":
         return None
-    settings = load_settings(PersonalizeConfig, option(words, "--config", Personalize.config), task="personalize")
+    settings = load_settings(
+        PersonalizeConfig, option(words, "--config", Personalize.training.config), task="personalize"
+    )
     return Personalize(images=tyro.MISSING, token=tyro.MISSING, output=tyro.MISSING, settings=settings)

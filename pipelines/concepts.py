@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from mappers.files import replacing
 from mappers.registry import mapper_class, mapper_name
 
 FORMAT = "mapfield-concept-1"
@@ -85,17 +85,9 @@ def save_concept(concept: Concept, path: Path) -> Path:
     tensors: dict[str, Tensor] = {
         k: v.detach().float().cpu().contiguous() for k, v in concept.mapper.state_dict().items()
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"format": FORMAT, "concept": json.dumps(settings)})
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"could not write {path}: {error}; make room or choose another folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def load_concept(path: Path) -> Concept:

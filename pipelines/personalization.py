@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
+from mappers.files import replacing
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.trainer import FitReport, Prepared, fit
 
@@ -256,6 +257,5 @@ def _write_results(
         "settings": dataclasses.asdict(config),
         "versions": {package: version(package) for package in packages},
     }
-    temporary = output / ".report.json"
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, output / "report.json")
+    with replacing(output / "report.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mappers.files import replacing
+
 from . import hash_grid, low_rank, mlp, voxel
 from .base import Field, density_of, spherical_harmonics
 
@@ -81,9 +83,8 @@ def build_field(name: str, bounds: Float[Tensor, "2 3"], size: str | Any = "smal
 def save_field(field: Field, path: Path, **metadata: str) -> None:
     """Write weights, sizes and bounds as one safetensors file, first under a temporary name."""
     header = {"family": field.name, "config": json.dumps(dataclasses.asdict(field.config)), **metadata}
-    temporary = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in field.state_dict().items()}, temporary, header)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file({name: value.contiguous() for name, value in field.state_dict().items()}, temporary, header)
 
 
 def load_field(path: Path) -> Field:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -45,14 +47,46 @@ def _on_lines(lines: Float[Tensor, "3 r l"], unit: Float[Tensor, "n 3"]) -> Floa
     return F.grid_sample(lines[..., None], at, align_corners=True).squeeze(-1)
 
 
-def _resized(factor: Tensor, size: tuple[int, ...], mode: str) -> nn.Parameter:
-    return nn.Parameter(F.interpolate(factor.detach(), size=size, mode=mode, align_corners=True))
+class LowRankField(Field):
+    """What VM and CP have in common; not a family of its own."""
+
+    config: LowRankConfig
+    lines: nn.Parameter
+    """Vectors along one axis each, [3, rank, nodes]."""
+    along: ClassVar[tuple[int, int, int]]
+    """The axes of ``lines``."""
+    basis: nn.Linear
+
+    def rates(self) -> Mapping[str, float]:
+        return {"basis": NET_RATE, "head": NET_RATE}
+
+    def resized(self, resolution: int) -> Self:
+        """The same field with more or fewer nodes, by linear interpolation of its factors."""
+        return self.shrunk(self.bounds, resolution)
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"], resolution: int) -> Self:
+        """The same field in a smaller box (section 4).
+
+        Equal at the new nodes, and between them too where every old node in the box is one of the new ones.
+        """
+        field = type(self)(bounds, dataclasses.replace(self.config, resolution=resolution))
+        field.basis, field.head = copy.deepcopy(self.basis), copy.deepcopy(self.head)
+        low, high = self.unit(bounds)
+        nodes = low + torch.linspace(0, 1, resolution, device=low.device)[:, None] * (high - low)  # on every axis
+        with torch.no_grad():
+            field._interpolate(self, nodes)
+        return field
+
+    def _interpolate(self, other: Self, nodes: Float[Tensor, "l 3"]) -> None:
+        """Take over the factors of ``other`` at coordinates of its unit cube."""
+        self.lines.copy_(_on_lines(other.lines, nodes[:, self.along]))
 
 
-class VMField(Field):
+class VMField(LowRankField):
     """Sums of products of a matrix over two axes and a vector over the third (equation 3)."""
 
     name = "vm"
+    along = LINES
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: LowRankConfig):
         super().__init__(bounds)
@@ -63,14 +97,11 @@ class VMField(Field):
         self.basis = nn.Linear(3 * config.color_rank, 15, bias=False)
         self.head = ColorHead()
 
-    def rates(self) -> Mapping[str, float]:
-        return {"basis": NET_RATE, "head": NET_RATE}
-
     def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         centered = unit * 2 - 1
         at = torch.stack([centered[:, axes] for axes in PLANES])[:, :, None]  # [3, n, 1, 2]
         planes = F.grid_sample(self.planes, at, align_corners=True).squeeze(-1)
-        products = planes * _on_lines(self.lines, unit[:, LINES])  # [3, rank, n]
+        products = planes * _on_lines(self.lines, unit[:, self.along])  # [3, rank, n]
         density, color = products.split([self.config.density_rank, self.config.color_rank], 1)
         return torch.cat([density.sum((0, 1))[:, None], self.basis(color.flatten(0, 1).T)], -1)
 
@@ -92,19 +123,18 @@ class VMField(Field):
         density = torch.stack([part[:rank].sum(0) for part in parts]).sum(0, keepdim=True)
         return torch.cat([density, *(part[rank:] for part in parts)])
 
-    def resized(self, resolution: int) -> VMField:
-        """The same field with more or fewer nodes, by bilinear interpolation."""
-        field = VMField(self.bounds, dataclasses.replace(self.config, resolution=resolution))
-        field.load_state_dict({**self.state_dict(), "planes": field.planes, "lines": field.lines})
-        field.planes = _resized(self.planes, (resolution, resolution), "bilinear")
-        field.lines = _resized(self.lines, (resolution,), "linear")
-        return field
+    def _interpolate(self, other: Self, nodes: Float[Tensor, "l 3"]) -> None:
+        super()._interpolate(other, nodes)
+        pairs = [torch.meshgrid(nodes[:, first], nodes[:, second], indexing="xy") for first, second in PLANES]
+        at = torch.stack([torch.stack(pair, -1) for pair in pairs]) * 2 - 1  # [3, l, l, 2]
+        self.planes.copy_(F.grid_sample(other.planes, at, align_corners=True))
 
 
-class CPField(Field):
+class CPField(LowRankField):
     """Sums of products of three vectors (equation 2), the smallest of the families."""
 
     name = "cp"
+    along = (0, 1, 2)
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: LowRankConfig):
         super().__init__(bounds)
@@ -113,9 +143,6 @@ class CPField(Field):
         self.lines = nn.Parameter(0.2 * torch.randn(3, rank, size))
         self.basis = nn.Linear(config.color_rank, 15, bias=False)
         self.head = ColorHead()
-
-    def rates(self) -> Mapping[str, float]:
-        return {"basis": NET_RATE, "head": NET_RATE}
 
     def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         products = _on_lines(self.lines, unit).prod(0)  # [rank, n]
@@ -131,13 +158,6 @@ class CPField(Field):
         parts = torch.einsum("rx,ry,rz->rzyx", *self.lines)
         rank = self.config.density_rank
         return torch.cat([parts[:rank].sum(0, keepdim=True), parts[rank:]])
-
-    def resized(self, resolution: int) -> CPField:
-        """The same field with more or fewer nodes, by linear interpolation."""
-        field = CPField(self.bounds, dataclasses.replace(self.config, resolution=resolution))
-        field.load_state_dict({**self.state_dict(), "lines": field.lines})
-        field.lines = _resized(self.lines, (resolution,), "linear")
-        return field
 
 
 VM_PRESETS = {

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from mappers.draws import Draws
+from mappers.trainer import fit
 from nerf import distillation
 from nerf.cameras import Rays
 from nerf.distillation import DistillationTask, distill, inherit_head
@@ -19,6 +21,7 @@ from nerf.fields.hash_grid import HashConfig
 from nerf.fields.low_rank import LowRankConfig
 from nerf.fields.mlp import MLPConfig
 from nerf.fields.voxel import VoxelConfig
+from nerf.occupancy import OccupancyGrid
 from nerf.runs import Run, load_run
 from nerf.settings import DistillConfig
 
@@ -56,7 +59,7 @@ def test_any_family_learns_from_a_hash_grid(name: str, teacher: Run) -> None:
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, validate_every=40))
     run = distill(teacher, name, size=SIZES[name], config=config)
     assert run.field.name == name
-    assert run.grid is teacher.grid
+    assert run.sampler is teacher.sampler
     assert run.report.metrics["val/psnr_to_teacher"] > (22 if name in ("voxel", "vm", "cp") else 17)
 
 
@@ -66,16 +69,29 @@ def test_teacher_stays_bit_identical_and_no_picture_is_opened(
     folder = trained[1]
     before = load_run(folder)
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("distillation opened a picture")
+    opened: list[Any] = []
+    original = Image.open
 
-    monkeypatch.setattr("PIL.Image.open", refuse)
+    def watched(*arguments: Any, **named: Any) -> Image.Image:
+        opened.append(arguments)
+        return original(*arguments, **named)
+
+    def fit_without_photos(*arguments: Any, **named: Any) -> Any:
+        report = fit(*arguments, **named)
+        assert not opened
+        return report
+
+    monkeypatch.setattr("PIL.Image.open", watched)
+    monkeypatch.setattr(distillation, "fit", fit_without_photos)
     run = load_run(folder)
+    distill(run, "mlp", size=SIZES["mlp"], steps=3, config=settings())
+    assert not opened
     distill(run, "mlp", size=SIZES["mlp"], steps=3, config=settings(), output_dir=tmp_path)
+    assert opened  # for the report, after training
     assert equal(before.field, run.field)
-    assert before.grid is not None
-    assert run.grid is not None
-    assert torch.equal(before.grid.occupied, run.grid.occupied)
+    assert isinstance(before.sampler, OccupancyGrid)
+    assert isinstance(run.sampler, OccupancyGrid)
+    assert torch.equal(before.sampler.occupied, run.sampler.occupied)
     assert load_run(tmp_path).field.name == "mlp"
 
 
@@ -88,6 +104,34 @@ def test_self_distillation_from_copied_weights_has_no_loss(teacher: Run) -> None
     assert losses["loss"] < 1e-12
     losses["loss"].backward()
     assert all(p.grad is None or p.grad.abs().max() < 1e-6 for p in student.parameters())
+
+
+def test_distilling_into_a_copy_changes_nothing(teacher: Run) -> None:
+    student = student_of(teacher, "hash")
+    student.load_state_dict(teacher.field.state_dict())
+    run = distill(teacher, student, steps=3, config=settings())
+    assert equal(run.field, teacher.field)
+
+
+def test_how_empty_and_how_solid_does_not_matter(teacher: Run) -> None:
+    """Log-densities are compared within -2..7 only, so densities between 0.135 and 1097."""
+    student = student_of(teacher, "mlp")
+    config = settings(points_until=1.0, color_weight=0.0)
+    task = DistillationTask(
+        dataclasses.replace(teacher, field=build_field("hash", teacher.field.bounds)), student, config
+    )
+    batch, draws = task.batch(Draws(0, 3, range(256))), Draws(0, 3, range(256))
+
+    def constant(log_density: float) -> Any:
+        return lambda points: torch.cat([torch.full((len(points), 1), log_density), torch.zeros(len(points), 15)], -1)
+
+    def loss(theirs: float, ours: float) -> float:
+        task.teacher.field.features, student.features = constant(theirs), constant(ours)  # type: ignore[method-assign]
+        return float(task.loss(task.modules, batch, draws)["loss"].detach())
+
+    assert loss(-12.0, -3.0) == loss(8.0, 20.0) == 0
+    assert loss(-12.0, -1.0) == pytest.approx(config.density_weight)
+    assert loss(9.0, -5.0) == pytest.approx(81 * config.density_weight)
 
 
 def test_stages_begin_at_their_steps(teacher: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ def test_packed_rays_equal_a_loop(counts: list[int], seed: int) -> None:
     color = torch.rand(len(ray), 3, generator=generator)
     background = torch.rand(len(counts), 3, generator=generator)
     out = composite(samples, density, color, background)
+    assert (out.weights >= 0).all()
     for r in range(len(counts)):
         left, seen = 1.0, torch.zeros(3)
         for i in (ray == r).nonzero()[:, 0].tolist():
@@ -108,6 +109,24 @@ def test_gradients_are_right() -> None:
         shift[i] = 1e-2
         numeric = (render(raw + shift)[:, 1].sum() - render(raw - shift)[:, 1].sum()) / 2e-2
         torch.testing.assert_close(gradient[i], numeric.detach(), atol=1e-4, rtol=1e-2)
+
+
+def test_gradients_pass_gradcheck_in_float64() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def numbers(*size: int) -> torch.Tensor:
+        return torch.rand(*size, generator=generator, dtype=torch.float64)
+
+    start = torch.arange(6, dtype=torch.float64)
+    samples = Samples(torch.tensor([0, 0, 0, 1, 3, 3]), start, start + numbers(6), 4)
+    density, color, background = (3 * numbers(6), numbers(6, 3), numbers(4, 3))
+    parts = [value.requires_grad_() for value in (density, color, background)]
+
+    def render(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        out = composite(samples, *values)
+        return out.color, out.opacity, out.depth, out.weights
+
+    assert torch.autograd.gradcheck(render, parts)
 
 
 def test_box_against_brute_force() -> None:

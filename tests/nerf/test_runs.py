@@ -17,7 +17,8 @@ from nerf.evaluation import depth_map, evaluate, psnr, ssim
 from nerf.export import film, mesh, point_cloud, write_film, write_shape
 from nerf.fields import Field, FieldError
 from nerf.fields.base import EMPTY
-from nerf.renderer import Marching, Picture, march, render_picture, render_rays
+from nerf.renderer import Picture, march, render_picture, render_rays
+from nerf.rendering import Marching
 from nerf.runs import Run, load_run, turntable
 from nerf.scenes import Scene
 from nerf.viewpoints import Viewpoints
@@ -87,6 +88,12 @@ def test_folders_that_are_no_runs(tmp_path: Path, trained: tuple[Run, Path]) -> 
     (tmp_path / "report.json").write_bytes((trained[1] / "report.json").read_bytes())
     (tmp_path / "field.safetensors").write_bytes(b"cut short")
     with pytest.raises(FieldError, match="field.safetensors is not a readable field"):
+        load_run(tmp_path)
+    for name in ("field.safetensors", "occupancy.safetensors"):
+        (tmp_path / name).write_bytes((trained[1] / name).read_bytes())
+    assert load_run(tmp_path).sampler is not None
+    (tmp_path / "occupancy.safetensors").write_bytes(b"cut short")
+    with pytest.raises(FieldError, match="not a readable run"):
         load_run(tmp_path)
 
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mappers.draws import Draws
-from nerf.fields import FIELDS, build_field
+from mappers.monitoring import TrainingError
+from nerf.distillation import distill
+from nerf.evaluation import psnr
+from nerf.fields import FIELDS, FieldError, build_field
 from nerf.fields.hash_grid import HashConfig
 from nerf.fields.low_rank import LowRankConfig
 from nerf.fields.mlp import MLPConfig
 from nerf.fields.voxel import VoxelConfig, VoxelField
 from nerf.occupancy import OccupancyGrid
 from nerf.runs import Run, load_run
-from nerf.scenes import Scene
+from nerf.scenes import Scene, load_scene
 from nerf.settings import RadianceConfig
-from nerf.training import RadianceTask, stages, train
+from nerf.training import RadianceTask, grown, stages, train
 
 TINY = {
     "hash": HashConfig(levels=3, coarsest=8, finest=32, table_log2=12),
@@ -67,9 +72,9 @@ def test_resumed_run_is_bit_equal(scene: Scene, settings: RadianceConfig, tmp_pa
     )
     states = (run.field.state_dict().values() for run in (whole, resumed))
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
-    assert whole.grid is not None
-    assert resumed.grid is not None
-    assert torch.equal(whole.grid.occupied, resumed.grid.occupied)
+    assert isinstance(whole.sampler, OccupancyGrid)
+    assert isinstance(resumed.sampler, OccupancyGrid)
+    assert torch.equal(whole.sampler.occupied, resumed.sampler.occupied)
 
 
 def test_loss_does_not_depend_on_the_number_of_rays_by_repetition(scene: Scene, settings: RadianceConfig) -> None:
@@ -104,6 +109,81 @@ def test_voxels_grow_and_are_pruned(scene: Scene, settings: RadianceConfig, tmp_
     assert load_run(tmp_path).field.config == run.field.config
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vm", "cp"])
+def test_low_rank_tensors_shrink_to_what_is_occupied(
+    name: str, scene_folder: Path, settings: RadianceConfig, tmp_path: Path
+) -> None:
+    """In a box that is too large; the run keeps the smaller one, its grid and its steps."""
+    scene = load_scene(scene_folder, bounds=[[-1.3] * 3, [1.3] * 3])
+    config = dataclasses.replace(with_train(settings, steps=200, validate_every=200), stages=2, shrink=True)
+    run = train(scene, name, size=TINY[name], config=config, output_dir=tmp_path)
+    low, high = run.field.bounds
+    assert ((high - low)[:2] < 2.0).all()
+    assert ((low < -0.5) & (high > 0.5)).all()
+    assert run.field.config == TINY[name]
+    assert isinstance(run.sampler, OccupancyGrid)
+    assert torch.equal(run.sampler.bounds, run.field.bounds)
+    assert run.marching.step == pytest.approx(float((high - low).norm()) / settings.intervals)
+    whole = train(scene, name, size=TINY[name], config=dataclasses.replace(config, shrink=False))
+    assert run.report.metrics["val/psnr"] > whole.report.metrics["val/psnr"] - 0.3
+    loaded, camera = load_run(tmp_path), scene.split("test").cameras[0]
+    assert torch.equal(loaded.field.bounds, run.field.bounds)
+    assert torch.equal(loaded.draw(camera).color, run.draw(camera).color)
+
+
+def test_shrinking_leaves_the_views_as_they_are(scene_folder: Path, settings: RadianceConfig) -> None:
+    scene = load_scene(scene_folder, bounds=[[-1.3] * 3, [1.3] * 3])
+    run = train(scene, "vm", size=TINY["vm"], config=with_train(settings, steps=100))
+    before = RadianceTask(scene, run.field, settings, run.sampler)
+    config = dataclasses.replace(settings, stages=2, shrink=True)
+    field, grid = grown(run.field, 24, config, run.sampler, first=True)
+    after = RadianceTask(scene, field, config, grid)
+    quality = [psnr(*task.draw(0)) for task in (before, after)]
+    assert quality[1] > quality[0] - 0.5
+
+
+def test_another_run_is_not_written_over(trained: tuple[Run, Path], scene: Scene, tmp_path: Path) -> None:
+    """Nor one that was interrupted, nor by a family whose stages have folders of their own."""
+    config = RadianceConfig(stages=2)
+    with pytest.raises(TrainingError, match="already holds a run; resume it or choose another output folder"):
+        train(scene, "vm", size=TINY["vm"], config=config, output_dir=trained[1])
+    with pytest.raises(TrainingError, match="already holds a run"):
+        distill(trained[0], "mlp", output_dir=trained[1])
+    (tmp_path / "stage_0").mkdir()
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(scene, "hash", size=TINY["hash"], output_dir=tmp_path)
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
+    scene: Scene, settings: RadianceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights become huge after step 25; checkpoints are written every 20 steps."""
+    original = RadianceTask.loss
+
+    def loss(self: RadianceTask, modules: Any, batch: Any, draws: Draws) -> dict[str, torch.Tensor]:
+        values = original(self, modules, batch, draws)
+        return {**values, "loss": values["loss"] * (1 if draws.step < 25 else math.inf)}
+
+    monkeypatch.setattr(RadianceTask, "loss", loss)
+    arguments: dict[str, Any] = {"size": TINY["hash"], "config": settings, "output_dir": tmp_path}
+    with pytest.raises(TrainingError, match="the loss became inf at step 25; the checkpoint of step 20 is kept; lower"):
+        train(scene, "hash", **arguments)
+    assert not (tmp_path / "field.safetensors").exists()
+    monkeypatch.setattr(RadianceTask, "loss", original)
+    assert train(scene, "hash", resume=True, **arguments).report.steps == 60
+
+
+def test_settings_that_a_family_does_not_have_are_errors(scene: Scene, settings: RadianceConfig) -> None:
+    for changes, name in (({"stages": 2, "shrink": True}, "voxel"), ({"prune": 1.0}, "vm")):
+        with pytest.raises(FieldError, match=f"does not exist for {name}; leave it out"):
+            train(scene, name, config=dataclasses.replace(settings, **changes))
+    with pytest.raises(
+        ValueError, match="shrink needs an occupancy grid and at least 2 stages, got occupancy 48 and st"
+    ):
+        RadianceConfig(shrink=True)
+
+
 WORKER = """
 import sys
 from pathlib import Path
@@ -113,14 +193,24 @@ from test_training import TINY, with_train
 from conftest import SETTINGS
 from nerf.scenes import load_scene
 from nerf.training import train
+from nerf.distillation import distill
+from nerf.settings import DistillConfig
 torch.set_num_threads(1)
-train(Path(sys.argv[1]), "hash", size=TINY["hash"], config=with_train(SETTINGS, steps=20, log_every=1),
-      output_dir=Path(sys.argv[2]))
+config = with_train(SETTINGS, steps=20, log_every=1)
+if sys.argv[4] == "train":
+    train(Path(sys.argv[1]), "hash", size=TINY["hash"], config=config, output_dir=Path(sys.argv[2]))
+else:
+    config = DistillConfig(train=config.train, features_until=0.2, points_until=0.5, closed_form=False)
+    distill(Path(sys.argv[1]), "vm", size=TINY["vm"], config=config, output_dir=Path(sys.argv[2]))
 """
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(scene_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["train", "distill"])
+def test_two_processes_learn_what_one_learns(
+    task: str, scene_folder: Path, trained: tuple[Run, Path], tmp_path: Path
+) -> None:
+    source = scene_folder if task == "train" else trained[1]
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -129,11 +219,12 @@ def test_two_processes_learn_what_one_learns(scene_folder: Path, tmp_path: Path)
         out = tmp_path / str(processes)
         command = [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-            str(script), str(scene_folder), str(out), str(Path(__file__).parent),
+            str(script), str(source), str(out), str(Path(__file__).parent), task,
         ]  # fmt: skip
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         losses.append([row["train/loss"] for row in rows if "train/loss" in row])
     assert len(losses[0]) == 20
+    assert load_run(tmp_path / "2").report.steps == 20
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-4, rtol=0)

@@ -41,6 +41,38 @@ def test_resized_to_a_finer_grid_keeps_the_old_nodes(field: VMField | CPField) -
     assert fine.config.resolution == 13
 
 
+def inside(bounds: torch.Tensor, count: int = 300) -> torch.Tensor:
+    u = torch.rand(count, 3, generator=torch.Generator().manual_seed(2))
+    return bounds[0] + u * (bounds[1] - bounds[0])
+
+
+def test_shrinking_changes_nothing_inside_where_the_old_nodes_stay(field: VMField | CPField) -> None:
+    """Three of six cells on every axis, at half their spacing: all old nodes of the box are new nodes."""
+    bounds = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]) / 6
+    small = field.shrunk(bounds, 7)
+    points = inside(bounds)
+    torch.testing.assert_close(small.features(points), field.features(points), atol=1e-5, rtol=1e-4)
+    assert torch.equal(small.bounds, bounds)
+    assert type(small) is type(field)
+    same_spacing = field.shrunk(bounds, 4)
+    torch.testing.assert_close(same_spacing.features(points), field.features(points), atol=1e-5, rtol=1e-4)
+    outside = torch.tensor([[0.1, 0.5, 0.7], [0.5, 0.5, 0.45]])
+    assert (small.features(outside)[:, 0] == -12).all()
+
+
+def test_shrinking_to_any_box_is_exact_at_the_new_nodes_and_close_between(field: VMField | CPField) -> None:
+    bounds = torch.tensor([[0.13, 0.2, 0.31], [0.77, 0.9, 0.68]])
+    small = field.shrunk(bounds, 7)
+    nodes = bounds[0] + torch.cartesian_prod(*[torch.linspace(0, 1, 7)] * 3) * (bounds[1] - bounds[0])
+    nodes = nodes.clamp(min=bounds[0], max=bounds[1])  # the last ones may be rounded out of the box
+    torch.testing.assert_close(small.features(nodes), field.features(nodes), atol=1e-5, rtol=1e-4)
+    points = inside(bounds)
+    wanted = field.features(points)
+    errors = [(field.shrunk(bounds, size).features(points) - wanted).square().mean().sqrt() for size in (7, 49)]
+    assert errors[0] < 0.35 * wanted.std()  # random factors: nothing changes faster from node to node
+    assert errors[1] < 0.2 * errors[0]
+
+
 def test_l1_counts_density_factors_only() -> None:
     field = VMField(BOUNDS, LowRankConfig(**SMALL))
     before = field.regularization()["l1"]

@@ -1,0 +1,39 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mappers.files import replacing
+
+
+def test_a_file_appears_with_its_folder_and_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "weights.safetensors"
+    for value in (1.0, 2.0):
+        with replacing(path) as temporary:
+            save_file({"w": torch.tensor(value)}, temporary)
+            assert temporary.suffix == path.suffix
+            assert path.exists() == (value == 2.0)
+    assert load_file(path)["w"].item() == 2.0
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_was_there_survives_an_error_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with pytest.raises(KeyError), replacing(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"could not write .*report.json: .*choose another folder"):  # noqa: PT012
+        with replacing(tmp_path / "file" / "report.json") as temporary:
+            temporary.write_text("x")
