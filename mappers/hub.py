@@ -47,6 +47,8 @@ class EmbeddedModel:
 EMBEDDED = (
     EmbeddedModel("nano", "text-to-image (Stable Diffusion layout)", "pipelines", "nano/text_to_image"),
     EmbeddedModel("nano-clip", "picture and text embedding (CLIP layout)", "pipelines", "nano/clip"),
+    EmbeddedModel("pictures32", "codec of small pictures (RECOMBINER)", "nerf", "nano/pictures32"),
+    EmbeddedModel("tiny", "codec for tests (RECOMBINER)", "nerf", "nano/tiny"),
 )
 
 

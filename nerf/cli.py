@@ -1,4 +1,4 @@
-"""The command line ``python -m nerf``: train, distill, render, evaluate, export and make-scene."""
+"""The command line ``python -m nerf``: radiance fields and compressed files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mappers.command_line import option, run_command
+from mappers.command_line import Training, option, run_command
 from mappers.settings import load_settings
 
+from .compression.cli import Compression
 from .settings import DistillConfig, RadianceConfig
 
 
@@ -31,29 +32,17 @@ class Train:
     """Named size of the family: small or paper."""
     downscale: float = 1
     """Shrink the pictures by this factor."""
-    steps: int | None = None
-    """Optimizer steps; the settings' own number when not given."""
-    max_minutes: float | None = None
-    """Stop after this many minutes of training, keeping what was learned."""
-    seed: int = 0
-    """Seed of every draw."""
-    resume: bool = False
-    """Go on from the checkpoints in the output folder."""
-    config: str | None = None
-    """Settings: a shipped name or a YAML file, the family's own if not given; the options below change single ones."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    training: Annotated[Training, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Training)
     settings: Annotated[RadianceConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=RadianceConfig)
 
     def run(self) -> None:
         from .training import train
 
         run = train(
-            self.scene, self.field, size=self.size, downscale=self.downscale, steps=self.steps,
-            max_minutes=self.max_minutes, seed=self.seed, output_dir=self.output, resume=self.resume,
-            config=self.settings,
+            self.scene, self.field, size=self.size, downscale=self.downscale, output_dir=self.output,
+            config=self.settings, **self.training.arguments,
         )  # fmt: skip
-        print(f"{self.output}\t{_figures(run.report.metrics)}")
+        print(f"{self.output}\t{_figures(run.report.metrics | run.figures)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,28 +57,19 @@ class Distill:
     """Family of the student: hash, mlp, voxel, vm or cp."""
     size: str = "small"
     """Named size of the family: small or paper."""
-    steps: int | None = None
-    """Optimizer steps; the settings' own number when not given."""
-    max_minutes: float | None = None
-    """Stop after this many minutes of training, keeping what was learned."""
-    seed: int = 0
-    """Seed of every draw."""
-    resume: bool = False
-    """Go on from the checkpoints in the output folder."""
-    config: str | None = None
-    """Settings: a shipped name or a YAML file, the family's own if not given; the options below change single ones."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    scratch: bool = False
+    """Also train the same family and size on the scene's photos for as many seconds, to compare with."""
+    training: Annotated[Training, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Training)
     settings: Annotated[DistillConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DistillConfig)
 
     def run(self) -> None:
         from .distillation import distill
 
         run = distill(
-            self.teacher, self.field, size=self.size, steps=self.steps, max_minutes=self.max_minutes, seed=self.seed,
-            output_dir=self.output, resume=self.resume, config=self.settings,
+            self.teacher, self.field, size=self.size, output_dir=self.output, scratch=self.scratch,
+            config=self.settings, **self.training.arguments,
         )  # fmt: skip
-        print(f"{self.output}\t{_figures(run.report.metrics)}")
+        print(f"{self.output}\t{_figures(run.report.metrics | run.figures)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +204,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[MakeScene, tyro.conf.subcommand("make-scene")]
+    | Compression
 )
 
 
@@ -246,5 +227,7 @@ def _defaults(words: list[str]) -> Train | Distill | None:
     return Distill(teacher=tyro.MISSING, output=tyro.MISSING, settings=settings)
 
 
-def _figures(values: Mapping[str, float]) -> str:
-    return "\t".join(f"{name} {value:.4g}" for name, value in values.items())
+def _figures(values: Mapping[str, float | str]) -> str:
+    return "\t".join(
+        f"{name} {value if isinstance(value, str | int) else f'{value:.4g}'}" for name, value in values.items()
+    )

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nerf.compression import compress, decompress
     from nerf.distillation import distill
 
     from .neti_pipeline import NeTIPipeline
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "NeTIPipeline": "pipelines.neti_pipeline",
+    "compress": "nerf.compression",
+    "decompress": "nerf.compression",
     "distill": "nerf.distillation",
     "personalize": "pipelines.personalization",
 }
 
-__all__ = ["NeTIPipeline", "distill", "personalize"]
+__all__ = ["NeTIPipeline", "compress", "decompress", "distill", "personalize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,11 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
     for needed in (
         "configs/personalize/nano.yaml",
         "configs/accelerate/multi_gpu_ddp.yaml",
+        "configs/compression/pictures32.yaml",
         "configs/train/hash.yaml",
+        "nerf/nano/NOTICE.txt",
+        "nerf/nano/pictures32/config.json",
+        "nerf/nano/pictures32/model.safetensors",
         "nerf/scenes/data/LICENSE",
         "nerf/scenes/data/robot/transforms_train.json",
         "pipelines/nano/objects/LICENSE",

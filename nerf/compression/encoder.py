@@ -1,0 +1,280 @@
+"""Values to indices: fit posteriors, code block after block, and let what is not yet coded make up for what is.
+
+Posteriors are in units of the prior: latent = prior.mean + prior.std * unit, and a unit is standard normal a priori.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as ListOf
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .coding import choose
+from .model import CodecModel
+from .network import split
+from .randomness import candidates
+from .sequence import NEVER, Block, Sequence
+
+SPARE_BITS = 0.4
+"""How far below its budget a block's information may stay (arXiv 2309.17182, appendix)."""
+CONTROL_EVERY, CONTROL_RATE, LARGEST_EXCESS = 5, 0.05, 10.0
+"""Steps between changes of a block's beta, the largest change of its logarithm, and that over all."""
+STEER_RATE = 0.4
+"""How far beta of all blocks follows the logarithm of expected over wanted bits; about 2 would get there at once."""
+FIRST_OVERHEAD, SMALLEST_INDEX = 3.0, 6.0
+"""Bits of an index beyond its information, until some are coded; and what an index must be given to be worth it."""
+CHUNK = 32
+"""Patches whose gradients are computed together; more would not fit a processor's cache."""
+COLUMN = 256
+"""Posteriors that are compared with a codebook at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeConfig:
+    """How long an encoder searches."""
+
+    steps: int = 400
+    """Optimizer steps before the first block is coded."""
+    rounds: int = 16
+    """Rounds of coding: each codes its share of the blocks, then fits the others again."""
+    round_steps: int = 16
+    """Optimizer steps of a round."""
+    learning_rate: float = 0.03
+    """Of the posteriors, in units of the prior; falls to a fifth as a cosine before the first block is coded."""
+    seed: int = 0
+    """Seed of the samples and of the coder's Gumbel numbers."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "round_steps", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.steps < 0:
+            raise ValueError(f"steps must not be negative, got {self.steps}")
+
+
+@dataclass
+class _Datum:
+    """One datum's part of the rows of every level."""
+
+    sequence: Sequence
+    rows: list[slice] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+
+
+class Encoder:
+    """Encodes data of any sizes at once; all at one of the model's rates.
+
+    Args:
+        model: the codec.
+        rate: which of its rates.
+        data: values in the network's units, -0.5..0.5 for pictures, [channels, *dims] each.
+        bits: bits that the indices of all data may take together; infinite: what the rate's own beta asks for.
+        config: how long to search.
+    """
+
+    def __init__(
+        self,
+        model: CodecModel,
+        rate: int,
+        data: ListOf[Float[Tensor, "channels ..."]],
+        bits: float,
+        config: EncodeConfig,
+    ):
+        self.model, self.rate, self.config, self.bits = model, model.rates[rate], config, bits
+        self.used, self.coded, self.coded_information, self.full = 0, 0, 0.0, False
+        self.floor = math.log(self.rate.beta)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.data: list[_Datum] = []
+        start = [0] * len(model.description.columns)
+        sequences: dict[tuple[int, ...], Sequence] = {}
+        for values in data:
+            dims = tuple(values.shape[1:])
+            if dims not in sequences:
+                sequences[dims] = Sequence(model, rate, model.description.tiling(dims))
+            sequence = sequences[dims]
+            datum = _Datum(sequence)
+            for level, count in enumerate(sequence.tiling.rows):
+                datum.rows.append(slice(start[level], start[level] + count))
+                start[level] += count
+            self.data.append(datum)
+        self.parents = [
+            torch.cat([torch.tensor(d.sequence.tiling.parents()[above]) + d.rows[above + 1].start for d in self.data])
+            for above in range(len(start) - 1)
+        ]
+        pairs = [_patches(values, datum.sequence, model) for values, datum in zip(data, self.data, strict=True)]
+        self.patches, self.weights = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        self._start(rate)
+
+    def _start(self, rate: int) -> None:
+        """Posteriors where the amortiser puts them, and which block every latent number belongs to."""
+        offset, units, levels = 0, [], len(self.parents) + 1
+        for datum in self.data:
+            units.append([torch.where(p < NEVER, p + offset, NEVER) for p in datum.sequence.places])
+            offset += datum.sequence.count
+        self.units = [torch.cat([parts[level] for parts in units]) for level in range(levels)]
+        # For little room the blocks that say the least are left out from the start: an index is never free.
+        share = min(1.0, self.bits / (SMALLEST_INDEX * offset))
+        planned = [torch.arange(d.sequence.count) < share * d.sequence.count for d in self.data]
+        self.waiting = torch.cat([*planned, torch.zeros(1, dtype=torch.bool)])
+        self.free = [self.waiting[unit.clamp_max(offset)] for unit in self.units]
+        self.excess = torch.zeros(offset)
+        self.fixed = [torch.zeros(unit.shape) for unit in self.units]
+        means, log_stds = [], []
+        for level, (prior, std) in enumerate(zip(self.rate.prior, self.rate.posterior_std, strict=True)):
+            rows = len(self.units[level])
+            mean, log_std = prior.mean.expand(rows, -1), std.log().expand(rows, -1)
+            if level == 0:
+                tiles = self.patches.unflatten(2, self.model.description.patch)
+                parts = [self.model.amortiser(tile, torch.full((len(tile),), rate)) for tile in tiles.split(CHUNK)]
+                mean, log_std = (torch.cat(values) for values in zip(*parts, strict=True))
+            means.append(((mean - prior.mean) / prior.std).clone().requires_grad_())
+            log_stds.append((log_std - prior.std.log()).clamp(-9, 0).clone().requires_grad_())
+        self.means, self.log_stds = means, log_stds
+
+    def encode(self) -> list[list[int]]:
+        """Indices of every datum, in the order of its sequence."""
+        config = self.config
+        self._fit(config.steps, lambda step: 0.2 + 0.4 * (1 + math.cos(math.pi * step / config.steps)))
+        queue = self._queue()
+        share = max(1, -(-len(queue) // config.rounds))
+        for first in range(0, len(queue), share):
+            for key in queue[first : first + share]:
+                self._code(key)
+            if self.full:
+                break
+            if first + share < len(queue):
+                self._fit(config.round_steps, lambda step: 0.2)
+        return [datum.indices for datum in self.data]
+
+    def _queue(self) -> list[tuple[int, int]]:
+        """(level, block) in the order of coding: the same for all data."""
+        longest = max((datum.sequence for datum in self.data), key=lambda s: s.count)
+        return [(block.level, block.number) for block in longest.blocks]
+
+    def _fit(self, steps: int, schedule: object) -> None:
+        """Optimize the free posteriors: squared error plus every block's beta times its information."""
+        optimizer = torch.optim.Adam([*self.means, *self.log_stds], betas=(0.9, 0.99), foreach=False)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * schedule(step)  # pyright: ignore
+            information = self._gradients()
+            optimizer.step()
+            if step % CONTROL_EVERY == 0:
+                self._control(information)
+
+    def _gradients(self) -> Float[Tensor, " units"]:
+        """Put the loss's gradients into the posteriors; returns every block's information in bits."""
+        samples, information, beta = [], torch.zeros(len(self.excess)), (self.floor + self.excess).exp()
+        weighted = torch.zeros(())
+        for mean, log_std, free, fixed, unit in zip(
+            self.means, self.log_stds, self.free, self.fixed, self.units, strict=True
+        ):
+            mean.grad = log_std.grad = None
+            noise = torch.randn(mean.shape, generator=self.generator)
+            samples.append(torch.where(free, mean + log_std.exp() * noise, fixed))
+            nats = 0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std
+            place = torch.where(free, unit, 0)
+            nats = torch.where(free, nats, 0.0)
+            weighted = weighted + (nats * beta[place]).sum()
+            information.index_add_(0, place.flatten(), nats.detach().flatten())
+        leaves = [sample.detach().requires_grad_() for sample in samples]
+        self._distortion(leaves)
+        torch.autograd.backward([weighted, *samples], [torch.ones(()), *(leaf.grad for leaf in leaves)])
+        return information / math.log(2)
+
+    def _distortion(self, leaves: list[Tensor]) -> None:
+        """Put the squared error's gradient into samples of the units."""
+        latents = [p.mean + p.std * leaf for p, leaf in zip(self.rate.prior, leaves, strict=True)]
+        inner = [level.detach().requires_grad_() for level in latents]
+        whole = self.model.description.stitched
+        for rows in [slice(None)] if whole else _slices(len(self.patches), CHUNK):
+            parents = [parent[rows] for parent in self.parents]
+            grids = [datum.sequence.tiling.grid for datum in self.data] if whole else []
+            drawn = self.model.network([inner[0][rows], *inner[1:]], parents, grids)
+            ((drawn - self.patches[rows]).square() * self.weights[rows]).sum().backward()
+        torch.autograd.backward(latents, [level.grad for level in inner])
+
+    def _control(self, information: Float[Tensor, " units"]) -> None:
+        """Raise beta of blocks with more information than an index carries, and let it fall back to the one of all.
+
+        The paper also lowers it where information is to spare, so that every block has its full 12 bits. A block with
+        less costs a smaller index here, and one beta for all blocks and data spends the bits where they tell the most.
+        That beta follows the bits that all indices are expected to take, where they are limited.
+        """
+        budget = self.model.description.block_bits
+        over = ((information - (budget - SPARE_BITS / 2)) / (SPARE_BITS / 2)).clamp(-1, 1)
+        self.excess = (self.excess + CONTROL_RATE * over).clamp(0, LARGEST_EXCESS)
+        if self.bits < math.inf:
+            overhead = (self.used - self.coded_information) / self.coded if self.coded else FIRST_OVERHEAD
+            expected = self.used + float(information.sum()) + overhead * int(self.waiting.sum())
+            change = STEER_RATE * math.log(max(expected, 1.0) / max(self.bits, 1.0))
+            lowest = math.log(self.rate.beta) - LARGEST_EXCESS
+            self.floor = max(self.floor + min(max(change, -0.3), 0.3), lowest)
+
+    @torch.no_grad()
+    def _code(self, key: tuple[int, int]) -> None:
+        """Code one block of all data while there is room, and fix its samples."""
+        level, number = key
+        members: list[tuple[_Datum, Block]] = []
+        for datum in self.data:
+            block = next((b for b in datum.sequence.blocks if (b.level, b.number) == key), None)
+            if block is not None:
+                members.append((datum, block))
+        rows = torch.cat([block.rows + datum.rows[level].start for datum, block in members])
+        model, columns = self.model, members[0][1].columns
+        count = 1 << model.description.candidate_bits
+        normals = torch.from_numpy(candidates(model.table, model.key, level, number, len(columns), count=count))
+        mean, log_std = self.means[level][rows, columns], self.log_stds[level][rows, columns]
+        nats = (0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std).sum(1)
+        chosen = torch.cat(
+            [choose(normals, mean[part], log_std[part].exp(), self.generator) for part in _slices(len(rows), COLUMN)]
+        )
+        place = 0
+        for datum, block in members:
+            kept = 0
+            for index in chosen[place : place + len(block.rows)].tolist():
+                if not self._admit(datum, block.first + kept, index):
+                    break
+                kept += 1
+            here = slice(place, place + kept)
+            self.fixed[level][rows[here], columns] = normals[chosen[here]]
+            self.coded_information += float(nats[here].sum()) / math.log(2)
+            place += len(block.rows)
+        self.free[level][rows, columns] = False
+        units = self.units[level][rows[:, 0], columns[0]]
+        self.waiting[units] = False
+
+    def _admit(self, datum: _Datum, place: int, index: int) -> bool:
+        """Take an index for a datum's next place if it fits; after one that does not, none does."""
+        size = self.model.code.size(index)
+        self.full = self.full or self.used + size > self.bits
+        if self.full or len(datum.indices) != place:
+            return False
+        self.used += size
+        self.coded += 1
+        datum.indices.append(index)
+        return True
+
+
+def _patches(
+    values: Float[Tensor, "channels ..."], sequence: Sequence, model: CodecModel
+) -> tuple[Float[Tensor, "r channels points"], Float[Tensor, "r 1 points"]]:
+    """A datum's patches, filled up with its edge, and 1 where a point belongs to it."""
+    grid, patch = sequence.tiling.grid, model.description.patch
+    inside = torch.ones(1, *values.shape[1:])
+    for axis, (count, side) in enumerate(zip(grid, patch, strict=True), 1):
+        place = torch.arange(count * side)
+        size = values.shape[axis]
+        values = values.index_select(axis, place.clamp_max(size - 1))
+        inside = inside.index_select(axis, place.clamp_max(size - 1))
+        shape = [-1 if a == axis else 1 for a in range(values.dim())]
+        inside = inside * (place < size).view(shape)
+    return split(values, grid, patch).flatten(2), split(inside, grid, patch).flatten(2)
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]

@@ -1,0 +1,52 @@
+"""Diagonal Gaussians: posteriors over latent numbers, their divergence from the prior, and the prior's update."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+SMALLEST_STD = 1e-4
+"""Floor of a prior's standard deviation, where latents have unit scale at the start."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal numbers, all of the shape of ``mean``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __getitem__(self, index: object) -> Gaussian:
+        return Gaussian(self.mean[index], self.std[index])  # pyright: ignore
+
+
+def divergence_bits(mean: Tensor, log_std: Tensor, prior: Gaussian) -> Tensor:
+    """KL(q || p) of every latent number in bits, with q of ``mean`` and ``exp(log_std)``."""
+    ratio = (log_std.exp() / prior.std).square()
+    shift = ((mean - prior.mean) / prior.std).square()
+    return (0.5 * (ratio + shift - 1) - log_std + prior.std.log()) / math.log(2)
+
+
+def aggregate_prior(
+    count: Float[Tensor, "k 1"],
+    mean: Float[Tensor, "k d"],
+    square: Float[Tensor, "k d"],
+    variance: Float[Tensor, "k d"],
+) -> Gaussian:
+    """The prior that best fits a set of posteriors, in closed form (arXiv 2309.17182, appendix A).
+
+    Args:
+        count: posteriors.
+        mean: sum of their means.
+        square: sum of the squares of their means.
+        variance: sum of their variances.
+
+    Returns:
+        Mean of the means, and the root of mean variance plus variance of the means.
+    """
+    average = mean / count
+    spread = (square / count - average.square()).clamp_min(0)
+    return Gaussian(average, (variance / count + spread).sqrt().clamp_min(SMALLEST_STD))

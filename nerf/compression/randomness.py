@@ -1,0 +1,59 @@
+"""Randomness that encoder and decoder share: raw Philox words and a table, so that no library's version matters.
+
+Part of the file format. Words come from Philox4x64-10 with a 256-bit counter and a 128-bit key:
+
+- key = (first 8 bytes of the model's id, purpose), each a little-endian 64-bit word;
+- counter = (place, block, level, 0) for candidates: ``place = candidate * W + w`` with ``W = ceil(d / 16)`` counters
+  for a candidate of ``d`` numbers; a counter gives four words, a word four 16-bit numbers, the lowest bits first;
+- a 16-bit number looks up the model's table of normal quantiles.
+
+numpy adds one to the counter before it uses it, so that its generator has to start one below.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+
+CANDIDATES, PERMUTATIONS = 1, 2
+"""Purposes."""
+PER_COUNTER = 16
+"""Numbers of 16 bits in the four words of a counter."""
+
+
+def philox_words(key: tuple[int, int], counter: tuple[int, int, int, int], count: int) -> np.ndarray:
+    """``count`` 64-bit words from ``counter`` on, [count]; the first entry of a counter is its lowest."""
+    before = (sum(word << (64 * place) for place, word in enumerate(counter)) - 1) % (1 << 256)
+    words = [(before >> (64 * place)) & (2**64 - 1) for place in range(4)]
+    generator = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(words, np.uint64))
+    return generator.random_raw(count)
+
+
+def normal_table() -> np.ndarray:
+    """Quantiles of the standard normal at the middles of 65,536 equal parts, float32 [65536].
+
+    Only for making a model: a decoder reads the model's own.
+    """
+    quantile = NormalDist().inv_cdf
+    upper = np.array([quantile((place + 0.5) / 65536) for place in range(32768, 65536)], np.float32)
+    return np.concatenate([-upper[::-1], upper])
+
+
+def candidates(
+    table: np.ndarray, model: int, level: int, block: int, size: int, *, first: int = 0, count: int = 1
+) -> np.ndarray:
+    """Standard normal candidates ``first`` to ``first + count - 1`` of a block of ``size`` numbers, [count, size]."""
+    counters = -(-size // PER_COUNTER)
+    words = philox_words((model, CANDIDATES), (first * counters, block, level, 0), 4 * counters * count)
+    halves = words.astype("<u8").view("<u2").reshape(count, counters * PER_COUNTER)
+    return table[halves[:, :size]]
+
+
+def permutations(model: int, level: int, rows: int, columns: int) -> np.ndarray:
+    """A random order of ``rows`` for every column, [rows, columns]: the order of the words of (column, level)."""
+    if rows == 1:
+        return np.zeros((1, columns), np.int64)
+    counters = -(-rows // 4)
+    words = philox_words((model, PERMUTATIONS), (0, 0, level, 0), 4 * counters * columns)
+    return np.argsort(words.reshape(columns, 4 * counters)[:, :rows], axis=1, kind="stable").T

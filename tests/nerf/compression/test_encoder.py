@@ -1,0 +1,104 @@
+"""Fitting and coding: what is coded stays, budgets hold, and samples cost what their information says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nerf.compression.encoder import EncodeConfig, Encoder
+from nerf.compression.files import compress
+from nerf.compression.model import CodecModel, cut_blocks
+from nerf.compression.pictures import read_picture
+from nerf.compression.sequence import NEVER, Sequence
+
+CONFIG = EncodeConfig(steps=150, rounds=4, round_steps=8)
+
+
+@pytest.fixture
+def encoder(tiny: CodecModel, picture: Callable[..., Image.Image]) -> Encoder:
+    values = [read_picture(picture(32, 16)).values, read_picture(picture(16, 16).rotate(90)).values]
+    return Encoder(tiny, 1, values, math.inf, CONFIG)
+
+
+def test_coded_numbers_do_not_change_any_more(encoder: Encoder) -> None:
+    encoder._fit(20, lambda step: 1.0)
+    queue = encoder._queue()
+    encoder._code(queue[0])
+    coded = encoder.fixed[0].clone()
+    frozen = (coded != 0) & ~encoder.free[0]
+    assert frozen.any()
+    encoder._fit(20, lambda step: 1.0)
+    encoder._code(queue[1])
+    assert torch.equal(encoder.fixed[0][frozen], coded[frozen])
+
+
+def test_information_of_blocks_reaches_its_budget(encoder: Encoder, tiny: CodecModel) -> None:
+    encoder._fit(600, lambda step: 1.0)
+    information = encoder._gradients()
+    budget = tiny.description.block_bits
+    assert (information < budget + 1.5).float().mean() > 0.95
+    assert encoder.excess.isfinite().all()
+
+
+def test_indices_cost_about_what_the_information_says(encoder: Encoder, tiny: CodecModel) -> None:
+    encoder._fit(300, lambda step: 1.0)
+    information = float(encoder._gradients().sum())
+    bits = 0
+    for key in encoder._queue():
+        encoder._code(key)
+    for datum in encoder.data:
+        bits += sum(tiny.code.size(index) for index in datum.indices)
+    assert bits <= 1.2 * information
+
+
+def test_decoder_finds_the_samples_of_the_encoder(encoder: Encoder, tiny: CodecModel) -> None:
+    from nerf.compression.decoder import latents
+
+    indices = encoder.encode()
+    prior = tiny.rates[1].prior[0]
+    for datum, mine in zip(encoder.data, indices, strict=True):
+        found = latents(tiny, 1, datum.sequence, mine)[0]
+        sample = prior.mean + prior.std * encoder.fixed[0][datum.rows[0]]
+        torch.testing.assert_close(found.float(), sample)
+
+
+def test_fine_tuning_between_rounds_helps(picture: Callable[..., Image.Image]) -> None:
+    originals = [picture(16, 16).rotate(45 * turn) for turn in range(8)]
+    at_once = compress(originals, model="tiny", config=EncodeConfig(steps=150, rounds=1)).psnr
+    in_rounds = compress(originals, model="tiny", config=EncodeConfig(steps=150, rounds=8, round_steps=10)).psnr
+    assert in_rounds > at_once
+
+
+def test_every_place_of_a_sequence_has_its_numbers(tiny: CodecModel) -> None:
+    sequence = Sequence(tiny, 1, tiny.description.tiling((40, 24)))
+    places = torch.cat([level.flatten() for level in sequence.places])
+    sent = places[places < NEVER]
+    assert sorted(set(sent.tolist())) == list(range(sequence.count))
+    for block in sequence.blocks:
+        for row in (0, len(block.rows) - 1):
+            here = sequence.places[block.level] == block.first + row
+            assert here.sum() == len(block.columns)
+            assert here.any(0).nonzero()[:, 0].tolist() == block.columns.tolist()
+
+
+def test_blocks_keep_within_their_budget_and_the_best_come_first() -> None:
+    information = np.random.default_rng(0).exponential(1.0, 300)
+    blocks = cut_blocks(information, 12.0)
+    sums = [information[blocks == number].sum() for number in range(blocks.max() + 1)]
+    assert max(sums) <= 12
+    assert min(sums[:-1]) > 6
+    densities = [information[blocks == number].mean() for number in range(blocks.max() + 1)]
+    assert densities == sorted(densities, reverse=True)
+    assert (information[blocks == -1] < 0.02).all()
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="rounds must be positive"):
+        EncodeConfig(rounds=0)
+    with pytest.raises(ValueError, match="steps must not be negative"):
+        EncodeConfig(steps=-1)

@@ -1,0 +1,126 @@
+"""Patches with a hierarchy: stitched encodings, shared levels and permutations, on an untrained model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from nerf.compression.amortiser import Amortiser
+from nerf.compression.decoder import draw, latents
+from nerf.compression.descriptions import Description
+from nerf.compression.encoder import EncodeConfig, Encoder
+from nerf.compression.model import CodecModel
+from nerf.compression.network import Representation, fourier_features, split, stitch
+from nerf.compression.priors import Priors
+from nerf.compression.sequence import Sequence
+
+LAYERED = Description(
+    patch=(8, 8), latent=(2, 2), latent_channels=4, upsampler=(8, 4), factors=((2, 2), (2, 2)), frequencies=2,
+    highest=4.0, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0, candidate_bits=8, default_rate=0,
+    group=(2, 2), stitched=True,
+)  # fmt: skip
+SOUND = Description(
+    modality="sound", channels=1, patch=(64,), latent=(8,), latent_channels=4, upsampler=(8, 4), factors=((4,), (2,)),
+    frequencies=4, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0, candidate_bits=8, default_rate=0,
+    group=(4,),
+)  # fmt: skip
+VIDEO = Description(
+    modality="video", patch=(4, 8, 8), latent=(1, 2, 2), latent_channels=4, upsampler=(8, 4),
+    factors=((2, 2, 2), (2, 2, 2)), frequencies=2, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0,
+    candidate_bits=8, default_rate=0, group=(1, 2, 2),
+)  # fmt: skip
+SHAPES = {"picture": (LAYERED, (20, 37)), "sound": (SOUND, (200,)), "video": (VIDEO, (5, 17, 9))}
+
+
+def untrained(description: Description) -> CodecModel:
+    torch.manual_seed(0)
+    priors = Priors(1, sum(description.columns))
+    priors.information.copy_(torch.rand(priors.information.shape))
+    priors.posterior_std.fill_(0.5)
+    return CodecModel.trained(description, Representation(description), Amortiser(description), priors)
+
+
+@pytest.mark.parametrize(("grid", "patch"), [((3, 2), (4, 5)), ((4,), (7,)), ((2, 3, 2), (2, 3, 4))])
+def test_splitting_undoes_stitching(grid: tuple[int, ...], patch: tuple[int, ...]) -> None:
+    tiles = torch.randn(math.prod(grid), 3, *patch)
+    whole = stitch(tiles, grid)
+    assert whole.shape == (3, *(count * side for count, side in zip(grid, patch, strict=True)))
+    torch.testing.assert_close(split(whole, grid, patch), tiles)
+    assert torch.equal(whole[(slice(None), *(slice(side) for side in patch))], tiles[0])
+    assert torch.equal(whole[..., -patch[-1] :][(slice(None), *(slice(-side, None) for side in patch))], tiles[-1])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_kind_of_data_goes_through_encoder_and_decoder(name: str) -> None:
+    description, dims = SHAPES[name]
+    model = untrained(description)
+    values = torch.rand(description.channels, *dims, generator=torch.Generator().manual_seed(1)) - 0.5
+    encoder = Encoder(model, 0, [values, values[:, ::2]], math.inf, EncodeConfig(steps=5, rounds=3, round_steps=2))
+    for datum, indices, given in zip(encoder.data, encoder.encode(), (values, values[:, ::2]), strict=True):
+        assert len(indices) == datum.sequence.count
+        found = latents(model, 0, datum.sequence, indices)
+        for level, (prior, mine) in enumerate(zip(model.rates[0].prior, found, strict=True)):
+            sample = prior.mean + prior.std * encoder.fixed[level][datum.rows[level]]
+            torch.testing.assert_close(mine.float(), sample)
+        assert draw(model, datum.sequence.tiling, found).shape == given.shape
+
+
+def test_levels_above_reach_the_patches_below_them() -> None:
+    model = untrained(LAYERED)
+    tiling = LAYERED.tiling((32, 32))
+    assert tiling.rows == [16, 4, 1]
+    zeros = [torch.zeros(rows, columns) for rows, columns in zip(tiling.rows, LAYERED.columns, strict=True)]
+    before = draw(model, tiling, zeros)
+    group = [level.clone() for level in zeros]
+    group[1][1] = 1.0  # the upper right one
+    changed = (draw(model, tiling, group) != before).any(0)
+    assert changed[:16, 16:].any()
+    assert not changed[16:].any()
+    assert not changed[:, :16].any()
+    whole = [level.clone() for level in zeros]
+    whole[2][0] = 1.0
+    assert (draw(model, tiling, whole) != before).any(0).float().mean() > 0.9
+
+
+def test_stitched_encodings_join_over_seams() -> None:
+    tiling = LAYERED.tiling((8, 16))
+    for stitched in (True, False):
+        model = untrained(dataclasses.replace(LAYERED, stitched=stitched))
+        start = [torch.zeros(rows, columns) for rows, columns in zip(tiling.rows, LAYERED.columns, strict=True)]
+        other = [level.clone() for level in start]
+        other[0][1, -16:] = 1.0  # positional encoding of the right patch
+        changed = (draw(model, tiling, other) != draw(model, tiling, start)).any(0)
+        assert changed[:, 8:].any()
+        assert bool(changed[:, :8].any()) == stitched
+
+
+def test_permutations_mix_patches_in_a_block() -> None:
+    model = untrained(LAYERED)
+    sequence = Sequence(model, 0, LAYERED.tiling((32, 32)))
+    (block,) = [b for b in sequence.blocks if b.level == 0][:1]
+    assert any(len(set(row.tolist())) > 1 for row in block.rows)
+    assert [block.level for block in sequence.blocks] == sorted((b.level for b in sequence.blocks), reverse=True)
+
+
+def test_fourier_features_are_of_pixel_centres() -> None:
+    features = fourier_features(LAYERED)
+    assert features.shape == (8, 64)
+    x = -1 + 2 * (torch.arange(8) + 0.5) / 8
+    torch.testing.assert_close(features[2].view(8, 8)[0], (math.pi * x).cos())
+    torch.testing.assert_close(features[0].view(8, 8)[:, 0], (math.pi * x).cos())
+    torch.testing.assert_close(features[5].view(8, 8)[:, 3], (4 * math.pi * x).sin())
+
+
+def test_descriptions_that_contradict_themselves_are_refused() -> None:
+    for change, message in (
+        ({"patch": (8, 9)}, "a patch has 9"),
+        ({"latent": (2,)}, "same 1 to 3 axes"),
+        ({"upsampler": (8,)}, "as many upsampler channels"),
+        ({"budgets": (2.0, 1.0)}, "positive and rise"),
+        ({"candidate_bits": 0}, "candidate_bits must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(LAYERED, **change)
