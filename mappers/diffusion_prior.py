@@ -63,6 +63,7 @@ class DiffusionPriorMapper(EmbeddingMapper):
         super().__init__()
         if not 0 <= drop < 1:
             raise ValueError(f"drop must be in 0..1, below 1, got {drop}")
+        self.noising = prior_scheduler()  # made once: a thousand rates are computed one by one
         self.project = nn.Identity() if source == target else nn.Linear(source, target, bias=False)
         self.null_text = nn.Parameter(torch.randn(null_tokens, target))
         self.null_condition = nn.Parameter(torch.randn(target))
@@ -116,11 +117,10 @@ class DiffusionPriorMapper(EmbeddingMapper):
     ) -> Tensor:
         """Squared error of the clean embedding at even timesteps of a cosine schedule."""
         clean = scaled(target)
-        total = clean.shape[-1]
-        noise = draws.normal("noise", (total,))
+        noise = draws.normal("noise", clean.shape[1:])
         u = draws.uniform("prior", (3,))
         timesteps = (u[:, 0] * TIMESTEPS).long()
-        noisy = prior_scheduler().add_noise(clean, noise, timesteps)
+        noisy = self.noising.add_noise(clean, noise, timesteps)
         predicted = forward(
             noisy, timesteps, scaled(condition),
             with_condition=u[:, 1] >= self.config.drop, with_target=u[:, 2] >= self.config.drop,

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .coding import choose
+from .gaussians import divergence_nats
 from .model import CodecModel
 from .network import split
 from .randomness import candidates
@@ -176,7 +177,7 @@ class Encoder:
             mean.grad = log_std.grad = None
             noise = torch.randn(mean.shape, generator=self.generator)
             samples.append(torch.where(free, mean + log_std.exp() * noise, fixed))
-            nats = 0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std
+            nats = divergence_nats(mean, log_std)
             place = torch.where(free, unit, 0)
             nats = torch.where(free, nats, 0.0)
             weighted = weighted + (nats * beta[place]).sum()
@@ -229,7 +230,7 @@ class Encoder:
         count = 1 << model.description.candidate_bits
         normals = torch.from_numpy(candidates(model.table, model.key, level, number, len(columns), count=count))
         mean, log_std = self.means[level][rows, columns], self.log_stds[level][rows, columns]
-        nats = (0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std).sum(1)
+        nats = divergence_nats(mean, log_std).sum(1)
         chosen = torch.cat(
             [choose(normals, mean[part], log_std[part].exp(), self.generator) for part in _slices(len(rows), COLUMN)]
         )

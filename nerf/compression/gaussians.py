@@ -23,11 +23,14 @@ class Gaussian:
         return Gaussian(self.mean[index], self.std[index])  # pyright: ignore
 
 
+def divergence_nats(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(q || p) of every latent number in nats, in units of a prior p that is standard normal."""
+    return 0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std
+
+
 def divergence_bits(mean: Tensor, log_std: Tensor, prior: Gaussian) -> Tensor:
     """KL(q || p) of every latent number in bits, with q of ``mean`` and ``exp(log_std)``."""
-    ratio = (log_std.exp() / prior.std).square()
-    shift = ((mean - prior.mean) / prior.std).square()
-    return (0.5 * (ratio + shift - 1) - log_std + prior.std.log()) / math.log(2)
+    return divergence_nats((mean - prior.mean) / prior.std, log_std - prior.std.log()) / math.log(2)
 
 
 def aggregate_prior(

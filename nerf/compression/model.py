@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
+from mappers.files import replacing
+
 from .amortiser import Amortiser
 from .descriptions import Description
 from .gaussians import Gaussian
@@ -103,10 +105,14 @@ class CodecModel:
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``, ``model.safetensors`` and ``amortiser.safetensors``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-        (folder / "model.safetensors").write_bytes(save(self.tensors))
-        (folder / "amortiser.safetensors").write_bytes(save(self.amortiser_tensors))
+        contents = {
+            "config.json": (json.dumps(self.config, indent=2) + "\n").encode(),
+            "model.safetensors": save(self.tensors),
+            "amortiser.safetensors": save(self.amortiser_tensors),
+        }
+        for name, content in contents.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(content)
 
     @classmethod
     def load(cls, folder: Path) -> CodecModel:
