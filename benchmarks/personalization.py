@@ -4,8 +4,8 @@ Per object: four rendered training pictures, eight other renders as references, 
 textual inversion (one vector) are trained with the same budget; the category word needs no training. CLIP-I is the
 mean cosine of all (picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip;
 "features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which no part of this package was trained with.
-Results of each object are kept in ``--output``, so an interrupted run goes on where it stopped. Needs the extra
-``bench``.
+Results of each object are kept in ``--output``, so an interrupted run goes on where it stopped, and several processes
+can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PROMPTS = (
     "a photo of a blue {} in the meadow",
 )
 CUTS = (0, 8, 16, 32, 64, 96, 128)
-STEPS, GUIDANCE = 25, 5.0
+STEPS, GUIDANCE = 15, 5.0
 
 
 class Scores:
@@ -173,21 +173,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compares NeTI, textual inversion and the category word on nano.")
     parser.add_argument("--output", type=Path, default=Path("runs/personalization"))
     parser.add_argument("--objects", type=int, default=23, help="how many of the held-out objects")
-    parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt")
+    parser.add_argument("--seeds", type=int, default=3, help="pictures of each prompt")
     parser.add_argument("--curve", type=int, default=6, help="objects whose truncation curve is measured")
+    parser.add_argument(
+        "--share",
+        type=int,
+        nargs=2,
+        default=(0, 1),
+        metavar=("I", "N"),
+        help="every Nth object from the Ith on",
+    )
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization.json")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     config = load_settings(PersonalizeConfig, "nano", task="personalize")
     names = [info.name for info in world.objects("held-out")][: arguments.objects]
     scores = Scores()
-    rows = []
-    for i, name in enumerate(tqdm(names, unit="object", desc="personalizing")):
-        path = arguments.output / f"{name.replace(' ', '-')}.json"
-        if not path.exists():
-            row = measure(name, config, scores, arguments.seeds, i < arguments.curve, arguments.output)
-            path.write_text(json.dumps(row, indent=2), encoding="utf-8")
-        rows.append(json.loads(path.read_text(encoding="utf-8")))
+    paths = [arguments.output / f"{name.replace(' ', '-')}.json" for name in names]
+    first, every = arguments.share
+    for i in tqdm(range(first, len(names), every), unit="object", desc="personalizing"):
+        if not paths[i].exists():
+            row = measure(names[i], config, scores, arguments.seeds, i < arguments.curve, arguments.output)
+            paths[i].write_text(json.dumps(row, indent=2), encoding="utf-8")
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     table = {method: summary(rows, method) for method in ("category", "textual-inversion", "neti", "renders")}
     curves = [row for row in rows if "truncation" in row]
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
