@@ -6,8 +6,11 @@ layer l, and which residual (the textual bypass) is added to its output embeddin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -116,7 +119,7 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         layers: Int[Tensor, " b"],
         *,
         kept: Int[Tensor, " b"] | None = None,
-        truncation: int | None = None,
+        truncation: int | Int[Tensor, " b"] | None = None,
     ) -> Word:
         """The word at each (timestep, layer).
 
@@ -124,13 +127,16 @@ class NeTIMapper(ModelMixin, ConfigMixin):
             timesteps: the scheduler's timesteps in 0..999, fractional ones too.
             layers: layer indices in execution order.
             kept: units kept per row, from `draw_kept`; only while training.
-            truncation: in evaluation, keep only the first units: 0 (most editable) to `hidden` (most faithful).
+            truncation: in evaluation, keep only the first units: 0 (most editable) to `hidden` (most faithful); one
+                number, or one a row.
 
         Raises:
             ValueError: ``truncation`` is out of range.
         """
-        if truncation is not None and not 0 <= truncation <= self.hidden:
-            raise ValueError(f"truncation must be in 0..{self.hidden}, got {truncation}")
+        if truncation is not None:
+            units = torch.as_tensor(truncation)
+            if not bool(((units >= 0) & (units <= self.hidden)).all()):
+                raise ValueError(f"truncation must be in 0..{self.hidden}, got {units.tolist()}")
         if self.config.positional_encoding:
             hidden = self.anchors(self.encoding(timesteps, layers).to(self.output.weight.dtype))
         else:
@@ -169,7 +175,7 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         layers: Int[Tensor, " b"],
         *,
         kept: Int[Tensor, " b"] | None = None,
-        truncation: int | None = None,
+        truncation: int | Int[Tensor, " b"] | None = None,
     ) -> Word:
         """The vector, once per row.
 
@@ -179,6 +185,34 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         if truncation is not None:
             raise ValueError("truncation needs a NeTI concept; this one is plain textual inversion")
         return Word(self.vector.expand(len(timesteps), -1), None)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """How many units of a NeTI mapper are kept, as a function of timestep and layer.
+
+    Few units early (at high timesteps) leave the layout to the prompt, many late bring the details back.
+    """
+
+    times: Mapping[float, float] = field(default_factory=dict)
+    """Units at some timesteps; between them linear, beyond them constant. Empty: all units."""
+    layers: Mapping[int, float] = field(default_factory=dict)
+    """Factor in 0..1 for some cross-attention layers, in execution order; 1 for the others."""
+
+    def __post_init__(self) -> None:
+        wrong = [t for t, units in self.times.items() if not 0 <= t < 1000 or units < 0]
+        wrong += [layer for layer, factor in self.layers.items() if layer < 0 or not 0 <= factor <= 1]
+        if wrong:
+            raise ValueError(
+                f"an envelope has units >= 0 at timesteps 0..999 and factors 0..1 for layers; look at {wrong}"
+            )
+
+    def units(self, timesteps: Float[Tensor, " b"], layers: Int[Tensor, " b"], hidden: int) -> Int[Tensor, " b"]:
+        """Units of ``hidden`` that are kept at each point, rounded."""
+        at = sorted(self.times) or [0.0]
+        curve = np.interp(timesteps.cpu().numpy(), at, [self.times.get(t, hidden) for t in at])
+        factors = np.array([self.layers.get(int(layer), 1.0) for layer in layers.cpu()])
+        return torch.from_numpy(np.rint(np.minimum(curve, hidden) * factors).astype(np.int64)).to(timesteps.device)
 
 
 register_mapper("neti", NeTIMapper)

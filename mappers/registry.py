@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 _MAPPERS: dict[str, type[nn.Module]] = {}
@@ -32,3 +34,8 @@ def mapper_class(name: str) -> type[nn.Module]:
 def mapper_name(mapper: nn.Module) -> str:
     """The name under which the class of ``mapper`` is registered."""
     return next(name for name, cls in _MAPPERS.items() if type(mapper) is cls)
+
+
+def mapper_config(mapper: Any) -> dict[str, Any]:
+    """The arguments that ``mapper`` was built with."""
+    return {name: value for name, value in dict(mapper.config).items() if not name.startswith("_")}

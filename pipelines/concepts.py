@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from mappers.files import replacing
-from mappers.registry import mapper_class, mapper_name
+from mappers.mixing import MixedMapper
+from mappers.registry import mapper_class, mapper_config, mapper_name
 
 FORMAT = "mapfield-concept-1"
 
@@ -66,6 +68,35 @@ class Concept:
     """Id of the base model."""
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def mix(
+        self,
+        other: Concept,
+        *,
+        layers: Iterable[int] | None = None,
+        times: tuple[float, float] | None = None,
+        token: str | None = None,
+    ) -> Concept:
+        """A word that is ``other`` in some layers or at some timesteps and this one elsewhere.
+
+        The coarsest cross-attentions draw the geometry, the finest the appearance: with
+        ``layers=pipeline.fine_layers()`` the shape is this one's and the appearance ``other``'s.
+
+        Args:
+            other: a concept of the same base model.
+            layers: cross-attention layers, in execution order, that take ``other``; None: all.
+            times: lowest and highest timestep (0..999) at which they do; None: all.
+            token: the mixed word; None joins both names.
+
+        Raises:
+            ValueError: another base model, or ``layers`` and ``times`` leave nothing to mix.
+        """
+        difference = other.base.difference(self.base)
+        if difference:
+            raise ValueError(f"{other.token} cannot be mixed into {self.token}: it was learned on {difference}")
+        mapper = MixedMapper.of(self.mapper, other.mapper, layers, times)
+        token = token or f"<{self.token.strip('<>')}-{other.token.strip('<>')}>"
+        return Concept(token, self.category, mapper, self.base, self.model, {"mixed": [self.token, other.token]})
+
 
 def save_concept(concept: Concept, path: Path) -> Path:
     """Write ``concept`` to ``path``: under a temporary name first, so that no half file replaces a whole one.
@@ -77,7 +108,7 @@ def save_concept(concept: Concept, path: Path) -> Path:
         "token": concept.token,
         "category": concept.category,
         "mapper": mapper_name(concept.mapper),
-        "mapper_config": {k: v for k, v in dict(concept.mapper.config).items() if not k.startswith("_")},
+        "mapper_config": mapper_config(concept.mapper),
         "base": asdict(concept.base),
         "model": concept.model,
         "settings": concept.settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,11 +33,14 @@ class TokenizedPrompts:
     places: dict[str, Bool[Tensor, "n s"]]
     """For each token that occurs, where."""
 
-    def repeated(self, times: int) -> TokenizedPrompts:
-        """The prompts, ``times`` times over."""
-        return TokenizedPrompts(
-            self.ids.repeat(times, 1), {token: place.repeat(times, 1) for token, place in self.places.items()}
-        )
+    def rows(self, index: Tensor) -> TokenizedPrompts:
+        """Some of the prompts, in any order and number."""
+        return TokenizedPrompts(self.ids[index], {token: place[index] for token, place in self.places.items()})
+
+    @property
+    def anywhere(self) -> Bool[Tensor, "n s"]:
+        """Where any word stands."""
+        return torch.stack([torch.zeros_like(self.ids, dtype=torch.bool), *self.places.values()]).any(0)
 
 
 def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str]) -> TokenizedPrompts:
@@ -111,12 +114,89 @@ def layer_contexts(
         words: for each token, its word at (prompt, layer), prompt-major: n * layers rows.
         layers: cross-attention layers.
     """
-    rows = TokenizedPrompts(
-        prompts.ids.repeat_interleave(layers, 0),
-        {token: place.repeat_interleave(layers, 0) for token, place in prompts.places.items()},
-    )
-    keys, values = encode_rows(text_encoder, rows, words)
+    every = torch.arange(len(prompts.ids)).repeat_interleave(layers)
+    keys, values = encode_rows(text_encoder, prompts.rows(every), words)
     return LayerContexts(*(x.unflatten(0, (-1, layers)).transpose(0, 1) for x in (keys, values)))
+
+
+class ContextTable:
+    """What all layers attend to for some prompts, by timestep: made in large calls when first asked for, and kept.
+
+    Prompts without a learned word have one context for all timesteps and layers. Of the others keys are kept whole, and
+    of the values only the rows where a word stands, for they differ nowhere else.
+
+    Args:
+        text_encoder: CLIP's text model.
+        prompts: n tokenized prompts.
+        mappers: for each token in them, what gives its word at timesteps [b] and layers [b].
+        layers: cross-attention layers.
+    """
+
+    rows_per_call = 256
+    """Sequences that one call of the text encoder takes; bounds the memory of making."""
+    max_bytes = 1 << 30
+    """Contexts beyond this are forgotten and made again: 100 timesteps of two prompts of Stable Diffusion 1."""
+
+    def __init__(
+        self,
+        text_encoder: CLIPTextModel,
+        prompts: TokenizedPrompts,
+        mappers: Mapping[str, Callable[[Tensor, Tensor], Word]],
+        layers: int,
+    ):
+        self.text_encoder, self.mappers, self.layers = text_encoder, mappers, layers
+        self.device = next(text_encoder.parameters()).device
+        varying = prompts.anywhere.any(1)
+        self.varying, self.fixed = (flag.nonzero()[:, 0].to(self.device) for flag in (varying, ~varying))
+        self.prompts = prompts.rows(varying)
+        self.place = self.prompts.anywhere.to(self.device)
+        plain = prompts.ids[~varying].to(self.device)
+        with torch.no_grad():
+            if len(plain):
+                self.plain = text_encoder(input_ids=plain).last_hidden_state
+            else:
+                self.plain = text_encoder.get_input_embeddings().weight.new_zeros(
+                    0, plain.shape[1], text_encoder.config.hidden_size
+                )
+        self.kept: dict[float, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def at(self, timestep: float, following: Sequence[float] = ()) -> LayerContexts:
+        """The contexts of all n prompts, [layers, n, s, d] each.
+
+        Args:
+            timestep: the scheduler's, fractional ones too.
+            following: timesteps that will be asked for next, which are then made in the same calls.
+        """
+        plain = self.plain.expand(self.layers, -1, -1, -1)
+        if not len(self.varying):
+            return LayerContexts(plain, plain)
+        if timestep not in self.kept:
+            self._make([timestep, *following])
+        keys, rows = self.kept[timestep]
+        values = keys.clone()
+        values[:, self.place] = rows
+        order = torch.cat([self.varying, self.fixed]).argsort()
+        return LayerContexts(*(torch.cat([part, plain], dim=1)[:, order] for part in (keys, values)))
+
+    def _make(self, timesteps: Sequence[float]) -> None:
+        """Contexts of as many of ``timesteps`` as one call may hold; those that are there are left out."""
+        n, layers = len(self.varying), self.layers
+        missing = [t for t in dict.fromkeys(timesteps) if t not in self.kept]
+        times = missing[: max(1, self.rows_per_call // (layers * n))]
+        at = torch.tensor(times, device=self.device).repeat_interleave(n * layers)
+        layer = torch.arange(layers, device=self.device).repeat(len(times) * n)
+        words = {token: self.mappers[token](at, layer) for token in self.prompts.places}
+        made = layer_contexts(
+            self.text_encoder, self.prompts.rows(torch.arange(n).repeat(len(times))), words, layers
+        )  # fmt: skip
+        size = made.keys.nbytes
+        if size + sum(keys.nbytes + rows.nbytes for keys, rows in self.kept.values()) > self.max_bytes:
+            self.kept.clear()
+        for i, t in enumerate(times):
+            here = slice(i * n, (i + 1) * n)
+            # Copies, for views would keep the memory of the whole call.
+            self.kept[t] = made.keys[:, here].clone(), made.values[:, here][:, self.place]
 
 
 def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:

@@ -9,19 +9,16 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
-from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from mappers.hub import resolve
+from mappers.neti import Envelope, Word
 
 from . import concepts
 from .attention import LayerContexts, context_attention, cross_attention_order
 from .concepts import Concept
-from .contexts import TokenizedPrompts, layer_contexts, tokenize
-
-ROWS_PER_CALL = 256
-"""Sequences that one call of the text encoder takes while contexts are made; bounds the memory."""
+from .contexts import ContextTable, tokenize
 
 
 class NeTIPipeline(StableDiffusionPipeline):
@@ -92,12 +89,29 @@ class NeTIPipeline(StableDiffusionPipeline):
         )
         self.model_id = ""
         self.concepts: dict[str, Concept] = {}
-        self.layers = len(cross_attention_order(self.unet))
+        self._order = cross_attention_order(self.unet)
+        self.layers = len(self._order)
+        self._last_contexts: tuple[Any, ContextTable] | None = None
 
     @property
     def base(self) -> concepts.Fingerprint:
         """Fingerprint of the frozen model."""
         return concepts.fingerprint(self.unet, self.text_encoder, self.layers)
+
+    def fine_layers(self) -> list[int]:
+        """The cross-attentions, in execution order, in the finer half of the UNet's resolutions.
+
+        They draw a thing's appearance, the coarser ones its geometry (arXiv 2303.09522, section 4.2).
+        """
+        coarsest = len(self.unet.config.down_block_types) - 1
+
+        def level(name: str) -> int:
+            block, number, *_ = name.split(".")
+            if block == "down_blocks":
+                return int(number)
+            return coarsest - int(number) if block == "up_blocks" else coarsest
+
+        return [i for i, name in enumerate(self._order) if 2 * level(name) <= coarsest]
 
     def load_concept(self, concept: Concept | str | Path, *, token: str | None = None) -> str:
         """Make a learned word usable in prompts and return its token.
@@ -152,7 +166,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         num_inference_steps: int = 50,
         guidance_scale: float = 7.5,
         num_images_per_prompt: int = 1,
-        truncation: int | None = None,
+        truncation: int | Envelope | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
         height: int | None = None,
@@ -165,11 +179,12 @@ class NeTIPipeline(StableDiffusionPipeline):
 
         Args:
             prompt: one or several prompts; loaded words stand in them as they are, "a photo of <cat>".
-            negative_prompt: what to move away from; encoded by the ordinary text encoder.
+            negative_prompt: what to move away from, one or as many as prompts; may hold loaded words too.
             num_inference_steps: denoising steps.
             guidance_scale: weight of classifier-free guidance; 1 and below switch it off.
             num_images_per_prompt: pictures of each prompt.
-            truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size.
+            truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`
+                of them over timesteps and layers.
             generator: randomness of the initial noise and of stochastic schedulers.
             latents: initial noise [b, c, h/f, w/f] instead of drawn noise.
             height, width: pixels, multiples of the autoencoder's factor; None takes the model's own size.
@@ -183,16 +198,18 @@ class NeTIPipeline(StableDiffusionPipeline):
         height = height or self.unet.config.sample_size * self.vae_scale_factor
         width = width or self.unet.config.sample_size * self.vae_scale_factor
         self._check(prompts, negative_prompt, num_images_per_prompt, output_type, height, width)
-        negative = [negative_prompt or ""] if isinstance(negative_prompt, str | None) else list(negative_prompt)
         guided = guidance_scale > 1
         rows = torch.arange(len(prompts), device=self.device).repeat_interleave(num_images_per_prompt)
-        tokenized = tokenize(self.tokenizer, prompts, list(self.concepts))
-        plain = self._plain_context(negative * (len(prompts) // len(negative)))[rows] if guided else None
+        negative = [negative_prompt or ""] if isinstance(negative_prompt, str | None) else list(negative_prompt)
+        if guided:  # the rows to move away from come first
+            away = rows if len(negative) == len(prompts) else torch.zeros_like(rows)
+            rows = torch.cat([len(prompts) + away, rows])
+        table = self._contexts(tuple(prompts + negative if guided else prompts), truncation)
 
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         timesteps = self.scheduler.timesteps
         latents = self.prepare_latents(
-            len(rows),
+            len(prompts) * num_images_per_prompt,
             self.unet.config.in_channels,
             height,
             width,
@@ -202,13 +219,10 @@ class NeTIPipeline(StableDiffusionPipeline):
             latents,
         )
         step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
-        ahead: dict[float, LayerContexts] = {}
         with context_attention(self.unet), self.progress_bar(total=len(timesteps)) as bar:
             for i, t in enumerate(timesteps):
-                if float(t) not in ahead:
-                    ahead = self._contexts(tokenized, timesteps[i:], truncation)
-                contexts = ahead[float(t)].rows(rows)
-                noise = self._predict(latents, t, contexts, plain, guidance_scale)
+                contexts = table.at(float(t), timesteps[i + 1 :].tolist()).rows(rows)
+                noise = self._predict(latents, t, contexts, guidance_scale if guided else None)
                 latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
                 if callback_on_step_end is not None:
                     changed = callback_on_step_end(self, i, t, {"latents": latents}) or {}
@@ -220,46 +234,29 @@ class NeTIPipeline(StableDiffusionPipeline):
             images = self.image_processor.postprocess(images, output_type=output_type)
         return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=None)
 
-    def _predict(
-        self, latents: Tensor, t: Tensor, contexts: LayerContexts, plain: Tensor | None, guidance_scale: float
-    ) -> Tensor:
-        """The model's prediction, guided away from ``plain`` when that is given."""
-        if plain is not None:
-            layered = plain.expand(len(contexts.keys), *plain.shape)
-            contexts = LayerContexts(*(torch.cat([layered, part], dim=1) for part in contexts))
+    def _predict(self, latents: Tensor, t: Tensor, contexts: LayerContexts, guidance_scale: float | None) -> Tensor:
+        """The model's prediction; with guidance the first half of the contexts is what to move away from."""
+        if guidance_scale is not None:
             latents = torch.cat([latents, latents])
         sample = self.scheduler.scale_model_input(latents, t)
         noise = self.unet(
             sample, t, contexts.keys[0], cross_attention_kwargs={"contexts": contexts}, return_dict=False
         )[0]
-        if plain is None:
+        if guidance_scale is None:
             return noise
         away, towards = noise.chunk(2)
         return away + guidance_scale * (towards - away)
 
-    def _contexts(
-        self, tokenized: TokenizedPrompts, timesteps: Tensor, truncation: int | None
-    ) -> dict[float, LayerContexts]:
-        """Contexts of the next timesteps, as many as one call of the text encoder may hold."""
-        if not tokenized.places:
-            keys = self.text_encoder(tokenized.ids.to(self.device)).last_hidden_state.expand(self.layers, -1, -1, -1)
-            return {float(t): LayerContexts(keys, keys) for t in timesteps}
-        prompts = len(tokenized.ids)
-        count = max(1, ROWS_PER_CALL // (self.layers * prompts))
-        distinct = torch.tensor(list(dict.fromkeys(timesteps.tolist()))[:count], device=self.device)
-        times = distinct.repeat_interleave(prompts * self.layers)
-        layers = torch.arange(self.layers, device=self.device).repeat(len(distinct) * prompts)
-        words = {token: self.concepts[token].mapper(times, layers, truncation=truncation) for token in tokenized.places}
-        made = layer_contexts(self.text_encoder, tokenized.repeated(len(distinct)), words, self.layers)
-        columns = torch.arange(len(distinct) * prompts, device=self.device).split(prompts)
-        return {t: made.rows(column) for t, column in zip(distinct.tolist(), columns, strict=True)}
-
-    def _plain_context(self, prompts: Sequence[str]) -> Float[Tensor, "n s d"]:
-        """The ordinary encoding, in which a learned word would be letters and so is refused."""
-        for token in self.concepts:
-            if any(token in prompt for prompt in prompts):
-                raise ValueError(f"negative_prompt holds the learned word {token}; only prompt may")
-        return self.text_encoder(tokenize(self.tokenizer, prompts, []).ids.to(self.device)).last_hidden_state
+    def _contexts(self, prompts: tuple[str, ...], truncation: int | Envelope | None) -> ContextTable:
+        """The contexts of ``prompts``; those of the last call when nothing that they depend on has changed."""
+        words = {token: concept.mapper for token, concept in self.concepts.items()}
+        state = [(id(p), p._version) for m in (self.text_encoder, *words.values()) for p in m.parameters()]
+        key = (prompts, tuple(words), repr(truncation), tuple(state))
+        if self._last_contexts is None or self._last_contexts[0] != key:
+            mappers = {token: _cut(mapper, truncation) for token, mapper in words.items()}
+            tokenized = tokenize(self.tokenizer, prompts, list(words))
+            self._last_contexts = key, ContextTable(self.text_encoder, tokenized, mappers, self.layers)
+        return self._last_contexts[1]
 
     def _check(
         self,
@@ -283,3 +280,15 @@ class NeTIPipeline(StableDiffusionPipeline):
         factor = self.vae_scale_factor * 2 ** (len(self.unet.config.down_block_types) - 1)
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
+
+
+def _cut(mapper: Any, truncation: int | Envelope | None) -> Callable[[Tensor, Tensor], Word]:
+    """The mapper as a function of timestep and layer alone."""
+
+    def word(timesteps: Tensor, layers: Tensor) -> Word:
+        units = truncation
+        if isinstance(truncation, Envelope):
+            units = truncation.units(timesteps, layers, mapper.hidden)
+        return mapper(timesteps, layers, truncation=units)
+
+    return word

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from mappers.neti import Word
-from pipelines.contexts import TokenizedPrompts, encode_rows, layer_contexts, tokenize
+from mappers.neti import NeTIMapper, Word
+from pipelines.contexts import ContextTable, TokenizedPrompts, encode_rows, layer_contexts, tokenize
 from pipelines.neti_pipeline import NeTIPipeline
 
 TOKEN = "<cat>"
@@ -116,3 +116,26 @@ def test_one_call_for_all_layers_equals_one_call_per_layer(pipeline: NeTIPipelin
                 )
                 torch.testing.assert_close(together.keys[layer, n], keys[0], atol=1e-5, rtol=1e-5)
                 torch.testing.assert_close(together.values[layer, n], values[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_table_gives_what_separate_calls_give(pipeline: NeTIPipeline) -> None:
+    """Prompts with and without the word in any order; a small memory changes nothing but the number of calls."""
+    mapper = NeTIMapper(16, 16, 20.0, seed=3).eval()
+    prompts = ["a toy", f"a {TOKEN}", "a red cat", f"{TOKEN} on {TOKEN}"]
+    table = ContextTable(
+        pipeline.text_encoder, tokenize(pipeline.tokenizer, prompts, [TOKEN]), {TOKEN: mapper}, pipeline.layers
+    )
+    table.rows_per_call = 2 * 16 * 2
+    times = [981.0, 500.5, 20.0]
+    for forgetful in (False, True):
+        table.max_bytes = 1 if forgetful else 1 << 30
+        for i, t in enumerate(times):
+            made = table.at(t, times[i + 1 :])
+            for row, prompt in enumerate(prompts):
+                at = torch.full((16,), t)
+                words = {TOKEN: mapper(at, torch.arange(16))}
+                alone = layer_contexts(
+                    pipeline.text_encoder, tokenize(pipeline.tokenizer, [prompt], [TOKEN]), words, pipeline.layers
+                )
+                torch.testing.assert_close(made.keys[:, row], alone.keys[:, 0], rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(made.values[:, row], alone.values[:, 0], rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mappers.neti import NeTIMapper
+from mappers.neti import Envelope, NeTIMapper
 from pipelines.concepts import Concept
 from pipelines.neti_pipeline import NeTIPipeline
 
@@ -104,10 +105,58 @@ def test_guidance_off_and_batched_guidance(knowing: NeTIPipeline) -> None:
     torch.testing.assert_close(third - second, second - first, atol=1e-4, rtol=1e-3)
 
 
-def test_negative_prompt_is_honoured_and_may_not_hold_the_word(knowing: NeTIPipeline) -> None:
-    assert np.abs(draw(knowing) - draw(knowing, negative_prompt="blue sky")).max() > 1e-5
-    with pytest.raises(ValueError, match="negative_prompt holds the learned word <cat>"):
-        draw(knowing, negative_prompt="a <cat>")
+def test_negative_prompt_is_honoured_and_may_hold_a_word(knowing: NeTIPipeline) -> None:
+    plain = draw(knowing)
+    assert np.abs(plain - draw(knowing, negative_prompt="blue sky")).max() > 1e-5
+    away = draw(knowing, negative_prompt="a <cat>")
+    assert np.abs(plain - away).max() > 1e-5
+    # Away from what it is drawn towards there is nowhere to go: guidance has no say.
+    same = {"prompt": "a <cat>", "negative_prompt": "a <cat>"}
+    np.testing.assert_allclose(
+        draw(knowing, **same, guidance_scale=9.0), draw(knowing, "a <cat>", guidance_scale=1.0), atol=1e-4
+    )
+
+
+def test_contexts_are_made_once_for_all_seeds(knowing: NeTIPipeline) -> None:
+    calls: list[int] = []
+    knowing.text_encoder.register_forward_pre_hook(lambda *_: calls.append(1))
+    first = draw(knowing)
+    made = len(calls)
+    assert made > 0
+    np.testing.assert_array_equal(draw(knowing), first)
+    draw(knowing, generator=torch.Generator().manual_seed(1))
+    assert len(calls) == made
+    knowing.unload_concept(TOKEN)
+    knowing.load_concept(Concept(TOKEN, "toy", NeTIMapper(16, 16, 20.0, seed=4), knowing.base, "tiny"))
+    assert np.abs(draw(knowing) - first).max() > 1e-5
+    with torch.no_grad():
+        knowing.concepts[TOKEN].mapper.output.bias.add_(0.5)
+    again = draw(knowing)
+    assert len(calls) > 2 * made
+    assert np.isfinite(again).all()
+
+
+def test_an_envelope_that_says_the_same_everywhere_is_a_truncation(knowing: NeTIPipeline) -> None:
+    np.testing.assert_array_equal(draw(knowing, truncation=Envelope(times={0: 20})), draw(knowing, truncation=20))
+    cut = draw(knowing, truncation=Envelope(times={999: 0, 500: 128}))
+    assert np.abs(cut - draw(knowing)).max() > 1e-6
+
+
+def test_mixed_words_survive_their_file(knowing: NeTIPipeline, tmp_path: Path) -> None:
+    fine = knowing.fine_layers()
+    assert fine == [0, 1, 2, 3, 10, 11, 12, 13, 14, 15]
+    other = Concept("<dog>", "toy", NeTIMapper(16, 16, 20.0, seed=9).eval(), knowing.base, "tiny")
+    mixed = knowing.concepts[TOKEN].mix(other, layers=fine)
+    assert knowing.load_concept(mixed) == "<cat-dog>"
+    picture = draw(knowing, "a <cat-dog>")
+    assert min(np.abs(picture - draw(knowing, f"a {t}")).max() for t in (TOKEN, "a toy")) > 1e-6
+    path = knowing.save_concept("<cat-dog>", tmp_path / "mixed.safetensors")
+    knowing.unload_concept("<cat-dog>")
+    knowing.load_concept(path)
+    np.testing.assert_array_equal(draw(knowing, "a <cat-dog>"), picture)
+    foreign = dataclasses.replace(other, base=dataclasses.replace(other.base, layers=9))
+    with pytest.raises(ValueError, match="<dog> cannot be mixed into <cat>: it was learned on 9 cross-attention"):
+        knowing.concepts[TOKEN].mix(foreign, layers=fine)
 
 
 def test_rows_of_a_batch_are_those_of_single_calls(knowing: NeTIPipeline) -> None:
