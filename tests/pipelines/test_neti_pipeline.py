@@ -44,10 +44,13 @@ def digest(pipeline: NeTIPipeline) -> str:
     return sums.hexdigest()
 
 
-def test_without_a_concept_it_is_stable_diffusion(pipeline: NeTIPipeline) -> None:
+@pytest.mark.parametrize("model", ["tiny_model", "tiny_sd2"])
+def test_without_a_concept_it_is_stable_diffusion(model: str, request: pytest.FixtureRequest) -> None:
     """Same noise, prompt and schedule as diffusers' own pipeline."""
     from diffusers import StableDiffusionPipeline
 
+    pipeline = NeTIPipeline.from_model(request.getfixturevalue(model), device="cpu")
+    pipeline.set_progress_bar_config(disable=True)
     plain = StableDiffusionPipeline(
         **pipeline.components | {"safety_checker": None, "feature_extractor": None, "image_encoder": None},
         requires_safety_checker=False,

@@ -116,12 +116,14 @@ def test_validation_pictures_change_nothing_that_is_learned(tiny_model: Path, tm
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("method", ["neti", "textual-inversion"])
-def test_learns_a_picture(tiny_model: Path, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "model"), [("neti", "tiny_model"), ("textual-inversion", "tiny_model"), ("neti", "tiny_sd2")]
+)
+def test_learns_a_picture(method: str, model: str, request: pytest.FixtureRequest) -> None:
     """The same draws give a lower loss after training than before."""
     steps = TrainConfig(steps=40, batch_size=4, learning_rate=3e-2, log_every=1)
     config = dataclasses.replace(CONFIG, method=method, train=steps)
-    learned = personalize(pictures(1), TOKEN, model=tiny_model, category="toy", config=config)
+    learned = personalize(pictures(1), TOKEN, model=request.getfixturevalue(model), category="toy", config=config)
     concept = learned.concepts[TOKEN]
     made = NeTITask(
         learned,
