@@ -22,8 +22,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from nerf.compression import compress
-from nerf.compression.files import psnr
-from nerf.compression.train import training_data
+from nerf.compression.decoding import psnr
+from nerf.compression.sources import training_data
 
 ROOT = Path(__file__).parents[1]
 SIDE = 32
@@ -36,7 +36,7 @@ Point = tuple[float, float]
 
 def chosen(data: Path, count: int) -> list[UInt8[np.ndarray, "32 32 3"]]:
     """Random held-out pictures."""
-    values = training_data("natural32", data, held_out=True)
+    values = torch.stack(training_data("natural32", data, held_out=True))
     picked = np.random.default_rng(SEED).choice(len(values), count, replace=False)
     return list(((values[picked] + 0.5) * 255).round().byte().permute(0, 2, 3, 1).numpy())
 
@@ -115,7 +115,7 @@ def main() -> None:
         target = int(rate * len(pictures) * SIDE**2 / 8)
         done = compress([Image.fromarray(p) for p in pictures], model="pictures32", target_bytes=target)
         seconds.append((time.process_time() - start) / len(pictures))
-        ours.append((done.bits_per_pixel, done.psnr))
+        ours.append((done.bits_per_point, done.psnr))
         print(f"{len(done.data)} of {target} bytes: {done.psnr:.2f} dB, {seconds[-1]:.2f} s a picture", flush=True)
     result = {
         "pictures": len(pictures),

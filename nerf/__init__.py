@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .distillation import distill
+    from .fitting import fit_media
     from .runs import Run, load_run
     from .scenes import Scene, load_scene, make_scene
     from .training import train
@@ -15,13 +16,14 @@ _HOMES = {
     "Run": "runs",
     "Scene": "scenes",
     "distill": "distillation",
+    "fit_media": "fitting",
     "load_run": "runs",
     "load_scene": "scenes",
     "make_scene": "scenes",
     "train": "training",
 }
 
-__all__ = ["Run", "Scene", "distill", "load_run", "load_scene", "make_scene", "train"]
+__all__ = ["Run", "Scene", "distill", "fit_media", "load_run", "load_scene", "make_scene", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,8 @@ class Rays:
     """Of unit length in world units; in NDC of the length that lets t run from 0 (near) to 1 (infinity)."""
     views: Float[Tensor, "b 3"]
     """Unit direction in the world, which colour depends on; differs from ``directions`` only in NDC."""
+    times: Float[Tensor, " b"] | None = None
+    """When, in 0..1, where things move."""
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -39,11 +41,13 @@ class Rays:
     def __getitem__(self, index: Index) -> Rays:
         if isinstance(index, int):
             index = [index]
-        return Rays(self.origins[index], self.directions[index], self.views[index])
+        times = None if self.times is None else self.times[index]
+        return Rays(self.origins[index], self.directions[index], self.views[index], times)
 
     def to(self, device: torch.device | str) -> Rays:
         """The same rays on ``device``."""
-        return Rays(self.origins.to(device), self.directions.to(device), self.views.to(device))
+        times = None if self.times is None else self.times.to(device)
+        return Rays(self.origins.to(device), self.directions.to(device), self.views.to(device), times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +71,12 @@ class Cameras:
     """k1, k2, p1, p2, k3, k4: radial 1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸ and OpenCV's tangential terms."""
     ndc_near: float | None = None
     """Distance of the near plane z = -ndc_near; when given, rays live in NDC (NeRF, appendix C)."""
+    times: Float[Tensor, " n"] | None = None
+    """When each picture was taken, 0 (first) to 1 (last), where things move; none where nothing does."""
 
     def __post_init__(self) -> None:
         n = len(self.poses)
-        wanted = {"poses": (n, 3, 4), "focal": (n, 2), "center": (n, 2), "distortion": (n, 6)}
+        wanted = {"poses": (n, 3, 4), "focal": (n, 2), "center": (n, 2), "distortion": (n, 6), "times": (n,)}
         for name, shape in wanted.items():
             value = getattr(self, name)
             if value is not None and tuple(value.shape) != shape:
@@ -78,6 +84,8 @@ class Cameras:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"a picture needs at least one pixel, got {self.width}x{self.height}")
         check_cameras(self.poses, self.focal, self.center, self.distortion)
+        if self.times is not None and not ((self.times >= 0) & (self.times <= 1)).all():
+            raise ValueError(f"times of pictures must lie in 0..1, got {self.times.min():g} to {self.times.max():g}")
         if self.ndc_near is not None:
             self._check_ndc(self.ndc_near)
 
@@ -100,9 +108,11 @@ class Cameras:
         if isinstance(index, Tensor) and not index.numel() and index.dtype != torch.bool:
             index = index.long()  # an empty list becomes a float tensor
         distortion = None if self.distortion is None else self.distortion[index]
+        times = None if self.times is None else self.times[index]
         return dataclasses.replace(
-            self, poses=self.poses[index], focal=self.focal[index], center=self.center[index], distortion=distortion
-        )
+            self, poses=self.poses[index], focal=self.focal[index], center=self.center[index], distortion=distortion,
+            times=times,
+        )  # fmt: skip
 
     @staticmethod
     def pinhole(
@@ -126,9 +136,10 @@ class Cameras:
     def to(self, device: torch.device | str) -> Cameras:
         """The same cameras on ``device``."""
         distortion = None if self.distortion is None else self.distortion.to(device)
+        times = None if self.times is None else self.times.to(device)
         return dataclasses.replace(
             self, poses=self.poses.to(device), focal=self.focal.to(device), center=self.center.to(device),
-            distortion=distortion,
+            distortion=distortion, times=times,
         )  # fmt: skip
 
     def scaled(self, factor: float) -> Cameras:
@@ -153,10 +164,11 @@ class Cameras:
         poses = self.poses[camera]
         views = torch.nn.functional.normalize((poses[:, :, :3] @ local[:, :, None])[:, :, 0], dim=-1)
         origins = poses[:, :, 3]
+        times = None if self.times is None else self.times[camera]
         if self.ndc_near is None:
-            return Rays(origins, views, views)
+            return Rays(origins, views, views, times)
         origins, directions = to_ndc(origins, views, self.ndc_near, 2 * self.focal[0] / self._size())
-        return Rays(origins, directions, views)
+        return Rays(origins, directions, views, times)
 
     def picture_rays(self, index: int) -> Rays:
         """Rays through the pixel centres of one picture, row by row from the top left: height * width of them."""

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import Positional
 
 from mappers.command_line import Training, option, run_command
 from mappers.settings import load_settings
 
 from .compression.cli import Compression
-from .settings import DistillConfig, RadianceConfig
+from .media import is_video
+from .settings import DistillConfig, FitConfig, RadianceConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Train:
     output: Path
     """Folder for checkpoints, metrics, views and the trained field."""
     field: str = "hash"
-    """Family: hash, mlp, voxel, vm or cp."""
+    """Family: hash, mlp, voxel, vm, cp or cam."""
     size: str = "small"
     """Named size of the family: small or paper."""
     downscale: float = 1
@@ -46,6 +48,31 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FitMedia:
+    """Fit a field to a picture, a video or a folder of frames."""
+
+    media: Positional[Path]
+    """Picture or video file, or a folder with the frames of one."""
+    output: Path
+    """Folder for checkpoints, metrics, the field, and the picture or film that it shows."""
+    field: Literal["cam", "normed", "plain"] = "cam"
+    """With norm and modulation grids, with the norm alone, or with neither."""
+    size: str = "small"
+    """Named size: small or paper."""
+    training: Annotated[Training, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Training)
+    settings: Annotated[FitConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitConfig)
+
+    def run(self) -> None:
+        from .fitting import fit_media
+
+        fit = fit_media(
+            self.media, self.field, size=self.size, output_dir=self.output, config=self.settings,
+            **self.training.arguments,
+        )  # fmt: skip
+        print(f"{self.output}\t{_figures(fit.figures)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Distill:
     """Turn a trained field into one of another family or size, without its photos."""
 
@@ -54,7 +81,7 @@ class Distill:
     output: Path
     """Folder for checkpoints, metrics, views and the student."""
     field: str = "mlp"
-    """Family of the student: hash, mlp, voxel, vm or cp."""
+    """Family of the student: hash, mlp, voxel, vm, cp or cam."""
     size: str = "small"
     """Named size of the family: small or paper."""
     scratch: bool = False
@@ -199,6 +226,7 @@ class MakeScene:
 
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[FitMedia, tyro.conf.subcommand("fit")]
     | Annotated[Distill, tyro.conf.subcommand("distill")]
     | Annotated[Render, tyro.conf.subcommand("render")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
@@ -214,10 +242,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(Command, words, prog="python -m nerf", default=_defaults)
 
 
-def _defaults(words: list[str]) -> Train | Distill | None:
+def _defaults(words: list[str]) -> Train | FitMedia | Distill | None:
     """Settings files have to be read before the command line that may override them."""
-    if not words or words[0] not in ("train", "distill"):
+    if not words or words[0] not in ("train", "fit", "distill"):
         return None
+    if words[0] == "fit":
+        moving = len(words) > 1 and is_video(words[1])
+        name = option(words, "--config", "video" if moving else "picture")
+        settings = load_settings(FitConfig, name, task="fit")
+        return FitMedia(media=tyro.MISSING, output=tyro.MISSING, settings=settings)
     if words[0] == "train":
         name = option(words, "--config", option(words, "--field", Train.field))
         settings = load_settings(RadianceConfig, name, task="train")

@@ -48,13 +48,14 @@ def march(
 
 
 def render_rays(
-    field: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    field: Callable[..., tuple[Tensor, Tensor]],
     rays: Rays,
     samples: Samples,
     background: Float[Tensor, "r 3"],
 ) -> Rendered:
-    """Ask the field at every sample and composite; differentiable."""
-    density, color = field(points_of(rays, samples), rays.views[samples.ray])
+    """Ask the field at every sample, and at its time where rays have one, and composite; differentiable."""
+    times = () if rays.times is None else (rays.times[samples.ray],)
+    density, color = field(points_of(rays, samples), rays.views[samples.ray], *times)
     return composite(samples, density, color.float(), background)
 
 

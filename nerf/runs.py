@@ -79,7 +79,8 @@ class Run:
         elif self.sampler is not None:
             with replacing(folder / OCCUPANCY) as temporary:
                 save_file({name: value.contiguous() for name, value in self.sampler.state_dict().items()}, temporary)
-        _plot(self.report, folder / "loss.png")
+        if self.report.losses:
+            plot_losses(self.report, folder / "loss.png")
         result = {
             "scene": self.scene,
             "downscale": self.downscale,
@@ -94,7 +95,7 @@ class Run:
                 **self.report.metrics,
             },
             "figures": self.figures,
-            "settings": dataclasses.asdict(config),
+            "settings": dataclasses.asdict(config) if config else {},
             "versions": {package: version(package) for package in ("mapfield", "torch", "accelerate")},
         }
         with replacing(folder / REPORT) as temporary:
@@ -116,7 +117,7 @@ def output_folder(folder: str | Path | None, resume: bool | str) -> Path | None:
 
 
 def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radius: float | None = None) -> Cameras:
-    """Cameras on a circle around what the photos looked at, with their angle of view.
+    """Cameras on a circle around what the photos looked at, with their angle of view, while time passes from 0 to 1.
 
     Args:
         run: what to look at.
@@ -126,7 +127,7 @@ def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radiu
         radius: distance from the middle; None takes that of the photos.
     """
     seen = run.viewpoints
-    return orbit(
+    cameras = orbit(
         count,
         radius=sum(seen.radius) / 2 if radius is None else radius,
         elevation=elevation,
@@ -135,6 +136,9 @@ def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radiu
         focal=seen.focal * size / max(seen.width, seen.height),
         center=seen.center,
     )
+    if not run.field.moves:
+        return cameras
+    return dataclasses.replace(cameras, times=torch.linspace(0, 1, count))
 
 
 def load_run(folder: str | Path) -> Run:
@@ -174,7 +178,8 @@ def _load_sampler(folder: Path, fine: int) -> Sampler | None:
     return grid
 
 
-def _plot(report: FitReport, path: Path) -> None:
+def plot_losses(report: FitReport, path: Path) -> None:
+    """Draw the loss over the steps."""
     figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.semilogy([step for step, _ in report.losses], [loss for _, loss in report.losses])

@@ -48,8 +48,12 @@ class RadianceConfig:
     """Weight of the distortion loss, which gathers a ray's weight in one place."""
     opacity: float = 0.0
     """Weight of the opacity loss, which makes rays opaque or clear."""
+    bits: int | None = None
+    """Bits of a large tensor's weights, 2..8, which then learn rounded; none keeps 32."""
 
     def __post_init__(self) -> None:
+        if self.bits is not None and not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must be in 2..8 or none, got {self.bits}")
         for name in ("intervals", "occupancy_every", "stages"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -68,6 +72,31 @@ class RadianceConfig:
                 "shrink needs an occupancy grid and at least 2 stages, got"
                 f" occupancy {self.occupancy} and stages {self.stages}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How `nerf.fit_media` fits a field to a picture or a video."""
+
+    train: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=2000, batch_size=4096, learning_rate=2e-3, schedule="cosine", weight_decay=0.0, save_every=500,
+            validate_every=500, log_every=50,
+        )
+    )  # fmt: skip
+    """The shared trainer's settings; `batch_size` counts pixels of a picture, frames of a video."""
+    grid_rate: float = 10.0
+    """Learning rate of modulation grids relative to that of the other weights."""
+    every_second: bool = False
+    """Pictures: learn from every second pixel along both axes and be measured on those left out too."""
+    bits: int | None = None
+    """Bits of a large tensor's weights, 2..8, which then learn rounded; none keeps 32."""
+
+    def __post_init__(self) -> None:
+        if not self.grid_rate > 0:
+            raise ValueError(f"grid_rate must be positive, got {self.grid_rate}")
+        if self.bits is not None and not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must be in 2..8 or none, got {self.bits}")
 
 
 @dataclass(frozen=True, kw_only=True)

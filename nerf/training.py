@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ from mappers.trainer import FitReport, fit
 
 from .cameras import Rays
 from .evaluation import picture_of, psnr
-from .fields import Field, FieldError, build_field
+from .fields import Field, FieldError, build_field, moving_family
+from .fields.quantized import Quantized
 from .hierarchical import CoarseField
 from .occupancy import OccupancyGrid
 from .renderer import Sampler, march, render_picture, render_rays
@@ -42,8 +44,12 @@ class RadianceTask:
         self.scene, self.field, self.sampler, self.config = scene, field, sampler, config
         fields = {"field": field, **({"coarse": sampler.field} if isinstance(sampler, CoarseField) else {})}
         grid = {"grid": sampler} if isinstance(sampler, OccupancyGrid) else {}
-        self.modules: Mapping[str, nn.Module] = {**fields, **grid}
         self.rates = {f"{name}.{prefix}": rate for name, f in fields.items() for prefix, rate in f.rates().items()}
+        self.quantized = Quantized(field, config.bits) if config.bits else None
+        self.modules: Mapping[str, nn.Module] = {**fields, **grid}
+        if self.quantized:
+            self.modules = {**self.modules, "field": self.quantized}
+            self.rates |= {f"field.field.{prefix}": rate for prefix, rate in field.rates().items()}
         self.marching = Marching.through(field.bounds, config.intervals, near=scene.near, far=scene.far)
         self.photos = scene.split("train")
         self.test = scene.split("test" if scene.splits["test"] else "train")
@@ -79,6 +85,10 @@ class RadianceTask:
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR of a few test views, and the first of them beside its photo."""
+        with self.quantized.inside() if self.quantized else nullcontext():
+            return self._measured()
+
+    def _measured(self) -> dict[str, float | Image.Image]:
         views = [self.draw(i) for i in range(min(SHOWN, len(self.test.cameras)))]
         mean = sum(psnr(color, truth) for color, truth in views) / len(views)
         return {"psnr": mean, "view": picture_of(torch.cat(views[0], 1))}
@@ -94,9 +104,13 @@ class RadianceTask:
         if not isinstance(self.sampler, OccupancyGrid) or draws.step % every or self.updated == draws.step:
             return
         self.updated = draws.step
+        moments = draws.shared_generator("moments")
 
         def density(points: Tensor) -> Tensor:
-            return field(points, torch.zeros_like(points))[0]
+            times = ()
+            if self.scene.cameras.times is not None:  # a cell is occupied if it ever is
+                times = (torch.rand(len(points), generator=moments).to(points),)
+            return field(points, torch.zeros_like(points), *times)[0]
 
         self.sampler.update(
             density,
@@ -141,7 +155,8 @@ def train(
 
     Args:
         scene: a loaded scene, a folder of any supported format, or the id of a shipped one.
-        field: a family ("hash", "mlp", "voxel", "vm", "cp"), or a field to go on with.
+        field: a family ("hash", "mlp", "voxel", "vm", "cp", "cam"), or a field to go on with. Of a scene that moves
+            "cam" alone, which then is "cam-time".
         size: a named size of the family or its configuration.
         downscale: pictures of a folder are read this many times smaller.
         steps: optimizer steps over all stages; None takes the settings'.
@@ -162,6 +177,8 @@ def train(
     source = scene.name if isinstance(scene, Scene) else str(scene)
     scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
     name = field if isinstance(field, str) else field.name
+    if scene.cameras.times is not None:
+        name = moving_family(name)
     config = config or load_settings(RadianceConfig, name, task="train")
     config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
     output = output_folder(output_dir, resume)
@@ -186,6 +203,8 @@ def train(
         # Later stages may not have begun when a run was interrupted.
         again = resume if number == 0 or not resume else "auto"
         report = joined(report, fit(task, stage.train, output_dir=folder, resume=again))
+        if task.quantized:
+            task.quantized.round()
         if report.stopped != "steps":
             break
     assert task is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -16,9 +17,10 @@ START_STD = 0.9
 
 
 class Amortiser(nn.Module):
-    """Predicts the first level's posterior of every patch at a given rate; the upsampler's mirror image.
+    """Predicts the posteriors of every level at a given rate from the patches; the upsampler's mirror image.
 
     A linear analysis of every block, with gains and standard deviations for each rate, and a network that corrects it.
+    The levels above come from the mean of their patches' features.
     Not part of RECOMBINER, which starts every datum from the prior. A decoder has no use for it.
     """
 
@@ -40,16 +42,26 @@ class Amortiser(nn.Module):
         self.mix = nn.Linear(hidden, hidden)
         self.encoding = nn.Linear(hidden, 2 * description.latent_channels)
         self.weights = nn.Linear(hidden, 2 * sum(description.weight_sizes))
+        self.above = nn.ModuleList(nn.Linear(hidden, 2 * columns) for columns in description.columns[1:])
         for convolution in self.convolutions:
             nn.init.kaiming_normal_(convolution.weight)
-        for head in (self.encoding, self.weights):
+        for head in (self.encoding, self.weights, *self.above):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
     def forward(
-        self, patches: Float[Tensor, "r channels *patch"], rate: Int[Tensor, " r"]
-    ) -> tuple[Float[Tensor, "r columns"], Float[Tensor, "r columns"]]:
-        """Means and log standard deviations."""
+        self,
+        patches: Float[Tensor, "r channels *patch"],
+        rate: Int[Tensor, " r"],
+        parents: Sequence[Int[Tensor, " r"]] = (),
+    ) -> list[tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]]:
+        """Means and log standard deviations of the rows of each level.
+
+        Args:
+            patches: the first level's rows.
+            rate: of every patch.
+            parents: for each level above the first, the row there of every patch.
+        """
         features = patches
         for convolution in self.convolutions:
             features = functional.leaky_relu(convolution(features))
@@ -58,8 +70,19 @@ class Amortiser(nn.Module):
         local = self.encoding(features).transpose(1, 2).unflatten(1, (2, -1))
         mean = local[:, 0] + self.gain[rate] * self.analysis(patches).flatten(2)
         log_std = local[:, 1] + self.log_std[rate]
-        whole = self.weights(features.mean(1)).unflatten(1, (2, -1))
-        return (
+        features = features.mean(1)
+        whole = self.weights(features).unflatten(1, (2, -1))
+        first = (
             torch.cat([whole[:, 0], mean.flatten(1)], 1),
             torch.cat([whole[:, 1] + math.log(START_STD), log_std.flatten(1)], 1),
         )
+        return [first, *(self._level(head, features, parent) for head, parent in zip(self.above, parents, strict=True))]
+
+    def _level(
+        self, head: nn.Module, features: Float[Tensor, "r f"], parent: Int[Tensor, " r"]
+    ) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]:
+        """The posteriors of a level above from the mean features of the patches below each row."""
+        count = parent.bincount()[:, None]
+        mean = features.new_zeros(len(count), features.shape[1]).index_add(0, parent, features) / count
+        found = head(mean).unflatten(1, (2, -1))
+        return found[:, 0], found[:, 1] + math.log(START_STD)

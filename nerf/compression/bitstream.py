@@ -10,7 +10,9 @@
     table             of one item: its shape. Of a pack: number of items; runs of equal shapes until all items have one,
                       each a length and a shape; then the bytes of every item but the last
     length            of the contents in bytes
-    contents          of every item in turn: bytes of its alpha plane and the plane, where the flags say so; its indices
+    contents          of every item in turn: what is kept exactly with its length, where the flags say so; its indices
+                      (:mod:`nerf.compression.chunks`)
+    samples       2   low half of the CRC-32 of all decoded samples: a decoder that computes otherwise is noticed
     checksum      4   CRC-32 of all before
 
 Numbers are little-endian; those without a size are varints: seven bits a byte, lowest first, the highest bit says that
@@ -38,8 +40,10 @@ from .errors import (
 
 MAGIC, VERSION, PREFIX_CODE = b"mfc\xb1", 1, 0
 PACK = 8
-GREY, ALPHA = 1, 2
-"""Flags of an item: one channel was given; a transparency plane comes with it."""
+TRAILER = 6
+"""Bytes after the contents."""
+GREY, EXTRA, STEREO = 1, 2, 4
+"""Flags of an item: one channel was given; something that is kept exactly comes with it; two channels were given."""
 AXES: dict[Modality, int] = {"picture": 2, "sound": 1, "video": 3, "volume": 3}
 LARGEST_AXIS, LARGEST_ITEM, MOST_ITEMS, LARGEST_FILE = 1 << 24, 1 << 26, 1 << 20, 1 << 28
 """Points along an axis, points of an item, items of a file and points of a file that a reader accepts."""
@@ -54,14 +58,17 @@ class Item:
     flags: int
     indices: bytes
     """Encoded indices."""
-    alpha: bytes = b""
-    """The compressed alpha plane."""
+    extra: bytes = b""
+    """What is kept exactly: a picture's transparency, a video's frame rate, a volume's type and range."""
+
+    missing: int = 0
+    """Bytes of the indices that lie behind the end of a truncated file."""
 
     @property
     def content(self) -> bytes:
         """What stands in the file's contents."""
-        plane = varint(len(self.alpha)) + self.alpha if self.flags & ALPHA else b""
-        return plane + self.indices
+        extra = varint(len(self.extra)) + self.extra if self.flags & EXTRA else b""
+        return extra + self.indices
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,12 @@ class Container:
     rate: int
     items: list[Item] = field(default_factory=list)
     pack: bool = False
+    samples: int = 0
+    """Low half of the CRC-32 of all decoded samples."""
+
+    def seed(self, item: Item) -> bytes:
+        """What the indices of an item are worth nothing without."""
+        return self.model + bytes([self.candidate_bits, self.rate]) + _shape(item.flags, item.dims)
 
     def write(self) -> bytes:
         """The file's bytes."""
@@ -88,7 +101,7 @@ class Container:
         else:
             header += _shape(self.items[0].flags, self.items[0].dims)
         body = b"".join(contents)
-        data = header + varint(len(body)) + body
+        data = header + varint(len(body)) + body + self.samples.to_bytes(2, "little")
         return data + zlib.crc32(data).to_bytes(4, "little")
 
 
@@ -118,8 +131,12 @@ class _Reader:
         raise HeaderError("the header holds a number that is not written as numbers are; get an undamaged copy")
 
 
-def read(data: bytes) -> Container:
+def read(data: bytes, *, salvage: bool = False) -> Container:
     """Parse a file; nothing of the sizes that it names is allocated before they are checked.
+
+    Args:
+        data: the file.
+        salvage: take what a file has whose contents are damaged, cut off or followed by something.
 
     Raises:
         CompressedFileError: the subclass says what is wrong.
@@ -141,20 +158,29 @@ def read(data: bytes) -> Container:
     modality = MODALITIES[kind & 7]
     shapes, lengths = _table(reader, AXES[modality], pack=bool(kind & PACK))
     total = reader.varint()
-    missing = total + 4 - (len(data) - reader.place)
+    last = total - sum(lengths)
+    missing = total + TRAILER - (len(data) - reader.place)
+    if not salvage:
+        _check_end(data, missing)
+    if last < 0:
+        raise HeaderError("the items' sizes exceed the file's content; get an undamaged copy")
+    items = []
+    for (flags, dims), length in zip(shapes, [*lengths, last], strict=True):
+        content = data[reader.place : reader.place + length]
+        reader.place += length
+        items.append(_item(content, flags, dims, length - len(content)))
+    samples = int.from_bytes(data[reader.place : reader.place + 2], "little")
+    return Container(modality, model, candidate_bits, rate, items, bool(kind & PACK), samples)
+
+
+def _check_end(data: bytes, missing: int) -> None:
+    """Refuse a file that is not whole."""
     if missing > 0:
         raise TruncatedError(f"the file lacks {missing} of its {len(data) + missing} bytes; get a whole copy of it")
     if missing < 0:
         raise TrailingBytesError(f"{-missing} bytes follow the file's end; cut them off, or get an undamaged copy")
     if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise ChecksumError("the file's checksum does not match its content; get an undamaged copy")
-    last = total - sum(lengths)
-    if last < 0:
-        raise HeaderError("the items' sizes exceed the file's content; get an undamaged copy")
-    items = [
-        _item(reader.take(length), flags, dims) for (flags, dims), length in zip(shapes, [*lengths, last], strict=True)
-    ]
-    return Container(modality, model, candidate_bits, rate, items, bool(kind & PACK))
 
 
 def _table(reader: _Reader, axes: int, *, pack: bool) -> tuple[list[tuple[int, tuple[int, ...]]], list[int]]:
@@ -177,7 +203,7 @@ def _table(reader: _Reader, axes: int, *, pack: bool) -> tuple[list[tuple[int, t
 
 def _read_shape(reader: _Reader, axes: int) -> tuple[int, tuple[int, ...]]:
     flags = reader.take(1)[0]
-    if flags & ~(GREY | ALPHA):
+    if flags & ~(GREY | EXTRA | STEREO):
         raise HeaderError(f"the header's flags are {flags}, which no program writes; get an undamaged copy")
     dims = tuple(reader.varint() for _ in range(axes))
     check_dims(dims)
@@ -197,12 +223,17 @@ def check_dims(dims: Sequence[int]) -> None:
         )
 
 
-def _item(content: bytes, flags: int, dims: tuple[int, ...]) -> Item:
-    if not flags & ALPHA:
-        return Item(dims, flags, content)
+def _item(content: bytes, flags: int, dims: tuple[int, ...], missing: int) -> Item:
+    if not flags & EXTRA:
+        return Item(dims, flags, content, missing=missing)
     reader = _Reader(content)
-    alpha = reader.take(reader.varint())
-    return Item(dims, flags, content[reader.place :], alpha)
+    try:
+        extra = reader.take(reader.varint())
+    except TruncatedError:
+        if not missing:
+            raise
+        return Item(dims, flags & ~EXTRA, b"", missing=missing)
+    return Item(dims, flags, content[reader.place :], extra, missing)
 
 
 def varint(value: int) -> bytes:

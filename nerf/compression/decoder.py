@@ -1,72 +1,144 @@
-"""Indices to values. In double precision the result does not depend on threads, batch size or machine."""
+"""Indices to values. In double precision the result does not depend on threads or machine, nor on what else is drawn:
+the patches of a window of the datum are always drawn together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as ListOf
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt
 from torch import Tensor
 
-from .descriptions import Tiling
+from .descriptions import Box, Description, Tiling, whole
 from .model import CodecModel
 from .network import Representation, stitch
 from .randomness import candidates
 from .sequence import Sequence
 
-PATCHES = 64
-"""Patches drawn at once."""
+WINDOW = {1: 64, 2: 8, 3: 4}
+"""Patches along each axis that are drawn at once, by the number of axes."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Patches that are drawn at once."""
+
+    rows: list[int]
+    """The first level's rows, with those around that the upsampler looks at, in row-major order."""
+    grid: tuple[int, ...]
+    """How many there are along each axis."""
+    inner: Box
+    """Those of them that belong to the window."""
+    start: tuple[int, ...]
+    """The first point of the window itself."""
+
+
+def windows(description: Description, tiling: Tiling, box: Box) -> Iterator[Window]:
+    """The windows that draw the points of ``box``; they lie where they would for the whole datum."""
+    side, halo = WINDOW[len(box)], description.halo
+    spans = [
+        range(first // patch // side, -(-last // (patch * side)))
+        for (first, last), patch in zip(box, description.patch, strict=True)
+    ]
+    for place in product(*spans):
+        own = [(at * side, min((at + 1) * side, count)) for at, count in zip(place, tiling.grid, strict=True)]
+        outer = [
+            (max(first - more, 0), min(last + more, count))
+            for (first, last), more, count in zip(own, halo, tiling.grid, strict=True)
+        ]
+        rows = [0]
+        for (first, last), count in zip(outer, tiling.grid, strict=True):
+            rows = [row * count + at for row in rows for at in range(first, last)]
+        yield Window(
+            rows,
+            tuple(last - first for first, last in outer),
+            tuple((a - first, b - first) for (a, b), (first, _) in zip(own, outer, strict=True)),
+            tuple(first * patch for (first, _), patch in zip(own, description.patch, strict=True)),
+        )
+
+
+def needed(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " rows"]]:
+    """Of each level, the rows that are needed to draw a box."""
+    chosen = [torch.zeros(rows, dtype=torch.bool) for rows in tiling.rows]
+    for window in windows(model.description, tiling, box):
+        chosen[0][window.rows] = True
+    for level, parent in zip(chosen[1:], tiling.parents(), strict=True):
+        level[torch.tensor(parent)[chosen[0]]] = True
+    return chosen
 
 
 def latents(
-    model: CodecModel, rate: int, sequence: Sequence, indices: ListOf[int]
+    model: CodecModel,
+    rate: int,
+    sequence: Sequence,
+    indices: ListOf[int],
+    wanted: ListOf[Bool[Tensor, " rows"]] | None = None,
 ) -> list[Float[Tensor, "rows columns"]]:
-    """Latent numbers of every level in double precision; those without an index have the prior's mean."""
+    """Latent numbers of every level in double precision; those whose index is missing have the prior's mean.
+
+    Args:
+        wanted: of each level, the rows that matter: those of the others may keep the prior's mean.
+    """
     prior = model.rates[rate].prior
     units = [
         torch.zeros(rows, columns, dtype=torch.float64)
         for rows, columns in zip(sequence.tiling.rows, sequence.columns, strict=True)
     ]
     for block in sequence.blocks:
-        for row in range(min(len(block.rows), len(indices) - block.first)):
-            normals = candidates(
-                model.table, model.key, block.level, block.number, len(block.columns), first=indices[block.first + row]
-            )
-            units[block.level][block.rows[row], block.columns] = torch.from_numpy(normals[0]).double()
+        here = indices[block.first : block.first + len(block.rows)]
+        for place, index in enumerate(here):
+            row = block.rows[place]
+            if index >= 0 and (wanted is None or bool(wanted[block.level][row].any())):
+                size = len(block.columns)
+                normals = candidates(model.table, model.key, block.level, block.number, size, first=index)
+                units[block.level][row, block.columns] = torch.from_numpy(normals[0]).double()
     return [p.mean.double() + p.std.double() * unit for p, unit in zip(prior, units, strict=True)]
 
 
 @torch.no_grad()
 def draw(
-    model: CodecModel, tiling: Tiling, latents: ListOf[Float[Tensor, "rows columns"]], *, fast: bool = False
+    model: CodecModel,
+    tiling: Tiling,
+    latents: ListOf[Float[Tensor, "rows columns"]],
+    *,
+    box: Box | None = None,
+    fast: bool = False,
 ) -> Float[Tensor, "channels ..."]:
-    """Values of a datum, in the network's units.
+    """Values of a datum or a part of it, in the network's units.
 
     Args:
+        box: the part; the whole when not given.
         fast: single precision: quicker, and a value may be off by one step after rounding.
     """
     network = model.network if fast else _double(model)
-    latents = [level.float() if fast else level.double() for level in latents]
+    kind = torch.float32 if fast else torch.float64
+    latents = [level.to(kind) for level in latents]
     parents = [torch.tensor(parent) for parent in tiling.parents()]
-    patch = model.description.patch
-    if model.description.stitched:
-        tiles = network(latents, parents, [tiling.grid])
-    else:
-        tiles = torch.cat(
-            [
-                network([part, *latents[1:]], [parent[first : first + PATCHES] for parent in parents])
-                for first, part in zip(range(0, tiling.rows[0], PATCHES), latents[0].split(PATCHES), strict=True)
-            ]
-        )
-    whole = stitch(tiles.unflatten(2, patch), tiling.grid)
-    return whole[(slice(None), *(slice(size) for size in tiling.dims))]
+    patch, box = model.description.patch, box or whole(tiling.dims)
+    values = torch.empty(model.description.channels, *(last - first for first, last in box), dtype=kind)
+    for window in windows(model.description, tiling, box):
+        above = [parent[window.rows] for parent in parents]
+        tiles = network([latents[0][window.rows], *latents[1:]], above, [window.grid]).unflatten(2, patch)
+        drawn = stitch(tiles, window.grid)
+        into, out_of = [slice(None)], [slice(None)]
+        for (first, last), (a, b), start, side in zip(box, window.inner, window.start, patch, strict=True):
+            low, high = max(first, start), min(last, start + (b - a) * side)
+            into.append(slice(low - first, high - first))
+            out_of.append(slice(low - start + a * side, high - start + a * side))
+        values[tuple(into)] = drawn[tuple(out_of)]
+    return values
 
 
-def to_bytes(values: Float[Tensor, "channels ..."]) -> UInt8[np.ndarray, "channels ..."]:
-    """Values in -0.5..0.5 to 0..255, halves to the even neighbour."""
-    return ((values + 0.5) * 255).clamp(0, 255).round().to(torch.uint8).numpy()
+def to_samples(values: Float[Tensor, "channels ..."], steps: int) -> UInt[np.ndarray, "channels ..."]:
+    """Values in -0.5..0.5 to whole numbers 0..steps, 255 or 65535; halves to the even neighbour."""
+    kind = np.dtype("<u1" if steps == 255 else "<u2")
+    return ((values + 0.5) * steps).clamp(0, steps).round().numpy().astype(kind)
 
 
 @lru_cache(maxsize=4)
@@ -74,9 +146,3 @@ def _double(model: CodecModel) -> Representation:
     network = Representation(model.description)
     network.load_state_dict(model.network.state_dict())
     return network.double().eval().requires_grad_(False)
-
-
-def payload(model: CodecModel, sequence: Sequence, data: bytes) -> tuple[list[int], bool]:
-    """Indices of an item, and whether they end as they should."""
-    indices, whole = model.code.decode(data, sequence.count)
-    return indices, whole and all(0 <= index < 1 << model.description.candidate_bits for index in indices)

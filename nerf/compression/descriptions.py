@@ -13,6 +13,9 @@ Modality = Literal["picture", "sound", "video", "volume"]
 MODALITIES: tuple[Modality, ...] = ("picture", "sound", "video", "volume")
 """Their places are the numbers in a file's header."""
 
+Box = tuple[tuple[int, int], ...]
+"""The first point and the one after the last along each axis."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
@@ -88,6 +91,18 @@ class Description:
         return self.latent_channels * math.prod(self.latent)
 
     @property
+    def halo(self) -> tuple[int, ...]:
+        """Patches along each axis that the upsampler looks beyond a patch."""
+        if not self.stitched:
+            return (0,) * len(self.patch)
+        reach, step = [0] * len(self.patch), list(self.block)
+        for factor in self.factors:
+            for axis, times in enumerate(factor):
+                step[axis] //= times
+                reach[axis] += self.kernel // 2 * step[axis]
+        return tuple(-(-points // side) for points, side in zip(reach, self.patch, strict=True))
+
+    @property
     def layer_shapes(self) -> list[tuple[int, int]]:
         """(outputs, inputs) of each linear layer."""
         first = 2 * self.frequencies * len(self.patch) + self.upsampler[-1]
@@ -145,6 +160,11 @@ class Tiling:
     def _groups(self) -> tuple[int, ...]:
         assert self.group is not None
         return tuple(-(-count // size) for count, size in zip(self.grid, self.group, strict=True))
+
+
+def whole(dims: tuple[int, ...]) -> Box:
+    """The box of a whole datum."""
+    return tuple((0, size) for size in dims)
 
 
 def unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,14 +6,17 @@ Posteriors are in units of the prior: latent = prior.mean + prior.std * unit, an
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .coding import choose
+from .decoder import windows
+from .descriptions import whole
 from .gaussians import divergence_nats
 from .model import CodecModel
 from .network import split
@@ -30,6 +33,8 @@ FIRST_OVERHEAD, SMALLEST_INDEX = 3.0, 6.0
 """Bits of an index beyond its information, until some are coded; and what an index must be given to be worth it."""
 CHUNK = 32
 """Patches whose gradients are computed together; more would not fit a processor's cache."""
+AT_ONCE = 512
+"""The most patches of stitched encodings whose gradients are computed together; more would take too much memory."""
 COLUMN = 256
 """Posteriors that are compared with a codebook at a time."""
 
@@ -64,6 +69,16 @@ class _Datum:
     sequence: Sequence
     rows: list[slice] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Patches whose gradients are computed together."""
+
+    rows: slice | Int[Tensor, " r"]
+    grids: list[tuple[int, ...]]
+    weights: Float[Tensor, "r 1 points"]
+    """1 where a point counts here."""
 
 
 class Encoder:
@@ -108,7 +123,25 @@ class Encoder:
         ]
         pairs = [_patches(values, datum.sequence, model) for values, datum in zip(data, self.data, strict=True)]
         self.patches, self.weights = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        self.parts = list(self._parts())
         self._start(rate)
+
+    def _parts(self) -> Iterator[_Part]:
+        """All patches where they are few, chunks where each stands for itself, else windows with what lies around."""
+        description = self.model.description
+        if not description.stitched:
+            for rows in _slices(len(self.patches), CHUNK):
+                yield _Part(rows, [], self.weights[rows])
+        elif len(self.patches) <= AT_ONCE:
+            yield _Part(slice(None), [datum.sequence.tiling.grid for datum in self.data], self.weights)
+        else:
+            for datum in self.data:
+                tiling, first = datum.sequence.tiling, datum.rows[0].start
+                for window in windows(description, tiling, whole(tiling.dims)):
+                    own = torch.zeros(window.grid)
+                    own[tuple(slice(a, b) for a, b in window.inner)] = 1
+                    rows = torch.tensor(window.rows) + first
+                    yield _Part(rows, [window.grid], self.weights[rows] * own.view(-1, 1, 1))
 
     def _start(self, rate: int) -> None:
         """Posteriors where the amortiser puts them, and which block every latent number belongs to."""
@@ -124,14 +157,10 @@ class Encoder:
         self.free = [self.waiting[unit.clamp_max(offset)] for unit in self.units]
         self.excess = torch.zeros(offset)
         self.fixed = [torch.zeros(unit.shape) for unit in self.units]
+        tiles = self.patches.unflatten(2, self.model.description.patch)
+        found = self.model.amortiser(tiles, torch.full((len(tiles),), rate), self.parents)
         means, log_stds = [], []
-        for level, (prior, std) in enumerate(zip(self.rate.prior, self.rate.posterior_std, strict=True)):
-            rows = len(self.units[level])
-            mean, log_std = prior.mean.expand(rows, -1), std.log().expand(rows, -1)
-            if level == 0:
-                tiles = self.patches.unflatten(2, self.model.description.patch)
-                parts = [self.model.amortiser(tile, torch.full((len(tile),), rate)) for tile in tiles.split(CHUNK)]
-                mean, log_std = (torch.cat(values) for values in zip(*parts, strict=True))
+        for prior, (mean, log_std) in zip(self.rate.prior, found, strict=True):
             means.append(((mean - prior.mean) / prior.std).clone().requires_grad_())
             log_stds.append((log_std - prior.std.log()).clamp(-9, 0).clone().requires_grad_())
         self.means, self.log_stds = means, log_stds
@@ -191,12 +220,10 @@ class Encoder:
         """Put the squared error's gradient into samples of the units."""
         latents = [p.mean + p.std * leaf for p, leaf in zip(self.rate.prior, leaves, strict=True)]
         inner = [level.detach().requires_grad_() for level in latents]
-        whole = self.model.description.stitched
-        for rows in [slice(None)] if whole else _slices(len(self.patches), CHUNK):
-            parents = [parent[rows] for parent in self.parents]
-            grids = [datum.sequence.tiling.grid for datum in self.data] if whole else []
-            drawn = self.model.network([inner[0][rows], *inner[1:]], parents, grids)
-            ((drawn - self.patches[rows]).square() * self.weights[rows]).sum().backward()
+        for part in self.parts:
+            parents = [parent[part.rows] for parent in self.parents]
+            drawn = self.model.network([inner[0][part.rows], *inner[1:]], parents, part.grids)
+            ((drawn - self.patches[part.rows]).square() * part.weights).sum().backward()
         torch.autograd.backward(latents, [level.grad for level in inner])
 
     def _control(self, information: Float[Tensor, " units"]) -> None:

@@ -41,3 +41,7 @@ class WrongModelError(CompressedFileError):
 
 class PayloadError(CompressedFileError):
     """The indices do not end where the file says."""
+
+
+class OtherSamplesError(CompressedFileError):
+    """The samples that were decoded are not those that the file was written for."""

@@ -1,8 +1,9 @@
-"""``nerf.compression.compress`` and ``decompress``: pictures to files of a wanted size and back."""
+"""``nerf.compression.compress`` and ``decompress``: data to files of a wanted size and back."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Sequence as ListOf
@@ -10,23 +11,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
 from mappers.files import replacing
 
-from . import bitstream
-from .bitstream import GREY, Container, Item
-from .decoder import draw, latents, payload, to_bytes
+from . import bitstream, chunks
+from .bitstream import EXTRA, Container, Item
+from .decoder import to_samples
+from .decoding import boxes_of, checksum, decode, item_indices, psnr
+from .descriptions import Box, Modality
 from .encoder import EncodeConfig, Encoder
-from .errors import HeaderError, PayloadError, WrongModelError
+from .errors import PayloadError, WrongModelError
+from .kinds import KINDS, kind_of
+from .media import Datum, Kind, Media
 from .model import CodecModel, load_model, shipped_models
-from .pictures import Picture, make_picture, read_picture
 from .sequence import Sequence
 
-DEFAULT_MODEL = "pictures32"
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODELS: dict[Modality, tuple[str, ...]] = {
+    "picture": ("photos", "pictures32"), "sound": ("sounds",), "video": ("videos",), "volume": ("volumes",)
+}  # fmt: skip
+"""Models of a kind; the first one that is shipped."""
+SMALL_MODEL, SMALL = "pictures32", 32
+"""The model for pictures that are not larger than this along either side."""
 FILLED = 0.9
 """Share of a wanted size below which a higher rate is tried."""
+QUICK, SLACK = 8, 1.0
+"""For a wanted quality: how much shorter the search is that chooses a rate, and what it may lack, dB."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +47,29 @@ class Compressed:
     data: bytes
     psnr: float
     """Of the decoded file against the input, dB, mean over items."""
-    bits_per_pixel: float
-    """Of the whole file, header included."""
+    bits_per_point: float
+    """Of the whole file, header included; a point is a pixel, a sample in time or a voxel."""
     seconds: float
 
 
 def compress(
-    sources: Image.Image | str | Path | ListOf[Image.Image | str | Path],
+    sources: Media | str | Path | ListOf[Media | str | Path],
     output: str | Path | None = None,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     target_bytes: int | None = None,
     target_psnr: float | None = None,
     seconds: float | None = None,
     config: EncodeConfig | None = None,
 ) -> Compressed:
-    """Compress a picture, or several into one pack.
+    """Compress a picture, sound, video or volume, or several of a kind into one pack.
 
     Args:
-        sources: a picture or its file; a sequence of them makes a pack.
+        sources: a datum or its file; a list of them makes a pack.
         output: file to write.
-        model: a shipped codec model or a folder.
+        model: a shipped codec model or a folder; by the kind of the data when not given.
         target_bytes: the file has at most so many bytes, and nine tenths of them where the model has that much to say.
-        target_psnr: the smallest file that decodes to at least so many dB; with several pictures, on their mean.
+        target_psnr: the smallest file that decodes to at least so many dB; with several data, on their mean.
         seconds: about how long to search; sets the number of steps.
         config: how to search.
 
@@ -73,33 +84,65 @@ def compress(
         raise ValueError("target_bytes and target_psnr exclude each other; give one")
     if output is not None and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"there is no folder {Path(output).parent} for {output}; make it first")
-    pack = not isinstance(sources, (Image.Image, str, Path))
-    given = list(sources) if pack else [sources]  # pyright: ignore
+    pack = isinstance(sources, (list, tuple))
+    given = list(sources) if isinstance(sources, (list, tuple)) else [sources]
     if not given:
-        raise ValueError("there is nothing to compress; give at least one picture")
-    pictures = [read_picture(s if isinstance(s, Image.Image) else Path(s)) for s in given]  # pyright: ignore
-    writer = _Writer(load_model(model), pictures, pack, config or EncodeConfig(), seconds)
+        raise ValueError("there is nothing to compress; give at least one picture, sound, video or volume")
+    kinds = [kind_of(source) for source in given]
+    if len(set(kinds)) > 1:
+        found = sorted({kind.modality for kind in kinds})
+        raise ValueError(f"a pack holds data of one kind, got {' and '.join(found)}; make one for each")
+    kind = kinds[0]
+    data = [kind.take(kind.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
+    writer = _Writer(_model_for(kind, data, model), kind, data, pack, config or EncodeConfig(), seconds)
     if target_psnr is not None:
-        data = writer.of_quality(target_psnr)
+        written = writer.of_quality(target_psnr)
     elif target_bytes is not None:
-        data = writer.of_size(target_bytes)
+        written = writer.of_size(target_bytes)
     else:
-        data = writer.at_rate(writer.model.description.default_rate)
-    quality = writer.quality(data)
+        written = writer.at_rate(writer.model.description.default_rate)
+    file, quality = writer.finished(written)
     if output is not None:
         with replacing(output) as temporary:
-            temporary.write_bytes(data)
-    pixels = sum(math.prod(picture.dims) for picture in pictures)
-    return Compressed(data, quality, 8 * len(data) / pixels, time.monotonic() - start)
+            temporary.write_bytes(file)
+    points = sum(math.prod(datum.dims) for datum in data)
+    return Compressed(file, quality, 8 * len(file) / points, time.monotonic() - start)
+
+
+def _model_for(kind: Kind, data: ListOf[Datum], name: str | None) -> CodecModel:
+    """The named model, or the shipped one for data of a kind.
+
+    Raises:
+        ValueError: it is for another kind of data, or none is shipped.
+    """
+    if name is None:
+        small = kind.modality == "picture" and max(size for datum in data for size in datum.dims) <= SMALL
+        names = (SMALL_MODEL,) if small else DEFAULT_MODELS[kind.modality]
+        name = next((name for name in names if name in shipped_models()), None)
+        if name is None:
+            raise ValueError(
+                f"no model for a {kind.modality} is shipped; train one with"
+                f" `python -m nerf.compression.train {names[0]}` and give its folder as model"
+            )
+    model = load_model(name)
+    if model.description.modality != kind.modality:
+        raise ValueError(f"model {name} is for a {model.description.modality}, not for a {kind.modality}; name another")
+    return model
 
 
 class _Writer:
-    """Pictures on their way to a file."""
+    """Data on their way to a file."""
 
     def __init__(
-        self, model: CodecModel, pictures: ListOf[Picture], pack: bool, config: EncodeConfig, seconds: float | None
+        self,
+        model: CodecModel,
+        kind: Kind,
+        data: ListOf[Datum],
+        pack: bool,
+        config: EncodeConfig,
+        seconds: float | None,
     ):
-        self.model, self.pictures, self.pack = model, pictures, pack
+        self.model, self.kind, self.data, self.pack = model, kind, data, pack
         self.config = config if seconds is None else self._timed(config, seconds)
 
     def _timed(self, config: EncodeConfig, seconds: float) -> EncodeConfig:
@@ -113,114 +156,98 @@ class _Writer:
         return dataclasses.replace(config, steps=steps, round_steps=max(1, rounds // config.rounds))
 
     def _encoder(self, rate: int, bits: float = math.inf, config: EncodeConfig | None = None) -> Encoder:
-        values = [picture.values for picture in self.pictures]
-        return Encoder(self.model, rate, values, bits, config or self.config)
+        return Encoder(self.model, rate, [datum.values for datum in self.data], bits, config or self.config)
 
-    def container(self, rate: int, indices: ListOf[ListOf[int]]) -> bytes:
-        """The file of these indices."""
-        description = self.model.description
-        items = [
-            Item(picture.dims, picture.flags, self.model.code.encode(chosen), picture.alpha)
-            for picture, chosen in zip(self.pictures, indices, strict=True)
-        ]
-        return Container("picture", self.model.id, description.candidate_bits, rate, items, self.pack).write()
+    def container(self, rate: int, indices: ListOf[ListOf[int]]) -> Container:
+        """The file of these indices, without the check of its samples."""
+        bits = self.model.description.candidate_bits
+        empty = Container(self.kind.modality, self.model.id, bits, rate, [], self.pack)
+        items = []
+        for datum, chosen in zip(self.data, indices, strict=True):
+            item = Item(datum.dims, datum.flags, b"", datum.extra)
+            items.append(dataclasses.replace(item, indices=chunks.join(self.model.code, chosen, empty.seed(item))))
+        return dataclasses.replace(empty, items=items)
 
-    def at_rate(self, rate: int) -> bytes:
+    def at_rate(self, rate: int) -> Container:
         """All blocks of a rate."""
         return self.container(rate, self._encoder(rate).encode())
 
-    def of_size(self, target: int) -> bytes:
+    def of_size(self, target: int) -> Container:
         """At most ``target`` bytes."""
-        count = len(self.pictures)
-        empty = len(self.container(0, [[]] * count))
+        count = len(self.data)
+        empty = len(self.container(0, [[]] * count).write())
         if target < empty:
             raise ValueError(f"target_bytes {target} is less than the {empty} bytes of an empty file; ask for more")
         # Sizes in the table and of the contents need more bytes than those of an empty file.
         sizes = [len(bitstream.varint(size)) - 1 for size in ((target - empty) // count, target)]
         room = max(target - empty - (count - 1) * sizes[0] - sizes[1], 0)
+        room -= room // chunks.CHUNK * (chunks.HEAD + 2)
         bits = 8.0 * room - 4.0 * (count - 1)  # the last byte of every item but one is half full
         distances = [abs(math.log(self._expected(number) / max(bits, 1.0))) for number in range(len(self.model.rates))]
         rate = distances.index(min(distances))
-        data = self._filled(rate, bits, target)
-        while len(data) < FILLED * target and rate + 1 < len(self.model.rates):
+        found = self._filled(rate, bits, target)
+        while len(found.write()) < FILLED * target and rate + 1 < len(self.model.rates):
             rate += 1
-            data = self._filled(rate, bits, target)
-        return data
+            found = self._filled(rate, bits, target)
+        return found
 
-    def _filled(self, rate: int, bits: float, target: int) -> bytes:
+    def _filled(self, rate: int, bits: float, target: int) -> Container:
         """At most ``target`` bytes at a rate."""
         indices = self._encoder(rate, bits).encode()
-        data = self.container(rate, indices)
-        while len(data) > target:
+        found = self.container(rate, indices)
+        while len(found.write()) > target:
             max(indices, key=len).pop()
-            data = self.container(rate, indices)
-        return data
+            found = self.container(rate, indices)
+        return found
 
     def _expected(self, rate: int) -> float:
         """Bits of all indices of a rate as the training data had them; an index takes a quarter more than it tells."""
         description = self.model.description
-        patches = sum(description.tiling(picture.dims).rows[0] for picture in self.pictures)
+        patches = sum(description.tiling(datum.dims).rows[0] for datum in self.data)
         return 1.25 * description.budgets[rate] * patches
 
-    def of_quality(self, target: float) -> bytes:
+    def of_quality(self, target: float) -> Container:
         """The fewest blocks of the lowest rate that reach ``target`` dB."""
-        reached = 0.0
-        for rate in range(len(self.model.rates)):
+        config, last = self.config, len(self.model.rates) - 1
+        quick = dataclasses.replace(config, steps=config.steps // QUICK, rounds=2)
+        rate = 0
+        while rate < last and self.quality(rate, self._encoder(rate, config=quick).encode()) < target - SLACK:
+            rate += 1
+        while True:
             indices = self._encoder(rate).encode()
-            reached = self.quality(self.container(rate, indices))
+            reached = self.quality(rate, indices)
             if reached >= target:
                 return self._shortened(rate, indices, target)
-        raise ValueError(
-            f"target_psnr {target} dB is more than the {reached:.2f} dB of this model's highest rate; ask for less"
-        )
+            if rate == last:
+                raise ValueError(
+                    f"target_psnr {target} dB is more than the {reached:.2f} dB of this model's highest rate;"
+                    " ask for less"
+                )
+            rate += 1
 
-    def _shortened(self, rate: int, indices: ListOf[ListOf[int]], target: float) -> bytes:
+    def _shortened(self, rate: int, indices: ListOf[ListOf[int]], target: float) -> Container:
         """Leave out indices at the end, the same share of every item, while the quality stays."""
         low, high = 0.0, 1.0
         for _ in range(8):
             middle = (low + high) / 2
             part = [chosen[: math.ceil(middle * len(chosen))] for chosen in indices]
-            low, high = (low, middle) if self.quality(self.container(rate, part)) >= target else (middle, high)
+            low, high = (low, middle) if self.quality(rate, part) >= target else (middle, high)
         return self.container(rate, [chosen[: math.ceil(high * len(chosen))] for chosen in indices])
 
-    def quality(self, data: bytes) -> float:
-        """PSNR of the decoded file, dB."""
-        decoded = [values for values, _ in decode(bitstream.read(data), self.model)]
-        originals = [to_bytes(picture.values) for picture in self.pictures]
-        return sum(psnr(a, b) for a, b in zip(decoded, originals, strict=True)) / len(decoded)
+    def quality(self, rate: int, indices: ListOf[ListOf[int]]) -> float:
+        """PSNR of what these indices decode to, dB."""
+        return self._measured(decode(self.container(rate, indices), self.model, checked=False))
 
+    def finished(self, container: Container) -> tuple[bytes, float]:
+        """The file with the check of its samples, and its quality."""
+        samples = decode(container, self.model, checked=False)
+        file = dataclasses.replace(container, samples=checksum(samples)).write()
+        return file, self._measured(decode(bitstream.read(file), self.model, checked=False))
 
-def decode(
-    container: Container, model: CodecModel, *, fast: bool = False, share: float = 1.0
-) -> list[tuple[UInt8[np.ndarray, "3 ..."], Item]]:
-    """Values of every item of a file.
-
-    Raises:
-        WrongModelError, HeaderError, PayloadError: the file does not fit the model, or its indices are damaged.
-    """
-    if container.model != model.id:
-        raise WrongModelError(
-            f"the file was written with model {container.model.hex()}, not with {model.id.hex()}; name the right one"
-        )
-    if container.rate >= len(model.rates) or container.candidate_bits != model.description.candidate_bits:
-        raise HeaderError("the header names a rate or candidates that its model lacks; get an undamaged copy")
-    drawn, sequences = [], {}
-    for item in container.items:
-        if item.dims not in sequences:
-            sequences[item.dims] = Sequence(model, container.rate, model.description.tiling(item.dims))
-        sequence = sequences[item.dims]
-        indices, whole = payload(model, sequence, item.indices)
-        if not whole:
-            raise PayloadError("the indices do not end with the item; get an undamaged copy")
-        indices = indices[: math.ceil(share * len(indices))]
-        values = draw(model, sequence.tiling, latents(model, container.rate, sequence, indices), fast=fast)
-        drawn.append((_grey(to_bytes(values)) if item.flags & GREY else to_bytes(values), item))
-    return drawn
-
-
-def _grey(values: UInt8[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "3 h w"]:
-    mean = np.rint(values.mean(0, keepdims=True)).astype(np.uint8)
-    return np.repeat(mean, 3, 0)
+    def _measured(self, decoded: ListOf[np.ndarray]) -> float:
+        originals = [to_samples(datum.values, self.kind.steps) for datum in self.data]
+        qualities = [psnr(a, b, self.kind.steps) for a, b in zip(decoded, originals, strict=True)]
+        return sum(qualities) / len(qualities)
 
 
 def decompress(
@@ -230,36 +257,56 @@ def decompress(
     model: str | None = None,
     fast: bool = False,
     share: float = 1.0,
-) -> Image.Image | list[Image.Image]:
-    """A compressed file's picture, or the list of a pack's.
+    region: ListOf[int] | None = None,
+    salvage: bool = False,
+) -> Media | list[Media]:
+    """A compressed file's picture, sound, video or volume, or the list of a pack's.
 
     Args:
         source: the file, or its bytes.
-        output: picture file to write; of a pack, a folder for 0000.png, 0001.png, ...
+        output: file to write, in a format without loss; of a pack, a folder for 0000.png, 0001.png, ...
         model: folder of the model that wrote it; a shipped one is found by itself.
         fast: single precision: quicker, but values may differ by one from machine to machine.
         share: decode only this leading share of each item's indices; what is missing keeps the prior's mean.
+        region: decode only a part of each item: offsets and then sizes along all axes, the last axis first, which is
+            x, y, width, height of a picture and start, length of a sound. The values are those of the whole.
+        salvage: decode what is intact of a damaged or truncated file and say on the log what is not.
 
     Raises:
         CompressedFileError: the file is damaged; the subclass and the message say how.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in 0..1, got {share}")
-    container = bitstream.read(read_file(source))
-    decoded = decode(container, model_of(container, model), fast=fast, share=share)
-    pictures = [make_picture(values, item.flags, item.alpha) for values, item in decoded]
+    container = bitstream.read(read_file(source), salvage=salvage)
+    kind = KINDS[container.modality]
+    codec = model_of(container, model)
+    decoded = decode(container, codec, fast=fast, share=share, region=region, salvage=salvage)
+    media = [
+        _made(kind, samples, item, boxes_of(item, region)[0], salvage)
+        for samples, item in zip(decoded, container.items, strict=True)
+    ]
     if output is not None:
-        _save(pictures, Path(output), container.pack)
-    return pictures if container.pack else pictures[0]
+        _save(kind, media, Path(output), container.pack)
+    return media if container.pack else media[0]
 
 
-def _save(pictures: ListOf[Image.Image], output: Path, pack: bool) -> None:
+def _made(kind: Kind, samples: np.ndarray, item: Item, box: Box, salvage: bool) -> Media:
+    """A datum of its samples; salvaged without what is kept exactly, where that is damaged."""
+    try:
+        return kind.make(samples, item, box)
+    except PayloadError as error:
+        if not salvage:
+            raise
+        logger.warning("%s", error)
+        return kind.make(samples, dataclasses.replace(item, flags=item.flags & ~EXTRA), box)
+
+
+def _save(kind: Kind, media: ListOf[Media], output: Path, pack: bool) -> None:
     if pack:
-        output.mkdir(parents=True, exist_ok=True)
-        for number, picture in enumerate(pictures):
-            picture.save(output / f"{number:04d}.png")
+        for number, datum in enumerate(media):
+            kind.write(datum, output / f"{number:04d}{kind.ending}")
     else:
-        pictures[0].save(output)
+        kind.write(media[0], output)
 
 
 def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[str, str | int | float]:
@@ -271,7 +318,7 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
     bits = [0] * len(codec.description.columns)
     for item in container.items:
         sequence = Sequence(codec, container.rate, codec.description.tiling(item.dims))
-        sizes = [codec.code.size(index) for index in payload(codec, sequence, item.indices)[0]]
+        sizes = [codec.code.size(index) for index in item_indices(container, item, codec, sequence)[0]]
         for block in sequence.blocks:
             bits[block.level] += sum(sizes[block.first : block.first + len(block.rows)])
     return {
@@ -309,9 +356,3 @@ def model_of(container: Container, model: str | None) -> CodecModel:
     raise WrongModelError(
         f"the file was written with model {container.model.hex()}, which is not shipped; give its folder as model"
     )
-
-
-def psnr(a: UInt8[np.ndarray, ...], b: UInt8[np.ndarray, ...]) -> float:
-    """Peak signal-to-noise ratio of 8-bit values, dB."""
-    error = float(((a.astype(np.float64) - b) ** 2).mean())
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)

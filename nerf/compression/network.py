@@ -131,11 +131,12 @@ class Representation(nn.Module):
         if not self.description.stitched:
             return self.upsampler(tiles).flatten(2)
         parts = tiles.split([math.prod(grid) for grid in grids])
-        drawn = [
-            split(self.upsampler(stitch(part, grid)[None])[0], grid, patch)
-            for part, grid in zip(parts, grids, strict=True)
-        ]
-        return torch.cat(drawn).flatten(2)
+        wholes = [stitch(part, grid) for part, grid in zip(parts, grids, strict=True)]
+        if len(set(grids)) == 1:  # as in training: all at once is quicker
+            drawn = self.upsampler(torch.stack(wholes))
+        else:
+            drawn = [self.upsampler(whole[None])[0] for whole in wholes]
+        return torch.cat([split(d, grid, patch) for d, grid in zip(drawn, grids, strict=True)]).flatten(2)
 
 
 def stitch(tiles: Float[Tensor, "r c *patch"], grid: tuple[int, ...]) -> Float[Tensor, "c ..."]:

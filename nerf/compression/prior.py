@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mappers.draws import Draws, key
 from mappers.train_config import TrainConfig, learning_rate
 
-from .amortiser import START_STD, Amortiser
+from .amortiser import Amortiser
+from .crops import Crops
 from .descriptions import Description, Tiling
 from .gaussians import divergence_bits
 from .network import Representation, split
@@ -27,11 +27,13 @@ LATENT_RATE = 4.0
 """Learning rate of the posteriors relative to the shared parameters'."""
 TRANSFORM_RATE = 0.05
 """Learning rate of the linear parts, which start near their end, relative to the others'."""
+STARTED = 400
+"""Crops whose principal components are the start."""
 
 
 @dataclass
 class Batch:
-    """Rows of the table and the patches that they represent."""
+    """Patches of every datum, its rate, and its row in the table of posteriors, if there is one."""
 
     rows: Int[Tensor, " b"]
     rates: Int[Tensor, " b"]
@@ -44,9 +46,12 @@ class PriorTask:
     The published method learns one model for each rate from the whole set at every step. Here a step takes a
     minibatch; shared parameters serve all rates, which differ in their posteriors, priors and beta only.
 
+    A fixed set of data has a posterior of its own for each datum, as published. Where every step draws new crops there
+    is nothing to come back to: their posteriors are the amortised ones.
+
     Args:
         description: the data's.
-        data: values of the training set, all of one shape.
+        data: values of the training set, all of one shape; or what draws crops of it.
         config: the trainer's settings; `batch_size` must be a multiple of the number of rates.
         round_steps: steps between updates of the priors and of beta.
         gain: how strongly beta follows the information.
@@ -55,13 +60,15 @@ class PriorTask:
     def __init__(
         self,
         description: Description,
-        data: Float[Tensor, "n channels ..."],
+        data: Float[Tensor, "n channels ..."] | Crops,
         config: TrainConfig,
         *,
         round_steps: int = 50,
         gain: float = 0.5,
     ):
         rates = len(description.budgets)
+        self.crops = data if isinstance(data, Crops) else None
+        data = data.sample(STARTED) if isinstance(data, Crops) else data
         if config.batch_size % rates or config.batch_size // rates > len(data):
             raise ValueError(
                 f"batch_size {config.batch_size} must be a multiple of the {rates} rates and at most"
@@ -69,17 +76,19 @@ class PriorTask:
             )
         self.description, self.config, self.round_steps, self.gain = description, config, round_steps, gain
         self.tiling = description.tiling(tuple(data.shape[2:]))
-        self.patches = torch.stack([split(datum, self.tiling.grid, description.patch) for datum in data]).flatten(3)
         self.network = Representation(description)
         self.spread, self.repeats = spread_columns(description, self.tiling)
         self.amortiser = Amortiser(description)
-        self.posteriors = Posteriors(rates * len(data), len(self.spread))
         self.priors = Priors(rates, len(self.repeats))
         start_linear(description, data, self.network, self.amortiser, self.priors)
-        self.rates = {"network.transform": TRANSFORM_RATE, "amortiser.analysis": TRANSFORM_RATE}
-        self.modules: Mapping[str, nn.Module] = {
-            "network": self.network, "amortiser": self.amortiser, "posteriors": self.posteriors, "priors": self.priors
+        self.modules: dict[str, nn.Module] = {
+            "network": self.network, "amortiser": self.amortiser, "priors": self.priors
         }  # fmt: skip
+        if self.crops is None:
+            self.patches = torch.stack([self._split(datum) for datum in data])
+            self.posteriors = Posteriors(rates * len(data), len(self.spread))
+            self.modules["posteriors"] = self.posteriors
+        self.rates = {"network.transform": TRANSFORM_RATE, "amortiser.analysis": TRANSFORM_RATE}
         self.updated = 0
 
     def batch(self, draws: Draws) -> Batch:
@@ -88,6 +97,11 @@ class PriorTask:
             self.updated = draws.step
             self.finish_round()
         rates = len(self.description.budgets)
+        rate = torch.tensor(draws.indices) % rates
+        if self.crops is not None:
+            generators = [torch.Generator().manual_seed(key(draws.seed, draws.step, i, "crop")) for i in draws.indices]
+            patches = torch.stack([self._split(self.crops.draw(generator)) for generator in generators])
+            return Batch(torch.zeros_like(rate), rate.to(draws.device), patches.to(draws.device))
         groups = self.config.batch_size // rates
         share = len(self.patches) // groups
         epoch, place = divmod(draws.step, share)
@@ -95,9 +109,12 @@ class PriorTask:
         for slot in draws.indices:
             generator = torch.Generator().manual_seed(key(draws.seed, epoch, slot, "order"))
             chosen.append(int(torch.randperm(share, generator=generator)[place]) * groups + slot // rates)
-        data, rate = torch.tensor(chosen), torch.tensor(draws.indices) % rates
+        data = torch.tensor(chosen)
         rows = rate * len(self.patches) + data
         return Batch(rows, rate.to(draws.device), self.patches[data].to(draws.device))
+
+    def _split(self, datum: Float[Tensor, "channels ..."]) -> Float[Tensor, "r channels points"]:
+        return split(datum, self.tiling.grid, self.description.patch).flatten(2)
 
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws) -> dict[str, Tensor]:
         rates, spread = batch.rates, self.spread.to(batch.rates.device)
@@ -105,8 +122,9 @@ class PriorTask:
         bits = divergence_bits(mean, log_std, self.priors[rates][:, spread])
         self.priors.observe(rates, spread, mean, log_std, bits)
         sample = mean + log_std.exp() * draws.normal("latent", (mean.shape[1],))
-        latents, parents = self.levels(sample)
-        drawn = modules["network"](latents, parents, [self.tiling.grid] * len(rates)).view(batch.patches.shape)
+        parents = self.parents(len(rates), sample.device)
+        drawn = modules["network"](self.levels(sample), parents, [self.tiling.grid] * len(rates))
+        drawn = drawn.view(batch.patches.shape)
         squared, bits = (drawn - batch.patches).square().flatten(1), bits.sum(1)
         weight = self.priors.log_beta[rates].exp() * math.log(2)
         figures = {"loss": (squared.sum(1) + weight * bits).mean()}
@@ -118,28 +136,30 @@ class PriorTask:
     def posterior(
         self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws
     ) -> tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]:
-        """Mean and log standard deviation: the amortised ones of the first level, and each datum's difference."""
+        """Mean and log standard deviation: the amortised ones, and what each datum's own differ by."""
         count, patches = batch.patches.shape[:2]
-        rate = LATENT_RATE * learning_rate(self.config, draws.step)
-        mean, log_std = self.posteriors.rows(batch.rows, rate, batch.patches.device)
         tiles = batch.patches.flatten(0, 1).unflatten(2, self.description.patch)
-        first, first_log_std = modules["amortiser"](tiles, batch.rates.repeat_interleave(patches))
-        first, first_log_std = first.reshape(count, -1), first_log_std.reshape(count, -1)
-        above = mean.shape[1] - first.shape[1]
-        mean = mean + functional.pad(first, (0, above))
-        return mean, log_std + functional.pad(first_log_std, (0, above), value=math.log(START_STD))
+        found = modules["amortiser"](tiles, batch.rates.repeat_interleave(patches), self.parents(count, tiles.device))
+        mean, log_std = (torch.cat([p.reshape(count, -1) for p in parts], 1) for parts in zip(*found, strict=True))
+        if self.crops is not None:
+            return mean, log_std
+        rate = LATENT_RATE * learning_rate(self.config, draws.step)
+        own_mean, own_log_std = self.posteriors.rows(batch.rows, rate, batch.patches.device)
+        return mean + own_mean, log_std + own_log_std
 
-    def levels(self, sample: Float[Tensor, "b size"]) -> tuple[list[Tensor], list[Tensor]]:
-        """Flat rows as the network takes them: each level's rows of all data in turn, and who belongs to whom."""
+    def levels(self, sample: Float[Tensor, "b size"]) -> list[Tensor]:
+        """Flat rows as the network takes them: each level's rows of all data in turn."""
         rows, columns = self.tiling.rows, self.description.columns
         parts = sample.split([count * width for count, width in zip(rows, columns, strict=True)], dim=1)
-        latents = [part.reshape(-1, width) for part, width in zip(parts, columns, strict=True)]
-        offsets = torch.arange(len(sample), device=sample.device)[:, None]
-        parents = [
-            (torch.tensor(parent, device=sample.device) + offsets * count).flatten()
-            for parent, count in zip(self.tiling.parents(), rows[1:], strict=True)
+        return [part.reshape(-1, width) for part, width in zip(parts, columns, strict=True)]
+
+    def parents(self, count: int, device: torch.device) -> list[Int[Tensor, " r"]]:
+        """For each level above the first, the row there of every patch of ``count`` data."""
+        offsets = torch.arange(count, device=device)[:, None]
+        return [
+            (torch.tensor(parent, device=device) + offsets * rows).flatten()
+            for parent, rows in zip(self.tiling.parents(), self.tiling.rows[1:], strict=True)
         ]
-        return latents, parents
 
     def finish_round(self) -> None:
         """Fit the priors to the posteriors, and beta to the budgets."""

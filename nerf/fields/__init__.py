@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from mappers.files import replacing
 
-from . import hash_grid, low_rank, mlp, voxel
+from . import cam, cam_time, hash_grid, low_rank, mlp, voxel
 from .base import Field, density_of, spherical_harmonics
 
 __all__ = [
@@ -31,9 +32,24 @@ __all__ = [
     "build_field",
     "density_of",
     "load_field",
+    "moving_family",
+    "read_field",
+    "restored",
     "save_field",
     "spherical_harmonics",
 ]
+
+
+Built = TypeVar("Built")
+
+
+class Saved(Protocol):
+    """What `save_field` can write: a module with a family's name and a configuration of plain values."""
+
+    name: ClassVar[str]
+    config: Any
+
+    def state_dict(self) -> dict[str, Tensor]: ...
 
 
 class FieldError(ValueError):
@@ -47,6 +63,8 @@ class Family:
     field: type[Field]
     config: type[Any]
     presets: dict[str, Any]
+    moving: str | None = None
+    """The family that takes its place in scenes that move."""
 
 
 FIELDS: dict[str, Family] = {
@@ -55,6 +73,8 @@ FIELDS: dict[str, Family] = {
     "voxel": Family(voxel.VoxelField, voxel.VoxelConfig, voxel.PRESETS),
     "vm": Family(low_rank.VMField, low_rank.LowRankConfig, low_rank.VM_PRESETS),
     "cp": Family(low_rank.CPField, low_rank.LowRankConfig, low_rank.CP_PRESETS),
+    "cam": Family(cam.CAMField, cam.CAMConfig, cam.PRESETS, moving="cam-time"),
+    "cam-time": Family(cam_time.CAMTimeField, cam_time.CAMTimeConfig, cam_time.PRESETS, moving="cam-time"),
 }
 
 
@@ -80,7 +100,20 @@ def build_field(name: str, bounds: Float[Tensor, "2 3"], size: str | Any = "smal
         return family.field(bounds, size)
 
 
-def save_field(field: Field, path: Path, **metadata: str) -> None:
+def moving_family(name: str) -> str:
+    """The family that takes the place of ``name`` in scenes that move.
+
+    Raises:
+        FieldError: there is none.
+    """
+    found = _family(name).moving
+    if found is None:
+        able = ", ".join(other for other, family in FIELDS.items() if family.moving)
+        raise FieldError(f"the scene moves and {name} fields do not; use {able}")
+    return found
+
+
+def save_field(field: Saved, path: Path, **metadata: str) -> None:
     """Write weights, sizes and bounds as one safetensors file, first under a temporary name."""
     header = {"family": field.name, "config": json.dumps(dataclasses.asdict(field.config)), **metadata}
     with replacing(path) as temporary:
@@ -94,21 +127,44 @@ def load_field(path: Path) -> Field:
         FileNotFoundError: there is no such file.
         FieldError: the file is cut short, is no field, or of an unknown family.
     """
+    return read_field(path, restored)
+
+
+def read_field(path: Path, restore: Callable[[str, dict[str, Any], dict[str, Tensor]], Built]) -> Built:
+    """Read what `save_field` wrote with another function that knows its families.
+
+    Args:
+        path: the file.
+        restore: a family's name, its configuration by name, and tensors, to a field.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FieldError: the file is cut short, is no field, or of an unknown family.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no field file {path}")
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        family = _family(header["family"])
-        config = family.config(**json.loads(header["config"]))
-        extra = {"kept": state["rows"] > 0} if header["family"] == "voxel" else {}
-        field = family.field(state["bounds"], config, **extra)
-        field.load_state_dict(state)
+        return restore(header["family"], json.loads(header["config"]), state)
     except FieldError as error:
         raise FieldError(f"{path}: {error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FieldError(f"{path} is not a readable field ({error}); train or copy it again") from error
+
+
+def restored(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> Field:
+    """A field of its family's name, its configuration by name, and its tensors.
+
+    Raises:
+        FieldError: the family is unknown.
+        KeyError, TypeError, ValueError, RuntimeError: configuration and tensors are not those of a field.
+    """
+    family = _family(name)
+    extra = {"kept": state["rows"] > 0} if name == "voxel" else {}
+    field = family.field(state["bounds"], family.config(**config), **extra)
+    field.load_state_dict(state)
     return field
 
 

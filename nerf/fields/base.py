@@ -8,7 +8,7 @@ features and a view direction into RGB.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -113,6 +113,8 @@ class Field(nn.Module):
 
     name: ClassVar[str]
     """Under which `nerf.fields.FIELDS` lists the family."""
+    moves: ClassVar[bool] = False
+    """Whether it can be asked at times, as a third argument."""
     bounds: Tensor
     head: nn.Module
 
@@ -158,9 +160,13 @@ class Field(nn.Module):
 
     def features(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         """Log-density and colour features of points in world coordinates; outside the bounds `EMPTY` and zeros."""
+        return self.held(points, self.encode)
+
+    def held(self, points: Float[Tensor, "n 3"], encode: Callable[[Tensor], Tensor]) -> Float[Tensor, "n f"]:
+        """What ``encode`` makes of points in world coordinates; outside the bounds `EMPTY` and zeros."""
         unit = self.unit(points)
         within = ((unit >= 0) & (unit <= 1)).all(-1, keepdim=True)
-        values = self.encode(unit.clamp(0, 1))
+        values = encode(unit.clamp(0, 1))
         nothing = values.new_zeros(self.feature_size)
         nothing[0] = EMPTY
         return torch.where(within, values, nothing)

@@ -50,7 +50,13 @@ def _joined(parts: list[Cameras]) -> Cameras:
     if any(part.distortion is not None for part in parts):
         none = torch.zeros(1, 6)
         lens = torch.cat([none.expand(len(p), 6) if p.distortion is None else p.distortion for p in parts])
+    times = None
+    if any(part.times is not None for part in parts):
+        if any(part.times is None for part in parts):
+            raise SceneError("some splits have a time for every frame and others none; give all of them times")
+        times = torch.cat([part.times for part in parts if part.times is not None])
     return Cameras(
         torch.cat([part.poses for part in parts]), torch.cat([part.focal for part in parts]),
         torch.cat([part.center for part in parts]), parts[0].width, parts[0].height, distortion=lens,
+        times=times,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,22 @@ def read_frames(source: Path, content: Mapping[str, Any]) -> tuple[tuple[Path, .
         lens.append([numbers.get(name, 0.0) for name in LENS])
     cameras = make_cameras(
         source, files, poses, torch.tensor(focal).double(), torch.tensor(center).double(), size,
-        distortion=torch.tensor(lens).double(),
+        distortion=torch.tensor(lens).double(), times=_times(source, frames),
     )  # fmt: skip
     return files, cameras
+
+
+def _times(source: Path, frames: Sequence[Mapping[str, Any]]) -> Float[Tensor, " n"] | None:
+    """When the frames of a scene that moves were taken, as D-NeRF has it (arXiv 2011.13961); none if no frame says."""
+    times = [number(source, frame, "time") for frame in frames]
+    if all(time is None for time in times):
+        return None
+    if None in times:
+        missing = frames[times.index(None)].get("file_path")
+        raise SceneError(f"{source}: some frames have a time but {missing} has none; add it, in 0..1")
+    if not all(0 <= time <= 1 for time in times if time is not None):
+        raise SceneError(f"{source}: times must lie in 0..1, got {min(times):g} to {max(times):g}; scale them")  # pyright: ignore
+    return torch.tensor(times, dtype=torch.float64)
 
 
 def number(source: Path, content: Mapping[str, Any], name: str) -> float | None:

@@ -52,6 +52,7 @@ def make_cameras(
     *,
     distortion: Float[Tensor, "n 6"] | None = None,
     ndc_near: float | None = None,
+    times: Float[Tensor, " n"] | None = None,
 ) -> Cameras:
     """Cameras of ``size`` (width, height); what is wrong with them is told with the files' names.
 
@@ -68,6 +69,7 @@ def make_cameras(
         return Cameras(
             poses.float(), focal.float(), center.float(), *size,
             distortion=None if distortion is None else distortion.float(), ndc_near=ndc_near,
+            times=None if times is None else times.float(),
         )  # fmt: skip
     except ValueError as error:
         raise SceneError(f"{source}: {error}; correct the file") from error

@@ -131,7 +131,9 @@ def _assemble(
     train = torch.tensor(listing.splits["train"])
     box = listing.bounds if bounds is None else _checked(bounds)
     if box is None:
-        box = _default_bounds(cameras[train], pictures[train, ..., 3] > 0 if has_alpha else None, listing)
+        # What moves is not where every picture's outline allows: no hull then.
+        carved = has_alpha and cameras.times is None
+        box = _default_bounds(cameras[train], pictures[train, ..., 3] > 0 if carved else None, listing)
     limits = (0.0, 1.0) if cameras.ndc_near is not None else ray_limits(cameras, box)
     listed = (listing.near, listing.far) if bounds is None else (None, None)
     near, far = (

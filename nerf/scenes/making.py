@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..cameras import Cameras, look_at
 from .gallery import SCENES, solids
+from .motion import MOVING, moving_solids
 from .scene import SPLITS
 
 RADIUS = 3.2
@@ -56,6 +58,9 @@ def make_scene(
     for split, count in zip(SPLITS, views, strict=True):
         if count:
             cameras = spread_cameras(count, size=size, generator=generator)
+            if str(name) in MOVING:
+                # Middles of equal spans, so that the splits see different moments where their counts differ.
+                cameras = dataclasses.replace(cameras, times=(torch.arange(count) + 0.5) / count)
             write_split(folder, split, cameras, [draw(cameras, index) for index in range(count)])
     return folder
 
@@ -86,7 +91,8 @@ def write_split(folder: Path, split: str, cameras: Cameras, pictures: Sequence[F
         name = f"{split}/r_{index:03d}"
         Image.fromarray(values.numpy()).save(folder / f"{name}.png", optimize=True)
         matrix = [*cameras.poses[index].tolist(), [0.0, 0.0, 0.0, 1.0]]
-        frames.append({"file_path": f"./{name}", "transform_matrix": matrix})
+        frame = {"file_path": f"./{name}", "transform_matrix": matrix}
+        frames.append(frame if cameras.times is None else {**frame, "time": float(cameras.times[index])})
     angle = 2 * math.atan(cameras.width / 2 / float(cameras.focal[0, 0]))
     text = json.dumps({"camera_angle_x": angle, "frames": frames}, indent=1)
     (folder / f"transforms_{split}.json").write_text(text + "\n", encoding="utf-8")
@@ -97,6 +103,13 @@ def _renderer(name: str | Path) -> Callable[[Cameras, int], Float[Tensor, "h w 4
         from .meshes import Mesh
 
         return Mesh(Path(name).expanduser()).picture
+    if str(name) in MOVING:
+        return lambda cameras, index: moving_solids(str(name), _time(cameras, index)).picture(cameras, index)
     if str(name) not in SCENES:
-        raise ValueError(f"there is no scene {str(name)!r}; known are {', '.join(SCENES)}, or give a mesh file")
+        known = ", ".join((*SCENES, *MOVING))
+        raise ValueError(f"there is no scene {str(name)!r}; known are {known}, or give a mesh file")
     return solids(str(name)).picture
+
+
+def _time(cameras: Cameras, index: int) -> float:
+    return 0.0 if cameras.times is None else float(cameras.times[index])

@@ -17,6 +17,8 @@ from nerf.cameras import Rays
 from nerf.distillation import DistillationTask, distill, inherit_head
 from nerf.fields import FIELDS, Field, FieldError, build_field
 from nerf.fields.base import ColorHead
+from nerf.fields.cam import CAMConfig
+from nerf.fields.cam_time import CAMTimeConfig
 from nerf.fields.hash_grid import HashConfig
 from nerf.fields.low_rank import LowRankConfig
 from nerf.fields.mlp import MLPConfig
@@ -31,6 +33,8 @@ SIZES: dict[str, Any] = {
     "voxel": VoxelConfig(resolution=20),
     "vm": LowRankConfig(resolution=20, density_rank=6, color_rank=8),
     "cp": LowRankConfig(resolution=20, density_rank=24, color_rank=32),
+    "cam": CAMConfig(layers=2, color_layers=1, width=48, octaves=4),
+    "cam-time": CAMTimeConfig(warp_layers=1, layers=2, width=48, octaves=4),
 }
 
 

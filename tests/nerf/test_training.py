@@ -19,6 +19,8 @@ from mappers.monitoring import TrainingError
 from nerf.distillation import distill
 from nerf.evaluation import psnr
 from nerf.fields import FIELDS, FieldError, build_field
+from nerf.fields.cam import CAMConfig
+from nerf.fields.cam_time import CAMTimeConfig
 from nerf.fields.hash_grid import HashConfig
 from nerf.fields.low_rank import LowRankConfig
 from nerf.fields.mlp import MLPConfig
@@ -35,6 +37,8 @@ TINY = {
     "voxel": VoxelConfig(resolution=24),
     "vm": LowRankConfig(resolution=24, density_rank=4, color_rank=8),
     "cp": LowRankConfig(resolution=24, density_rank=16, color_rank=32),
+    "cam": CAMConfig(layers=2, color_layers=1, width=48, octaves=4),
+    "cam-time": CAMTimeConfig(warp_layers=1, layers=2, width=48, octaves=4),
 }
 
 

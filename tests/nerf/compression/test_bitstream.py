@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nerf.compression import bitstream, errors
-from nerf.compression.bitstream import ALPHA, GREY, MAGIC, Container, Item
+from nerf.compression.bitstream import EXTRA, GREY, MAGIC, Container, Item
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress, decompress
 from nerf.compression.indices import IndexCode, word_lengths
@@ -58,9 +58,10 @@ def test_trailing_bytes_are_refused(compressed: Compressed) -> None:
         (lambda d: sealed(d[:16] + b"\x09" + d[17:-4]), errors.HeaderError),
         (lambda d: sealed(d[:5] + b"\x07" + d[6:-4]), errors.HeaderError),
         (lambda d: d[:-5] + bytes([d[-5] ^ 1]) + d[-4:], errors.ChecksumError),
-        (lambda d: sealed(d[:-6] + bytes([d[-6], d[-5] & 127])), errors.PayloadError),
+        (lambda d: sealed(d[:-7] + bytes([d[-7] & 254]) + d[-6:-4]), errors.PayloadError),
+        (lambda d: sealed(d[:-5] + bytes([d[-5] ^ 1])), errors.OtherSamplesError),
     ],
-    ids=["magic", "version", "mode", "model", "candidates", "rate", "modality", "checksum", "payload"],
+    ids=["magic", "version", "mode", "model", "candidates", "rate", "modality", "checksum", "payload", "samples"],
 )
 def test_each_damage_has_its_own_error(compressed: Compressed, change, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -72,7 +73,7 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(dims: tuple[int, 
     data = container([Item((8, 8), 0, b"")]).write()
     shape = b"\0" + bitstream.varint(dims[0]) + bitstream.varint(dims[1])
     with pytest.raises(errors.DimensionsError):
-        bitstream.read(sealed(data[:17] + shape + b"\0"))
+        bitstream.read(sealed(data[:17] + shape + b"\0\0\0"))
 
 
 def test_a_pack_that_names_more_than_it_holds_is_refused() -> None:
@@ -82,20 +83,20 @@ def test_a_pack_that_names_more_than_it_holds_is_refused() -> None:
     with pytest.raises(errors.DimensionsError):
         bitstream.read(sealed(start + b"\x02" + b"\x03" + b"\0\x08\x08" + b"\0\0"))
     with pytest.raises(errors.HeaderError, match="sizes exceed"):
-        bitstream.read(sealed(start + b"\x02" + b"\x02" + b"\0\x08\x08" + b"\x09" + b"\x01" + b"x"))
+        bitstream.read(sealed(start + b"\x02" + b"\x02" + b"\0\x08\x08" + b"\x09" + b"\x01" + b"x\0\0"))
 
 
 def test_containers_come_back_as_they_were_written() -> None:
-    items = [Item((8, 9), 0, b"ab"), Item((8, 9), 0, b""), Item((300, 1), GREY | ALPHA, b"xyz", b"plane")]
+    items = [Item((8, 9), 0, b"ab"), Item((8, 9), 0, b""), Item((300, 1), GREY | EXTRA, b"xyz", b"plane")]
     for whole in (container(items, pack=True), container(items[2:])):
         assert bitstream.read(whole.write()) == whole
 
 
 def test_a_file_costs_a_header_and_a_pack_a_byte_for_each_item() -> None:
     single = container([Item((32, 32), 0, b"")]).write()
-    assert len(single) == 25
+    assert len(single) == 27
     many = container([Item((32, 32), 0, b"x" * 64)] * 64, pack=True).write()
-    assert len(many) - 64 * 64 == 25 + 2 + 63 + 1
+    assert len(many) - 64 * 64 == 27 + 2 + 63 + 1
 
 
 @given(st.lists(st.integers(0, (1 << 14) - 1), max_size=60))
@@ -120,6 +121,6 @@ def test_a_transparency_plane_of_another_size_is_refused(
     data = compress(picture(8, 8, "RGBA"), model="tiny", config=quick).data
     found = bitstream.read(data)
     for alpha in (zlib.compress(bytes(63)), zlib.compress(bytes(10**6)), b"not deflated"):
-        item = Item((8, 8), ALPHA, found.items[0].indices, alpha)
+        item = Item((8, 8), EXTRA, found.items[0].indices, alpha)
         with pytest.raises(errors.PayloadError, match="transparency"):
-            decompress(Container("picture", tiny.id, 14, 1, [item]).write())
+            decompress(Container("picture", tiny.id, 14, 1, [item], samples=found.samples).write())

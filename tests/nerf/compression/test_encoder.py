@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from nerf.compression.descriptions import Description
 from nerf.compression.encoder import EncodeConfig, Encoder
 from nerf.compression.files import compress
 from nerf.compression.model import CodecModel, cut_blocks
-from nerf.compression.pictures import read_picture
+from nerf.compression.pictures import Pictures
 from nerf.compression.sequence import NEVER, Sequence
 
 CONFIG = EncodeConfig(steps=150, rounds=4, round_steps=8)
@@ -21,7 +22,7 @@ CONFIG = EncodeConfig(steps=150, rounds=4, round_steps=8)
 
 @pytest.fixture
 def encoder(tiny: CodecModel, picture: Callable[..., Image.Image]) -> Encoder:
-    values = [read_picture(picture(32, 16)).values, read_picture(picture(16, 16).rotate(90)).values]
+    values = [Pictures().take(picture(32, 16)).values, Pictures().take(picture(16, 16).rotate(90)).values]
     return Encoder(tiny, 1, values, math.inf, CONFIG)
 
 
@@ -102,3 +103,22 @@ def test_settings_are_checked() -> None:
         EncodeConfig(rounds=0)
     with pytest.raises(ValueError, match="steps must not be negative"):
         EncodeConfig(steps=-1)
+
+
+def test_gradients_of_windows_are_those_of_the_whole(
+    descriptions: dict[str, Description],
+    untrained: Callable[[Description], CodecModel],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = untrained(descriptions["picture"])
+    values = torch.rand(3, 45, 70, generator=torch.Generator().manual_seed(1)) - 0.5
+    gradients = []
+    for most in (512, 10):
+        monkeypatch.setattr("nerf.compression.encoder.AT_ONCE", most)
+        monkeypatch.setattr("nerf.compression.decoder.WINDOW", {2: 3})
+        encoder = Encoder(model, 0, [values, values[:, :20]], math.inf, CONFIG)
+        assert (len(encoder.parts) > 1) == (most == 10)
+        encoder._gradients()
+        gradients.append([mean.grad for mean in encoder.means])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)

@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from nerf.compression.amortiser import Amortiser
-from nerf.compression.decoder import draw, latents
+from nerf.compression.decoder import draw, latents, needed
 from nerf.compression.descriptions import Description
 from nerf.compression.encoder import EncodeConfig, Encoder
 from nerf.compression.model import CodecModel
-from nerf.compression.network import Representation, fourier_features, split, stitch
-from nerf.compression.priors import Priors
+from nerf.compression.network import fourier_features, split, stitch
 from nerf.compression.sequence import Sequence
 
-LAYERED = Description(
-    patch=(8, 8), latent=(2, 2), latent_channels=4, upsampler=(8, 4), factors=((2, 2), (2, 2)), frequencies=2,
-    highest=4.0, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0, candidate_bits=8, default_rate=0,
-    group=(2, 2), stitched=True,
-)  # fmt: skip
-SOUND = Description(
-    modality="sound", channels=1, patch=(64,), latent=(8,), latent_channels=4, upsampler=(8, 4), factors=((4,), (2,)),
-    frequencies=4, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0, candidate_bits=8, default_rate=0,
-    group=(4,),
-)  # fmt: skip
-VIDEO = Description(
-    modality="video", patch=(4, 8, 8), latent=(1, 2, 2), latent_channels=4, upsampler=(8, 4),
-    factors=((2, 2, 2), (2, 2, 2)), frequencies=2, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0,
-    candidate_bits=8, default_rate=0, group=(1, 2, 2),
-)  # fmt: skip
-SHAPES = {"picture": (LAYERED, (20, 37)), "sound": (SOUND, (200,)), "video": (VIDEO, (5, 17, 9))}
-
-
-def untrained(description: Description) -> CodecModel:
-    torch.manual_seed(0)
-    priors = Priors(1, sum(description.columns))
-    priors.information.copy_(torch.rand(priors.information.shape))
-    priors.posterior_std.fill_(0.5)
-    return CodecModel.trained(description, Representation(description), Amortiser(description), priors)
+SHAPES = {"picture": (20, 37), "sound": (200,), "video": (5, 17, 9), "volume": (9, 6, 5)}
+Descriptions = dict[str, Description]
+Maker = Callable[[Description], CodecModel]
 
 
 @pytest.mark.parametrize(("grid", "patch"), [((3, 2), (4, 5)), ((4,), (7,)), ((2, 3, 2), (2, 3, 4))])
@@ -54,8 +32,10 @@ def test_splitting_undoes_stitching(grid: tuple[int, ...], patch: tuple[int, ...
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_kind_of_data_goes_through_encoder_and_decoder(name: str) -> None:
-    description, dims = SHAPES[name]
+def test_every_kind_of_data_goes_through_encoder_and_decoder(
+    name: str, descriptions: Descriptions, untrained: Maker
+) -> None:
+    description, dims = descriptions[name], SHAPES[name]
     model = untrained(description)
     values = torch.rand(description.channels, *dims, generator=torch.Generator().manual_seed(1)) - 0.5
     encoder = Encoder(model, 0, [values, values[:, ::2]], math.inf, EncodeConfig(steps=5, rounds=3, round_steps=2))
@@ -68,11 +48,13 @@ def test_every_kind_of_data_goes_through_encoder_and_decoder(name: str) -> None:
         assert draw(model, datum.sequence.tiling, found).shape == given.shape
 
 
-def test_levels_above_reach_the_patches_below_them() -> None:
-    model = untrained(LAYERED)
-    tiling = LAYERED.tiling((32, 32))
+def test_levels_above_reach_the_patches_below_them(descriptions: Descriptions, untrained: Maker) -> None:
+    model = untrained(descriptions["picture"])
+    tiling = descriptions["picture"].tiling((32, 32))
     assert tiling.rows == [16, 4, 1]
-    zeros = [torch.zeros(rows, columns) for rows, columns in zip(tiling.rows, LAYERED.columns, strict=True)]
+    zeros = [
+        torch.zeros(rows, columns) for rows, columns in zip(tiling.rows, descriptions["picture"].columns, strict=True)
+    ]
     before = draw(model, tiling, zeros)
     group = [level.clone() for level in zeros]
     group[1][1] = 1.0  # the upper right one
@@ -85,11 +67,14 @@ def test_levels_above_reach_the_patches_below_them() -> None:
     assert (draw(model, tiling, whole) != before).any(0).float().mean() > 0.9
 
 
-def test_stitched_encodings_join_over_seams() -> None:
-    tiling = LAYERED.tiling((8, 16))
+def test_stitched_encodings_join_over_seams(descriptions: Descriptions, untrained: Maker) -> None:
+    tiling = descriptions["picture"].tiling((8, 16))
     for stitched in (True, False):
-        model = untrained(dataclasses.replace(LAYERED, stitched=stitched))
-        start = [torch.zeros(rows, columns) for rows, columns in zip(tiling.rows, LAYERED.columns, strict=True)]
+        model = untrained(dataclasses.replace(descriptions["picture"], stitched=stitched))
+        start = [
+            torch.zeros(rows, columns)
+            for rows, columns in zip(tiling.rows, descriptions["picture"].columns, strict=True)
+        ]
         other = [level.clone() for level in start]
         other[0][1, -16:] = 1.0  # positional encoding of the right patch
         changed = (draw(model, tiling, other) != draw(model, tiling, start)).any(0)
@@ -97,16 +82,16 @@ def test_stitched_encodings_join_over_seams() -> None:
         assert bool(changed[:, :8].any()) == stitched
 
 
-def test_permutations_mix_patches_in_a_block() -> None:
-    model = untrained(LAYERED)
-    sequence = Sequence(model, 0, LAYERED.tiling((32, 32)))
+def test_permutations_mix_patches_in_a_block(descriptions: Descriptions, untrained: Maker) -> None:
+    model = untrained(descriptions["picture"])
+    sequence = Sequence(model, 0, descriptions["picture"].tiling((32, 32)))
     (block,) = [b for b in sequence.blocks if b.level == 0][:1]
     assert any(len(set(row.tolist())) > 1 for row in block.rows)
     assert [block.level for block in sequence.blocks] == sorted((b.level for b in sequence.blocks), reverse=True)
 
 
-def test_fourier_features_are_of_pixel_centres() -> None:
-    features = fourier_features(LAYERED)
+def test_fourier_features_are_of_pixel_centres(descriptions: Descriptions) -> None:
+    features = fourier_features(descriptions["picture"])
     assert features.shape == (8, 64)
     x = -1 + 2 * (torch.arange(8) + 0.5) / 8
     torch.testing.assert_close(features[2].view(8, 8)[0], (math.pi * x).cos())
@@ -114,7 +99,7 @@ def test_fourier_features_are_of_pixel_centres() -> None:
     torch.testing.assert_close(features[5].view(8, 8)[:, 3], (4 * math.pi * x).sin())
 
 
-def test_descriptions_that_contradict_themselves_are_refused() -> None:
+def test_descriptions_that_contradict_themselves_are_refused(descriptions: Descriptions) -> None:
     for change, message in (
         ({"patch": (8, 9)}, "a patch has 9"),
         ({"latent": (2,)}, "same 1 to 3 axes"),
@@ -123,4 +108,33 @@ def test_descriptions_that_contradict_themselves_are_refused() -> None:
         ({"candidate_bits": 0}, "candidate_bits must be"),
     ):
         with pytest.raises(ValueError, match=message):
-            dataclasses.replace(LAYERED, **change)
+            dataclasses.replace(descriptions["picture"], **change)
+
+
+def test_windows_with_their_halo_draw_what_the_whole_draws(
+    descriptions: Descriptions, untrained: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nerf.compression.decoder.WINDOW", {1: 3, 2: 2, 3: 2})
+    for name, dims in {"picture": (45, 37), "sound": (900,), "volume": (17, 9, 13)}.items():
+        model = untrained(dataclasses.replace(descriptions[name], stitched=True))
+        tiling = model.description.tiling(dims)
+        generator = torch.Generator().manual_seed(2)
+        levels = [
+            torch.randn(rows, columns, generator=generator)
+            for rows, columns in zip(tiling.rows, model.description.columns, strict=True)
+        ]
+        parents = [torch.tensor(parent) for parent in tiling.parents()]
+        with torch.no_grad():
+            tiles = model.network(levels, parents, [tiling.grid])
+        whole = stitch(tiles.unflatten(2, model.description.patch), tiling.grid)
+        drawn = draw(model, tiling, levels)
+        torch.testing.assert_close(drawn.float(), whole[(slice(None), *map(slice, dims))], atol=1e-4, rtol=1e-4)
+        box = tuple((size // 4, size - size // 3) for size in dims)
+        part = draw(model, tiling, levels, box=box)
+        assert torch.equal(part, drawn[(slice(None), *(slice(first, last) for first, last in box))])
+
+
+def test_a_small_box_needs_few_rows(descriptions: Descriptions, untrained: Maker) -> None:
+    model = untrained(descriptions["picture"])
+    rows = needed(model, model.description.tiling((256, 256)), ((70, 80), (0, 10)))
+    assert [int(level.sum()) for level in rows] == [90, 30, 1]

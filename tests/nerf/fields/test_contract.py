@@ -141,6 +141,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         ("vm", "paper", 17.35e6),
         ("voxel", "pvd", 58.72e6),
         ("cp", "paper", 0.58e6),
+        ("cam", "paper", 0.61e6),
     ],
 )
 def test_published_sizes(name: str, size: str, count: float) -> None:

@@ -214,15 +214,17 @@ def test_near_and_far_may_be_set(blender: Path) -> None:
 
 def test_shipped_scenes_load_by_id() -> None:
     folders = shipped_scenes()
-    assert set(folders) == {"lighthouse", "robot", "still-life"}
+    assert set(folders) == {"clockwork", "lighthouse", "robot", "still-life"}
     files = [path for path in next(iter(folders.values())).parent.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3e6
     assert "CC0" in (next(iter(folders.values())).parent / "LICENSE").read_text(encoding="utf-8")
     for name, folder in folders.items():
         scene = load_scene(name)
         assert isinstance(scene, Scene)
-        assert (scene.name, tuple(scene.pictures.shape)) == (name, (36, 100, 100, 4))
-        assert [len(scene.splits[split]) for split in ("train", "val", "test")] == [24, 4, 8]
+        count = 32 if name == "clockwork" else 24
+        assert (scene.name, tuple(scene.pictures.shape)) == (name, (count + 12, 100, 100, 4))
+        assert [len(scene.splits[split]) for split in ("train", "val", "test")] == [count, 4, 8]
+        assert (scene.cameras.times is not None) == (name == "clockwork")
         assert scene.has_alpha
         assert (folder / "transforms_val.json").is_file()
 

@@ -1,0 +1,90 @@
+"""Pictures, videos and folders of frames are read as they are; what cannot be fitted is one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from nerf.export import write_film
+from nerf.media import is_video
+from nerf.media.reading import MediaError, check_times, read_media
+
+
+def frames(count: int, height: int = 16, width: int = 24) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def test_a_picture_is_one_frame_with_transparency_on_white(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (5, 4), (255, 0, 0, 0))
+    picture.putpixel((2, 1), (10, 20, 30, 255))
+    picture.save(tmp_path / "a.png")
+    media = read_media(tmp_path / "a.png")
+    assert (media.video, media.size, len(media.frames)) == (False, (4, 5), 1)
+    assert media.frames[0, 1, 2].tolist() == [10, 20, 30]
+    assert media.frames[0, 0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_film_and_a_folder_of_frames_are_videos(tmp_path: Path) -> None:
+    write_film(frames(5), tmp_path / "a.mp4", fps=10)
+    media = read_media(tmp_path / "a.mp4")
+    assert (media.video, media.size, len(media.frames), media.fps) == (True, (16, 24), 5, 10)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames(3)):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+    media = read_media(folder)
+    assert (media.video, media.fps, len(media.frames)) == (True, 24, 3)
+    assert np.array_equal(media.frames[2].numpy(), frames(3)[2])
+    assert is_video(folder)
+
+
+def test_bad_media_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no picture or video"):
+        read_media(tmp_path / "nowhere.png")
+    cases = {
+        "empty.png": (b"", "is empty"),
+        "a.mp4": (b"no film", "cannot be read as a video"),
+        "b.png": (b"no picture", "cannot be read as a picture"),
+        "c.txt": (b"text", "is neither a picture"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(MediaError, match=message):
+            read_media(tmp_path / name)
+    write_film(frames(1), tmp_path / "one.mp4", fps=10)
+    with pytest.raises(MediaError, match="has 1 frame; a video field needs at least two"):
+        read_media(tmp_path / "one.mp4")
+    Image.new("RGB", (1, 9)).save(tmp_path / "thin.png")
+    with pytest.raises(MediaError, match="is 1x9; a field needs 2 pixels"):
+        read_media(tmp_path / "thin.png")
+
+
+def test_frames_of_different_sizes_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    Image.new("RGB", (9, 8)).save(tmp_path / "1.png")
+    with pytest.raises(MediaError, match="frame 1 has 9x8 pixels but the first 8x8; make them one size"):
+        read_media(tmp_path)
+
+
+def test_time_stamps_must_rise() -> None:
+    check_times([0.0, 0.1, 0.3], "film")
+    with pytest.raises(MediaError, match="film: frame 2 repeats the time of frame 1"):
+        check_times([0.0, 0.1, 0.1], "film")
+    with pytest.raises(MediaError, match="film: frame 2 lies before frame 1;"):
+        check_times([0.0, 0.1, 0.05], "film")
+
+
+def test_a_sound_file_has_no_pictures(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    with pytest.raises(MediaError, match="has no pictures in it"):
+        read_media(tmp_path / "a.mkv")
