@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that can be written to."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,3 +31,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # most often there is nothing left to remove
             temporary.unlink()
+
+
+def writable_folder(path: str | Path) -> Path:
+    """The folder, made when needed and tried before any work is done whose result could then not be written.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    path = Path(path).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to the output folder {path} ({error.strerror}); choose another") from error
+    return path

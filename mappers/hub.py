@@ -47,6 +47,10 @@ class EmbeddedModel:
 EMBEDDED = (
     EmbeddedModel("nano", "text-to-image (Stable Diffusion layout)", "pipelines", "nano/text_to_image"),
     EmbeddedModel("nano-clip", "picture and text embedding (CLIP layout)", "pipelines", "nano/clip"),
+    EmbeddedModel(
+        "nano-audio", "vision-to-audio (AudioLDM layout with CLIP and mapper)", "pipelines", "nano/vision_to_audio"
+    ),
+    EmbeddedModel("nano-clap", "sound and text embedding (CLAP layout)", "pipelines", "nano/clap"),
     EmbeddedModel("pictures32", "codec of small pictures (RECOMBINER)", "nerf", "nano/pictures32"),
     EmbeddedModel("tiny", "codec for tests (RECOMBINER)", "nerf", "nano/tiny"),
 )

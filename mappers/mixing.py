@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -53,12 +53,12 @@ class MixedMapper(ModelMixin, ConfigMixin):
         Raises:
             ValueError: a layer or a timestep that the model does not have, or nothing is left to one of the two.
         """
-        layers = None if layers is None else sorted(set(layers))
-        if layers is not None and (not layers or layers[0] < 0 or layers[-1] >= first.layers):
-            raise ValueError(f"layers must name some of the layers 0..{first.layers - 1}, got {layers}")
+        layers, count = None if layers is None else sorted(set(layers)), cast(int, first.layers)
+        if layers is not None and (not layers or layers[0] < 0 or layers[-1] >= count):
+            raise ValueError(f"layers must name some of the layers 0..{count - 1}, got {layers}")
         if times is not None and not 0 <= times[0] <= times[1] < 1000:
             raise ValueError(f"times must be a lowest and a highest timestep within 0..999, got {times}")
-        if times is None and (layers is None or len(layers) == first.layers):
+        if times is None and (layers is None or len(layers) == count):
             raise ValueError("give layers or times; without either the mix would be the second word alone")
         parts = ({"mapper": mapper_name(m), "config": mapper_config(m)} for m in (first, second))
         mixed = cls(*parts, second_layers=layers, second_times=None if times is None else tuple(times))

@@ -153,21 +153,24 @@ class NeTIMapper(ModelMixin, ConfigMixin):
 
 
 class TextualInversionMapper(ModelMixin, ConfigMixin):
-    """One trained vector for every timestep and layer, from the category word's embedding on."""
+    """One trained vector for every timestep and layer, from the category word's embedding on.
+
+    With ``per_layer`` it is extended textual inversion (XTI, arXiv 2303.09522): one vector for each layer.
+    """
 
     @register_to_config
-    def __init__(self, layers: int, width: int, norm: float):
+    def __init__(self, layers: int, width: int, norm: float, *, per_layer: bool = False):
         super().__init__()
         self.layers, self.width, self.norm, self.hidden = layers, width, norm, 0
-        self.vector = nn.Parameter(torch.full((width,), norm / width**0.5))
+        self.vectors = nn.Parameter(torch.full((layers if per_layer else 1, width), norm / width**0.5))
 
     @torch.no_grad()
     def start_at(self, embedding: Float[Tensor, " d"]) -> None:
         """Start at the category word's embedding."""
-        self.vector.copy_(embedding)
+        self.vectors.copy_(embedding)
 
     def draw_kept(self, draws: Draws) -> None:
-        """A single vector has nothing to drop."""
+        """Vectors have no units to drop."""
 
     def forward(
         self,
@@ -177,14 +180,14 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         kept: Int[Tensor, " b"] | None = None,
         truncation: int | Int[Tensor, " b"] | None = None,
     ) -> Word:
-        """The vector, once per row.
+        """The vector, or each layer's, once per row.
 
         Raises:
             ValueError: ``truncation`` is given; there is nothing to truncate.
         """
         if truncation is not None:
-            raise ValueError("truncation needs a NeTI concept; this one is plain textual inversion")
-        return Word(self.vector.expand(len(timesteps), -1), None)
+            raise ValueError("truncation needs a NeTI concept; this one is textual inversion")
+        return Word(self.vectors[layers if self.config.per_layer else torch.zeros_like(layers)], None)
 
 
 @dataclass(frozen=True)

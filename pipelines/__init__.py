@@ -9,18 +9,36 @@ if TYPE_CHECKING:
     from nerf.compression import compress, decompress
     from nerf.distillation import distill
 
+    from .audio_evaluation import evaluate_audio
+    from .audio_fitting import fit_mapper
+    from .audio_pipeline import VisionToAudioPipeline
     from .neti_pipeline import NeTIPipeline
     from .personalization import personalize
+    from .sonification import vision_to_audio
 
 _HOMES = {
     "NeTIPipeline": "pipelines.neti_pipeline",
+    "VisionToAudioPipeline": "pipelines.audio_pipeline",
     "compress": "nerf.compression",
     "decompress": "nerf.compression",
     "distill": "nerf.distillation",
+    "evaluate_audio": "pipelines.audio_evaluation",
+    "fit_mapper": "pipelines.audio_fitting",
     "personalize": "pipelines.personalization",
+    "vision_to_audio": "pipelines.sonification",
 }
 
-__all__ = ["NeTIPipeline", "compress", "decompress", "distill", "personalize"]
+__all__ = [
+    "NeTIPipeline",
+    "VisionToAudioPipeline",
+    "compress",
+    "decompress",
+    "distill",
+    "evaluate_audio",
+    "fit_mapper",
+    "personalize",
+    "vision_to_audio",
+]
 
 
 def __getattr__(name: str) -> Any:

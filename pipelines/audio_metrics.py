@@ -30,7 +30,7 @@ class Estimate:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"]) -> float:
+def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"], *, warn: bool = True) -> float:
     """Distance of the normal distributions fitted to two sets of embeddings: FD, or FAD with VGGish's.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), by symmetric eigenvalues: no matrix root of a product that is not
@@ -39,6 +39,7 @@ def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"]) -> float:
     Args:
         first: embeddings, one a row.
         second: embeddings of the same network.
+        warn: say when there are too few rows for the width; resampling would say it again and again.
 
     Raises:
         ValueError: a set has fewer than two rows, widths differ, or a number is not finite.
@@ -46,7 +47,7 @@ def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"]) -> float:
     first, second = _checked(first), _checked(second)
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"embeddings of widths {first.shape[1]} and {second.shape[1]} are of different networks")
-    if min(len(first), len(second)) <= first.shape[1]:
+    if warn and min(len(first), len(second)) <= first.shape[1]:
         logger.warning(
             "a Frechet distance of %d and %d rows in %d dimensions is biased upwards: covariances are not of full rank",
             len(first), len(second), first.shape[1],
@@ -73,7 +74,8 @@ def frechet_without_bias(
         raise ValueError(f"at least 16 generated sounds are needed to extrapolate, got {len(generated)}")
     rng = np.random.default_rng(seed)
     counts = np.linspace(len(generated) / 2, len(generated), sizes).astype(int)
-    found = [frechet_distance(generated[rng.choice(len(generated), n, replace=False)], reference) for n in counts]
+    subsets = [generated[rng.choice(len(generated), count, replace=False)] for count in counts]
+    found = [frechet_distance(subset, reference, warn=False) for subset in subsets]
     _, intercept = np.polyfit(1 / counts, found, 1)
     return float(intercept)
 
@@ -130,7 +132,9 @@ def accuracy(logits: Float[np.ndarray, "n c"], classes: Int[np.ndarray, " n"]) -
     return float((_checked(logits).argmax(1) == classes).mean())
 
 
-def bootstrap(figure: Callable[..., float], *arrays: np.ndarray, rounds: int = 200, seed: int = 0) -> Estimate:
+def bootstrap(
+    figure: Callable[..., float], *arrays: np.ndarray, rounds: int = 200, seed: int = 0, centred: bool = False
+) -> Estimate:
     """``figure(*arrays)`` with a percentile interval from resampled rows; arrays of equal length stay paired.
 
     Args:
@@ -138,14 +142,17 @@ def bootstrap(figure: Callable[..., float], *arrays: np.ndarray, rounds: int = 2
         arrays: rows to resample.
         rounds: resamplings.
         seed: of the resampling.
+        centred: shift the interval so that the resamplings' mean lies on the value. For distances of distributions,
+            which repeated rows bias upwards.
     """
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(rounds):
         rows = {n: rng.integers(n, size=n) for n in sorted({len(array) for array in arrays})}
         found.append(figure(*(array[rows[len(array)]] for array in arrays)))
-    low, high = np.percentile(found, [2.5, 97.5])
-    return Estimate(figure(*arrays), float(low), float(high))
+    value = figure(*arrays)
+    low, high = np.percentile(found, [2.5, 97.5]) + (value - np.mean(found) if centred else 0)
+    return Estimate(value, float(low), float(high))
 
 
 def _log_softmax(logits: Rows) -> Rows:

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ from transformers import (
 
 from mappers.v2a import EmbeddingMapper
 
-from .images import load_images
-
-Generators = torch.Generator | list[torch.Generator] | None
+from .audio_time import tiled
+from .audio_vision import Generators, aggregate, embed_pictures, translate
+from .griffin_lim import GriffinLim
 
 
 @dataclass
@@ -59,10 +60,13 @@ class VisionToAudioPipeline(DiffusionPipeline):
         image_encoder: CLIP's picture tower.
         feature_extractor: prepares pictures for it.
         mapper: from the picture tower's embeddings to CLAP's.
+        regression_mapper: another one, which ``blend`` mixes in.
     """
 
-    model_cpu_offload_seq = "image_encoder->mapper->text_encoder->unet->vae->vocoder"
-    _optional_components = ["text_encoder", "tokenizer", "image_encoder", "feature_extractor", "mapper"]  # noqa: RUF012
+    model_cpu_offload_seq = "image_encoder->mapper->regression_mapper->text_encoder->unet->vae->vocoder"
+    _optional_components = [  # noqa: RUF012
+        "text_encoder", "tokenizer", "image_encoder", "feature_extractor", "mapper", "regression_mapper",
+    ]  # fmt: skip
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012
 
     def __init__(
@@ -70,17 +74,19 @@ class VisionToAudioPipeline(DiffusionPipeline):
         vae: AutoencoderKL,
         unet: UNet2DConditionModel,
         scheduler: Any,
-        vocoder: SpeechT5HifiGan,
+        vocoder: SpeechT5HifiGan | GriffinLim,
         text_encoder: ClapTextModelWithProjection | None = None,
         tokenizer: Any = None,
         image_encoder: CLIPVisionModelWithProjection | None = None,
         feature_extractor: CLIPImageProcessor | None = None,
         mapper: EmbeddingMapper | None = None,
+        regression_mapper: EmbeddingMapper | None = None,
     ):
         super().__init__()
         self.register_modules(
             vae=vae, unet=unet, scheduler=scheduler, vocoder=vocoder, text_encoder=text_encoder, tokenizer=tokenizer,
             image_encoder=image_encoder, feature_extractor=feature_extractor, mapper=mapper,
+            regression_mapper=regression_mapper,
         )  # fmt: skip
 
     @property
@@ -94,22 +100,20 @@ class VisionToAudioPipeline(DiffusionPipeline):
         return math.prod(self.vocoder.config.upsample_rates)
 
     @torch.no_grad()
-    def encode_image(self, pictures: Sequence[Image.Image], *, aggregate: bool = False) -> Float[Tensor, "b c"]:
+    def encode_image(self, pictures: Sequence[Image.Image], *, as_video: bool = False) -> Float[Tensor, "b c"]:
         """Picture embeddings of unit length.
 
         Args:
             pictures: PIL images of any mode and size.
-            aggregate: treat them as the frames of one video: the mean of their unit embeddings, made unit again.
+            as_video: treat them as the frames of one video: the mean of their unit embeddings, made unit again.
 
         Raises:
             ValueError: no usable pictures, or the pipeline has no picture tower.
         """
         if self.image_encoder is None or self.feature_extractor is None:
             raise ValueError("this pipeline has no image_encoder and feature_extractor; pass image_embeds instead")
-        pixels = self.feature_extractor(load_images(pictures), return_tensors="pt").pixel_values
-        embeds = self.image_encoder(pixels.to(self._execution_device, self.image_encoder.dtype)).image_embeds
-        embeds = F.normalize(embeds.float(), dim=-1)
-        return F.normalize(embeds.mean(0, keepdim=True), dim=-1) if aggregate else embeds
+        embeds = embed_pictures(self.image_encoder, self.feature_extractor, pictures)
+        return aggregate(embeds) if as_video else embeds
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str]) -> Float[Tensor, "b a"]:
@@ -150,7 +154,7 @@ class VisionToAudioPipeline(DiffusionPipeline):
         *,
         video: Sequence[Image.Image] | None = None,
         image_embeds: Float[Tensor, "b c"] | None = None,
-        audio_embeds: Float[Tensor, "b a"] | None = None,
+        audio_embeds: Float[Tensor, "b *w a"] | None = None,
         prompt: str | None = None,
         prompt_weight: float = 0.5,
         negative_prompt: str = "",
@@ -159,6 +163,9 @@ class VisionToAudioPipeline(DiffusionPipeline):
         guidance_scale: float = 2.5,
         mapper_steps: int | None = None,
         mapper_guidance_scale: float | None = None,
+        blend: float = 0.0,
+        tile_length_in_s: float | None = None,
+        frame_gain: Float[Tensor, " frames"] | None = None,
         num_waveforms_per_image: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
@@ -171,7 +178,8 @@ class VisionToAudioPipeline(DiffusionPipeline):
             image: a picture, or several; each gets sounds of its own.
             video: the frames of one video, which share their sounds.
             image_embeds: embeddings of the picture tower instead.
-            audio_embeds: CLAP embeddings instead; no mapper is asked. Their length does not matter.
+            audio_embeds: CLAP embeddings instead; no mapper is asked. Their length does not matter. [b, w, a] has those
+                of w equal windows along the sound, which is then made of tiles.
             prompt: text to mix with what was seen.
             prompt_weight: its share, 0..1.
             negative_prompt: what to move away from; "" stands for anything.
@@ -180,6 +188,9 @@ class VisionToAudioPipeline(DiffusionPipeline):
             guidance_scale: weight of classifier-free guidance; 1 switches it off.
             mapper_steps: denoising steps of a generative mapper.
             mapper_guidance_scale: guidance of a generative mapper.
+            blend: 0 takes ``mapper``, 1 ``regression_mapper``.
+            tile_length_in_s: seconds of a tile; None, and at most, the UNet's own size.
+            frame_gain: added to the frames of the log-mel spectrogram; the last value goes on to the end.
             num_waveforms_per_image: sounds for each picture; a generative mapper draws for each anew.
             eta: DDIM's noise, for schedulers that have it.
             generator: one for all sounds, or one a sound.
@@ -201,15 +212,13 @@ class VisionToAudioPipeline(DiffusionPipeline):
         if image is not None:
             image_embeds = self.encode_image([image] if isinstance(image, Image.Image) else image)
         elif video is not None:
-            image_embeds = self.encode_image(video, aggregate=True)
+            image_embeds = self.encode_image(video, as_video=True)
         if image_embeds is not None:
             image_embeds = image_embeds.to(self._execution_device).repeat_interleave(num_waveforms_per_image, 0)
-            audio_embeds = self.mapper.translate(
-                image_embeds,
-                generator=generator,
-                num_inference_steps=mapper_steps,
-                guidance_scale=mapper_guidance_scale,
-            )
+            audio_embeds = translate(
+                image_embeds, self.mapper, self.regression_mapper, blend=blend, generator=generator,
+                num_inference_steps=mapper_steps, guidance_scale=mapper_guidance_scale,
+            )  # fmt: skip
         else:
             audio_embeds = audio_embeds.to(self._execution_device).repeat_interleave(num_waveforms_per_image, 0)
         audio_embeds = F.normalize(audio_embeds.float(), dim=-1)
@@ -222,11 +231,17 @@ class VisionToAudioPipeline(DiffusionPipeline):
 
         samples = round(audio_length_in_s * rate)
         latents = self.prepare_latents(len(audio_embeds), samples, generator, latents)
+        rows = self.unet.config.sample_size
+        if tile_length_in_s is not None:
+            rows = min(max(round(tile_length_in_s * rate / (self.hop * self.vae_scale_factor)), 2), rows)
         latents = self._denoise(
-            latents, audio_embeds, away, guidance_scale, num_inference_steps, eta, generator, callback_on_step_end
+            latents, audio_embeds, away, guidance_scale, num_inference_steps, eta, generator, callback_on_step_end, rows
         )
-        mel = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
-        waves = self.vocoder(mel[:, 0].to(self.vocoder.dtype)).cpu().float()
+        mel = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample[:, 0]
+        if frame_gain is not None:
+            places = torch.arange(mel.shape[1]).clamp(max=len(frame_gain) - 1)
+            mel = mel + frame_gain[places].to(mel)[:, None]
+        waves = self.vocoder(mel.to(self.vocoder.dtype)).cpu().float()
         self.maybe_free_model_hooks()
         return AudioOutput(audios=waves[:, :samples].numpy(), sampling_rate=rate, audio_embeds=audio_embeds.cpu())
 
@@ -250,29 +265,44 @@ class VisionToAudioPipeline(DiffusionPipeline):
     def _denoise(
         self,
         latents: Float[Tensor, "n z h w"],
-        embeds: Float[Tensor, "n a"],
+        embeds: Float[Tensor, "n *w a"],
         away: Float[Tensor, "1 a"] | None,
         guidance_scale: float,
         num_inference_steps: int,
         eta: float,
         generator: Generators,
         callback: Callable[[Any, int, Any, dict[str, Tensor]], dict[str, Tensor]] | None,
+        tile: int,
     ) -> Float[Tensor, "n z h w"]:
-        labels = embeds if away is None else torch.cat([away.expand_as(embeds), embeds])
-        labels = labels.to(self.unet.dtype)
         self.scheduler.set_timesteps(num_inference_steps, device=latents.device)
         takes = inspect.signature(self.scheduler.step).parameters
         extra = {name: value for name, value in (("eta", eta), ("generator", generator)) if name in takes}
         with self.progress_bar(total=num_inference_steps) as bar:
             for step, timestep in enumerate(self.scheduler.timesteps):
-                both = latents if away is None else torch.cat([latents, latents])
-                both = self.scheduler.scale_model_input(both, timestep)
-                noise = self.unet(both, timestep, encoder_hidden_states=None, class_labels=labels).sample
-                if away is not None:
-                    without, noise = noise.chunk(2)
-                    noise = without + guidance_scale * (noise - without)
+                noisy = self.scheduler.scale_model_input(latents, timestep)
+                predict = partial(self._predict, timestep=timestep, away=away, guidance_scale=guidance_scale)
+                noise = predict(noisy, embeds) if embeds.ndim == 2 else tiled(predict, noisy, embeds, tile)
                 latents = self.scheduler.step(noise, timestep, latents, **extra).prev_sample
                 if callback is not None:
                     latents = callback(self, step, timestep, {"latents": latents}).pop("latents", latents)
                 bar.update()
         return latents
+
+    def _predict(
+        self,
+        noisy: Float[Tensor, "n z h w"],
+        embeds: Float[Tensor, "n a"],
+        *,
+        timestep: Tensor,
+        away: Float[Tensor, "1 a"] | None,
+        guidance_scale: float,
+    ) -> Float[Tensor, "n z h w"]:
+        """What the UNet predicts, guided away from ``away``."""
+        labels = embeds if away is None else torch.cat([away.expand_as(embeds), embeds])
+        both = noisy if away is None else torch.cat([noisy, noisy])
+        labels = labels.to(self.unet.dtype)
+        noise = self.unet(both, timestep, encoder_hidden_states=None, class_labels=labels).sample
+        if away is None:
+            return noise
+        without, noise = noise.chunk(2)
+        return without + guidance_scale * (noise - without)

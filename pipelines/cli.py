@@ -19,7 +19,7 @@ from mappers.command_line import Training, option, run_command
 from mappers.hub import embedded_models
 from mappers.settings import load_settings
 
-from .settings import PersonalizeConfig
+from .settings import FitMapperConfig, PersonalizeConfig, SoundConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,174 @@ class Generate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VisionToAudio:
+    """Make sounds that fit pictures or videos."""
+
+    input: Path
+    """Picture, video, or folder of both."""
+    output: Path
+    """Sound file (.wav, .flac), for a video also .mp4 with the sound in it, or a folder when the input is one."""
+    model: str = "nano"
+    """Embedded model, or a folder or hub id in the layout of AudioLDM, AudioLDM 2 or Stable Audio."""
+    clip: str | None = None
+    """CLIP folder whose picture tower sees; the model's own when not given."""
+    mapper: Path | None = None
+    """Folder of a mapper from that CLIP to the model's CLAP; the model's own when not given."""
+    regression_mapper: Path | None = None
+    """Folder of the mapper that blend mixes in; the model's own when not given."""
+    clap: str | None = None
+    """ClapModel folder that ranks candidates; nano has its own."""
+    duration: float | None = None
+    """Seconds; the video's, or what the model was made for, when not given."""
+    candidates: int = 1
+    """Sounds to choose the best of."""
+    seed: int = 0
+    """Seed of every draw."""
+    spectrogram: bool = True
+    """Also write a picture of the spectrogram beside each sound."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
+
+    def run(self) -> None:
+        from .audio_batch import sonify_files
+        from .sonification import Sonifier
+
+        sonifier = Sonifier.load(
+            self.model, clip=self.clip, mapper=self.mapper, regression_mapper=self.regression_mapper, clap=self.clap
+        )
+        for path in sonify_files(
+            sonifier, self.input, self.output, duration=self.duration, candidates=self.candidates, seed=self.seed,
+            config=self.settings, spectrogram=self.spectrogram,
+        ):  # fmt: skip
+            print(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateAudio:
+    """Measure sounds for held-out pictures, beside silence, noise, wrong pairs and the true embedding."""
+
+    pairs: Path
+    """Folder of pictures or videos and sounds, paired by name or folder."""
+    output: Path
+    """Folder for report.json, report.md and sounds/."""
+    model: str = "nano"
+    """As in vision-to-audio."""
+    clip: str | None = None
+    """As in vision-to-audio."""
+    mapper: Path | None = None
+    """As in vision-to-audio."""
+    regression_mapper: Path | None = None
+    """As in vision-to-audio."""
+    clap: str = "nano-clap"
+    """ClapModel folder, or embedded id, that the generator was trained with; also the first judge."""
+    generated: Path | None = None
+    """Folder of sounds made elsewhere, named as the pictures, to be measured in place of the model's."""
+    extractor: tuple[str, ...] = ()
+    """Further judges: ClapModel folders, or files of CNN14's weights."""
+    sound_to_picture: Path | None = None
+    """Mapper of fit-mapper --reverse, with which CS is computed."""
+    duration: float | None = None
+    """Seconds of a sound; what the model was made for when not given."""
+    seed: int = 0
+    """Seed of every draw."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
+
+    def run(self) -> None:
+        from .audio_evaluation import as_table, evaluate_audio
+        from .sonification import Sonifier
+
+        sonifier = Sonifier.load(
+            self.model, clip=self.clip, mapper=self.mapper, regression_mapper=self.regression_mapper, clap=self.clap
+        )
+        rows = evaluate_audio(
+            self.pairs, self.output, sonifier=sonifier, generated=self.generated, clap=self.clap,
+            extractors=self.extractor, sound_to_picture=self.sound_to_picture, duration=self.duration, seed=self.seed,
+            config=self.settings,
+        )  # fmt: skip
+        print(as_table(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitMapper:
+    """Train a mapper from pictures to sounds on your own pairs."""
+
+    pairs: Path
+    """Folder of pictures or videos and sounds, paired by name or folder; or an earlier run's embeddings.safetensors."""
+    output: Path
+    """Folder for mapper/, embeddings.safetensors, report.json, gap.md and checkpoints."""
+    clip: str = "nano-audio"
+    """CLIP folder, or embedded id, whose picture tower sees."""
+    clap: str = "nano-clap"
+    """ClapModel folder, or embedded id, that the generator was trained with."""
+    cache: Path | None = None
+    """Folder of embeddings that several runs may share; one in the output folder when not given."""
+    training: Annotated[Training, tyro.conf.arg(name="")] = Training(config="nano")
+    settings: Annotated[FitMapperConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitMapperConfig)
+
+    def run(self) -> None:
+        from .audio_fitting import fit_mapper
+
+        fit_mapper(
+            self.pairs, self.output, clip=self.clip, clap=self.clap, cache=self.cache, config=self.settings,
+            **self.training.arguments,
+        )  # fmt: skip
+        print((self.output / "gap.md").read_text(encoding="utf-8"), file=sys.stderr)
+        print(self.output / "mapper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a learned word as plain vectors, for programs without mappers, and say what is lost."""
+
+    concept: Path
+    """Concept file."""
+    output: Path
+    """Folder for the files: one vector per layer (XTI), and one vector as diffusers and AUTOMATIC1111 read it."""
+    model: str | None = None
+    """Base model; that of the concept when not given."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .concepts import load_concept
+        from .exports import FILES, export_concept
+        from .neti_pipeline import NeTIPipeline
+
+        concept = load_concept(self.concept)
+        pipeline = NeTIPipeline.from_model(self.model or concept.model)
+        kept = export_concept(pipeline, pipeline.load_concept(concept), self.output)
+        for layout, name in FILES.items():
+            share = kept["xti" if layout == "xti" else "textual-inversion"]
+            print(f"{self.output / name}\tkeeps {share:.0%} of what the word adds to its category")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportNeTI:
+    """Turn the two files of an official NeTI run into a concept, without running anything in them."""
+
+    mapper: Path
+    """mapper-steps-N.pt"""
+    embeds: Path
+    """learned_embeds-steps-N.bin"""
+    output: Path
+    """Folder for concept.safetensors."""
+    model: str | None = None
+    """Base model of the run, a folder or hub id; the one that the file names when not given."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def run(self) -> None:
+        from .concepts import save_concept
+        from .official_neti import import_neti
+
+        concept = import_neti(self.mapper, self.embeds, model=self.model)
+        print(save_concept(concept, self.output / "concept.safetensors"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Models:
     """List the models that work offline, one line each: id, kind, parameters, size, folder."""
 
@@ -120,6 +288,11 @@ class Models:
 Command = (
     Annotated[Personalize, tyro.conf.subcommand("personalize")]
     | Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[VisionToAudio, tyro.conf.subcommand("vision-to-audio")]
+    | Annotated[EvaluateAudio, tyro.conf.subcommand("evaluate-audio")]
+    | Annotated[FitMapper, tyro.conf.subcommand("fit-mapper")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[ImportNeTI, tyro.conf.subcommand("import-neti")]
     | Annotated[Models, tyro.conf.subcommand("models")]
 )
 
@@ -130,11 +303,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(Command, words, prog="mapfield", default=_defaults)
 
 
-def _defaults(words: list[str]) -> Personalize | None:
-    """`personalize`'s settings file has to be read before the command line that may override it."""
-    if not words or words[0] != "personalize":
-        return None
-    settings = load_settings(
-        PersonalizeConfig, option(words, "--config", Personalize.training.config), task="personalize"
-    )
-    return Personalize(images=tyro.MISSING, token=tyro.MISSING, output=tyro.MISSING, settings=settings)
+def _defaults(words: list[str]) -> Personalize | FitMapper | None:
+    """A training's settings file has to be read before the command line that may override it."""
+    command = words[0] if words else ""
+    if command == "personalize":
+        name = option(words, "--config", Personalize.training.config)
+        settings = load_settings(PersonalizeConfig, name, task="personalize")
+        return Personalize(images=tyro.MISSING, token=tyro.MISSING, output=tyro.MISSING, settings=settings)
+    if command == "fit-mapper":
+        name = option(words, "--config", FitMapper.training.config)
+        settings = load_settings(FitMapperConfig, name, task="fit_mapper")
+        return FitMapper(pairs=tyro.MISSING, output=tyro.MISSING, settings=settings)
+    return None

@@ -40,11 +40,12 @@ def log_mel(waves: Float[Tensor, "n samples"], sampling_rate: int = RATE) -> Flo
     padded = F.pad(waves, ((WINDOW - HOP) // 2,) * 2, mode="reflect")
     window = torch.hann_window(WINDOW, dtype=waves.dtype, device=waves.device)
     spectrum = torch.stft(padded, WINDOW, HOP, WINDOW, window, center=False, return_complex=True).abs()
-    return (_filters().to(spectrum) @ spectrum).clamp(min=FLOOR).log().transpose(1, 2)
+    return (mel_filters().to(spectrum) @ spectrum).clamp(min=FLOOR).log().transpose(1, 2)
 
 
 @cache
-def _filters() -> Float[Tensor, "64 513"]:
+def mel_filters() -> Float[Tensor, "64 513"]:
+    """Slaney bands over the bins of the Fourier transform."""
     import librosa
 
     return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BINS, fmin=0, fmax=RATE / 2))

@@ -89,8 +89,9 @@ class NeTIPipeline(StableDiffusionPipeline):
         )
         self.model_id = ""
         self.concepts: dict[str, Concept] = {}
-        self._order = cross_attention_order(self.unet)
-        self.layers = len(self._order)
+        self.cross_attentions = cross_attention_order(self.unet)
+        """Names in execution order, which is how layers are numbered."""
+        self.layers = len(self.cross_attentions)
         self._last_contexts: tuple[Any, ContextTable] | None = None
 
     @property
@@ -111,7 +112,7 @@ class NeTIPipeline(StableDiffusionPipeline):
                 return int(number)
             return coarsest - int(number) if block == "up_blocks" else coarsest
 
-        return [i for i, name in enumerate(self._order) if 2 * level(name) <= coarsest]
+        return [i for i, name in enumerate(self.cross_attentions) if 2 * level(name) <= coarsest]
 
     def load_concept(self, concept: Concept | str | Path, *, token: str | None = None) -> str:
         """Make a learned word usable in prompts and return its token.
@@ -204,7 +205,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         if guided:  # the rows to move away from come first
             away = rows if len(negative) == len(prompts) else torch.zeros_like(rows)
             rows = torch.cat([len(prompts) + away, rows])
-        table = self._contexts(tuple(prompts + negative if guided else prompts), truncation)
+        table = self.contexts(tuple(prompts + negative if guided else prompts), truncation)
 
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         timesteps = self.scheduler.timesteps
@@ -247,8 +248,12 @@ class NeTIPipeline(StableDiffusionPipeline):
         away, towards = noise.chunk(2)
         return away + guidance_scale * (towards - away)
 
-    def _contexts(self, prompts: tuple[str, ...], truncation: int | Envelope | None) -> ContextTable:
-        """The contexts of ``prompts``; those of the last call when nothing that they depend on has changed."""
+    def contexts(self, prompts: tuple[str, ...], truncation: int | Envelope | None = None) -> ContextTable:
+        """The contexts of ``prompts``; those of the last call when nothing that they depend on has changed.
+
+        Raises:
+            ValueError: a prompt is too long.
+        """
         words = {token: concept.mapper for token, concept in self.concepts.items()}
         state = [(id(p), p._version) for m in (self.text_encoder, *words.values()) for p in m.parameters()]
         key = (prompts, tuple(words), repr(truncation), tuple(state))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
-from mappers.files import replacing
+from mappers.files import replacing, writable_folder
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.trainer import FitReport, Prepared, fit
 
@@ -162,12 +161,13 @@ def personalize(
 
     Raises:
         FileNotFoundError, ValueError: pictures, token, category or model cannot be used; the message says why.
+        OSError: ``output_dir`` is not writable.
         TrainingError: training cannot go on; checkpoints in ``output_dir`` are kept.
     """
     config = config or PersonalizeConfig()
     config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
     pictures = load_images(images)
-    output = _output_folder(output_dir)
+    output = None if output_dir is None else writable_folder(output_dir)
     on = device or ("cpu" if config.train.cpu else str(PartialState().device))
     pipeline = NeTIPipeline.from_model(model, device=on)
     check_token(token, pipeline.tokenizer)
@@ -192,25 +192,10 @@ def personalize(
     return pipeline
 
 
-def _output_folder(output_dir: str | Path | None) -> Path | None:
-    """The folder, tried before anything is learned that could then not be written."""
-    if output_dir is None:
-        return None
-    path = Path(output_dir).expanduser()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"cannot write to the output folder {path} ({error.strerror}); choose another") from error
-    return path
-
-
 def _build_mapper(pipeline: NeTIPipeline, start: Float[Tensor, " d"], config: PersonalizeConfig) -> nn.Module:
     sizes = {"layers": pipeline.layers, "width": len(start), "norm": float(start.norm())}
-    if config.method == "textual-inversion":
-        mapper = TextualInversionMapper(**sizes)
+    if config.method != "neti":
+        mapper = TextualInversionMapper(**sizes, per_layer=config.method == "xti")
         mapper.start_at(start)
         return mapper
     mapper = NeTIMapper(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mappers.files import replacing
+from mappers.files import replacing, writable_folder
 
 
 def test_a_file_appears_with_its_folder_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -37,3 +37,11 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"could not write .*report.json: .*choose another folder"):  # noqa: PT012
         with replacing(tmp_path / "file" / "report.json") as temporary:
             temporary.write_text("x")
+
+
+def test_a_folder_is_tried_before_anything_is_made(tmp_path: Path) -> None:
+    assert writable_folder(tmp_path / "new" / "one").is_dir()
+    assert not any((tmp_path / "new" / "one").iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write to the output folder .*file"):
+        writable_folder(tmp_path / "file")

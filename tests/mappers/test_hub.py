@@ -22,6 +22,8 @@ def test_embedded_models_count_their_weights() -> None:
     assert nano.folder.is_absolute()
     assert 10e6 < nano.parameters < 20e6
     assert nano.size == pytest.approx(2 * nano.parameters, rel=0.02)  # fp16
-    assert sum(model.size for model in embedded_models() if model.package == "pipelines") <= 40e6
+    sizes = {model.id: model.size for model in embedded_models()}
+    assert sizes["nano"] + sizes["nano-clip"] <= 40e6
+    assert sizes["nano-audio"] + sizes["nano-clap"] <= 16e6
     assert sum(model.size for model in embedded_models() if model.package == "nerf") <= 15e6
     assert all(path.stat().st_size <= 25e6 for model in embedded_models() for path in model.files)

@@ -33,7 +33,7 @@ def test_a_word_without_bypass_mixes_as_one_with_a_zero_bypass() -> None:
     ours = MixedMapper.of(first, plain, layers=[0])(TIMES, LAYERS)
     assert ours.bypass is not None
     assert not ours.bypass[LAYERS == 0].any()
-    assert torch.equal(ours.embedding[LAYERS == 0], plain.vector.expand(4, -1))
+    assert torch.equal(ours.embedding[LAYERS == 0], plain.vectors.expand(4, -1))
     assert MixedMapper.of(plain, plain, layers=[0])(TIMES, LAYERS).bypass is None
 
 

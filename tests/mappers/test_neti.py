@@ -104,7 +104,10 @@ def test_one_coin_per_layer_one_cut_per_row() -> None:
     assert (cut[0] != cut[1]).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("mapper", [NeTIMapper(3, 4, 1.0), TextualInversionMapper(3, 4, 1.0)])
+@pytest.mark.parametrize(
+    "mapper",
+    [NeTIMapper(3, 4, 1.0), TextualInversionMapper(3, 4, 1.0), TextualInversionMapper(3, 4, 1.0, per_layer=True)],
+)
 def test_every_parameter_of_every_mapper_gets_a_gradient(mapper: nn.Module) -> None:
     word = mapper(*points((10.0, 0), (500.0, 2)))
     total = (word.embedding * torch.arange(4.0)).sum()

@@ -87,3 +87,12 @@ def test_resampling_keeps_pairs_together() -> None:
     rows = np.arange(1.0, 21.0)[:, None] * np.array([[1.0, 2.0]])
     estimate = metrics.bootstrap(metrics.cosine_score, rows, rows)
     assert estimate.low == pytest.approx(100)
+
+
+def test_intervals_of_distances_lie_around_their_value() -> None:
+    a, b = cloud(0, n=60), cloud(0, n=60)[::-1] + 0.1
+    plain = metrics.bootstrap(metrics.frechet_distance, a, b, rounds=40)
+    centred = metrics.bootstrap(metrics.frechet_distance, a, b, rounds=40, centred=True)
+    assert plain.value == centred.value
+    assert centred.low < centred.value < centred.high
+    assert centred.high - centred.low == pytest.approx(plain.high - plain.low)

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AudioLDMPipeline, AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AudioLDMPipeline
 from PIL import Image
-from transformers import (
-    ClapTextConfig,
-    ClapTextModelWithProjection,
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    RobertaTokenizer,
-    SpeechT5HifiGan,
-    SpeechT5HifiGanConfig,
-)
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.v2a import RegressionMapper
@@ -46,48 +37,6 @@ def quietly(make: Callable[[], AudioLDMPipeline]) -> AudioLDMPipeline:
     return pipeline
 
 
-@pytest.fixture(scope="module")
-def audioldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of five parts and no picture tower, as AudioLDM's repositories have it."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny-audioldm")
-    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"abcdefghijklmnopqrstuvwxyz", "Ġ"]
-    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = RobertaTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=WIDTH)
-    text = ClapTextConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        projection_dim=WIDTH, max_position_embeddings=WIDTH + 4, pad_token_id=1, bos_token_id=0, eos_token_id=2,
-    )  # fmt: skip
-    unet = UNet2DConditionModel(
-        sample_size=16, in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=(8, 16), norm_num_groups=4, class_embed_type="simple_projection",
-        projection_class_embeddings_input_dim=WIDTH, class_embeddings_concat=True,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        in_channels=1, out_channels=1, block_out_channels=(4, 8, 8), latent_channels=4, norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3, scaling_factor=0.6,
-    )  # fmt: skip
-    vocoder = SpeechT5HifiGan(
-        SpeechT5HifiGanConfig(
-            model_in_dim=16, sampling_rate=16000, upsample_initial_channel=64, upsample_rates=[5, 4, 2, 2, 2],
-            upsample_kernel_sizes=[16, 16, 8, 4, 4], resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1, 3]],
-            normalize_before=False,
-        )
-    )  # fmt: skip
-    scheduler = DDIMScheduler(
-        beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
-    )
-    # Fresh vocoders are all but silent; louder ones make differences audible.
-    with torch.no_grad():
-        for weight in vocoder.parameters():
-            weight.mul_(12)
-    clap = ClapTextModelWithProjection(text)
-    quietly(lambda: AudioLDMPipeline(vae, clap, tokenizer, unet, scheduler, vocoder)).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def generator_only(audioldm: Path) -> VisionToAudioPipeline:
     pipeline = VisionToAudioPipeline.from_pretrained(audioldm)
@@ -96,16 +45,10 @@ def generator_only(audioldm: Path) -> VisionToAudioPipeline:
 
 
 @pytest.fixture
-def pipeline(generator_only: VisionToAudioPipeline) -> VisionToAudioPipeline:
-    torch.manual_seed(1)
-    config = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8,
-        projection_dim=SEEN,
-    )  # fmt: skip
-    size = {"height": 16, "width": 16}
+def pipeline(folders: Any, generator_only: VisionToAudioPipeline) -> VisionToAudioPipeline:
     generator_only.register_modules(
-        image_encoder=CLIPVisionModelWithProjection(config).eval(),
-        feature_extractor=CLIPImageProcessor(size=size, crop_size=size),
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(folders.clip).eval(),
+        feature_extractor=CLIPImageProcessor.from_pretrained(folders.clip),
         mapper=RegressionMapper(SEEN, WIDTH).eval(),
     )
     return generator_only
@@ -172,11 +115,9 @@ def test_a_batch_equals_single_calls(pipeline: VisionToAudioPipeline) -> None:
 
 def test_frames_of_a_video_are_one_direction_in_any_order(pipeline: VisionToAudioPipeline) -> None:
     frames = [picture(i) for i in range(4)]
-    mean = pipeline.encode_image(frames, aggregate=True)
-    torch.testing.assert_close(mean, pipeline.encode_image(frames[::-1], aggregate=True))
-    torch.testing.assert_close(
-        pipeline.encode_image([frames[0]] * 3, aggregate=True), pipeline.encode_image(frames[:1])
-    )
+    mean = pipeline.encode_image(frames, as_video=True)
+    torch.testing.assert_close(mean, pipeline.encode_image(frames[::-1], as_video=True))
+    torch.testing.assert_close(pipeline.encode_image([frames[0]] * 3, as_video=True), pipeline.encode_image(frames[:1]))
     by_hand = torch.nn.functional.normalize(pipeline.encode_image(frames).mean(0, keepdim=True), dim=1)
     torch.testing.assert_close(mean, by_hand)
 
@@ -243,3 +184,51 @@ def test_frozen_parts_stay_as_they_are(pipeline: VisionToAudioPipeline) -> None:
     for name, part in parts.items():
         assert not part.training
         assert all(torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True))
+
+
+def test_the_slider_goes_from_one_mapper_to_the_other(pipeline: VisionToAudioPipeline) -> None:
+    seen = torch.randn(1, SEEN, generator=generator(5))
+    options = {"num_inference_steps": 1, "audio_length_in_s": 0.1, "guidance_scale": 1, "image_embeds": seen}
+    with pytest.raises(ValueError, match="blend needs a second mapper"):
+        pipeline(blend=0.5, **options)
+    torch.manual_seed(7)
+    pipeline.register_modules(regression_mapper=RegressionMapper(SEEN, WIDTH).eval())
+    first, last = pipeline.mapper.translate(seen), pipeline.regression_mapper.translate(seen)
+    torch.testing.assert_close(pipeline(blend=0.0, **options).audio_embeds, first)
+    torch.testing.assert_close(pipeline(blend=1.0, **options).audio_embeds, last)
+    middle = pipeline(blend=0.5, **options).audio_embeds
+    torch.testing.assert_close((middle * first).sum(), (middle * last).sum())
+
+
+def test_windows_that_are_all_the_same_sound_as_one_where_a_tile_suffices(
+    generator_only: VisionToAudioPipeline,
+) -> None:
+    options = {"num_inference_steps": 2, "audio_length_in_s": 0.64}
+    embeds = torch.randn(1, WIDTH, generator=generator(6))
+    plain = generator_only(audio_embeds=embeds, generator=generator(0), **options).audios
+    same = generator_only(audio_embeds=embeds[:, None].expand(-1, 3, -1), generator=generator(0), **options).audios
+    np.testing.assert_allclose(same, plain, atol=1e-5)
+
+
+def test_windows_sound_like_their_own_embedding_and_may_go_on_for_long(generator_only: VisionToAudioPipeline) -> None:
+    first, last = torch.randn(2, 1, WIDTH, generator=generator(6)).unbind()
+    options = {"num_inference_steps": 2, "audio_length_in_s": 3.2, "tile_length_in_s": 0.32}
+    both, ones, others = (
+        generator_only(audio_embeds=embeds, generator=generator(0), **options).audios[0]
+        for embeds in (torch.stack([first, last], 1), first[:, None], last[:, None])
+    )
+    assert len(both) == 51_200
+    near = slice(0, 8_000), slice(-8_000, None)
+    for here, like, unlike in ((near[0], ones, others), (near[1], others, ones)):
+        assert np.abs(both[here] - like[here]).mean() < 0.5 * np.abs(both[here] - unlike[here]).mean()
+
+
+def test_a_gain_of_frames_is_heard(generator_only: VisionToAudioPipeline) -> None:
+    options = {"audio_embeds": torch.ones(1, WIDTH), "num_inference_steps": 1, "audio_length_in_s": 0.64}
+    plain = generator_only(generator=generator(0), **options).audios
+    none = generator_only(generator=generator(0), frame_gain=torch.zeros(3), **options).audios
+    np.testing.assert_array_equal(plain, none)
+    gain = torch.cat([torch.zeros(32), torch.full((1,), -5.0)])
+    gated = generator_only(generator=generator(0), frame_gain=gain, **options).audios
+    np.testing.assert_allclose(gated[:, :3_000], plain[:, :3_000], atol=1e-5)
+    assert np.abs(gated[:, -3_000:] - plain[:, -3_000:]).max() > 1e-3

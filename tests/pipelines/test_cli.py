@@ -6,8 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from pipelines.cli import main
@@ -28,6 +32,53 @@ def test_help_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--train.learning-rate" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["vision-to-audio", "evaluate-audio", "fit-mapper"])
+def test_help_of_sounds_needs_no_torch(command: str) -> None:
+    code = (
+        f"import sys\nfrom pipelines.cli import main\ntry: main(['{command}', '--help'])\n"
+        "except SystemExit: pass\nassert not {'torch', 'librosa', 'av', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--seed" in done.stdout
+
+
+def test_pictures_and_videos_to_sounds(folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (20, 30), "red").save(tmp_path / "cat.png")
+    with av.open(str(tmp_path / "film.mp4"), "w") as target:
+        stream = target.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for number in range(8):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 30 * number, dtype=np.uint8), format="rgb24")
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    parts = [word for name, path in folders.parts.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    run = ["vision-to-audio", *parts, "--inference-steps", "1", "--mapper-steps", "1"]
+    wav, mp4 = tmp_path / "out" / "cat.wav", tmp_path / "out" / "film.mp4"
+    more = ["--candidates", "2", "--spectrogram", "--without", "speech", "music", "--blend", "0.5"]
+    assert main([*run, "--input", str(tmp_path / "cat.png"), "--output", str(wav), *more]) == 0
+    assert capsys.readouterr().out.strip() == str(wav)
+    assert soundfile.info(wav).frames == 10_240
+    assert (tmp_path / "out" / "cat.spectrogram.png").is_file()
+    film = ["--input", str(tmp_path / "film.mp4"), "--output"]
+    assert main([*run, *film, str(mp4), "--window", "0.4", "--onset-strength", "0.5"]) == 0
+    with av.open(str(mp4)) as container:
+        lengths = [float(stream.duration * stream.time_base) for stream in container.streams]
+    assert abs(lengths[0] - lengths[1]) < 0.1
+    (tmp_path / "broken.png").write_bytes(b"x")
+    (tmp_path / "file").write_text("")
+    for source, target, code, message in (
+        ("cat.png", "a.mp3", 2, "the output for cat.png must end in .wav, .flac, got a.mp3"),
+        ("cat.png", "a.mp4", 2, "the output for cat.png must end in .wav, .flac, got a.mp4"),
+        ("broken.png", "a.wav", 2, "is not a picture that can be read"),
+        ("none.png", "a.wav", 2, "there is no picture, video or folder"),
+        ("out", "a.wav", 2, "is a folder, so the output must be one too"),
+        ("cat.png", "file/a.wav", 1, "cannot write to the output folder"),
+        ("film.mp4", "film.mp4", 2, "is the input; choose another name"),
+    ):
+        assert main([*run, "--input", str(tmp_path / source), "--output", str(tmp_path / target)]) == code
+        assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_models_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,8 @@ def test_validation_pictures_change_nothing_that_is_learned(tiny_model: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("method", "model"), [("neti", "tiny_model"), ("textual-inversion", "tiny_model"), ("neti", "tiny_sd2")]
+    ("method", "model"),
+    [("neti", "tiny_model"), ("textual-inversion", "tiny_model"), ("xti", "tiny_model"), ("neti", "tiny_sd2")],
 )
 def test_learns_a_picture(method: str, model: str, request: pytest.FixtureRequest) -> None:
     """The same draws give a lower loss after training than before."""
@@ -167,7 +168,7 @@ def test_bad_input_is_refused_before_training(tiny_model: Path, tmp_path: Path) 
         personalize(pictures(), TOKEN, model=tiny_model, category=" ")
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(ValueError, match=r"cannot write to the output folder .*file"):
+    with pytest.raises(OSError, match=r"cannot write to the output folder .*file"):
         personalize(pictures(), TOKEN, model=tiny_model, output_dir=blocked / "run")
 
 

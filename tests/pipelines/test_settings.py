@@ -35,7 +35,7 @@ def test_shipped_settings_load_by_name() -> None:
         ("train: {stepps: 3}", "train has the unknown setting 'stepps'; did you mean steps?"),
         ("train: {steps: many}", "train: steps must be of type int, got 'many'"),
         ("bypass: 3", "bypass must be of type bool, got 3"),
-        ("method: magic", "method must be one of neti, textual-inversion, got 'magic'"),
+        ("method: magic", "method must be one of neti, textual-inversion, xti, got 'magic'"),
         ("flip: 2.0", r"flip must be in 0\.\.1"),
         ("[1, 2]", "must hold settings by name"),
         ("a: [", "is not valid YAML"),

@@ -1,0 +1,238 @@
+"""Sounds and videos in files: reading whatever users have, writing what every player takes."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from mappers.files import replacing
+
+logger = logging.getLogger(__name__)
+
+SOUND_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac", ".opus", ".aiff"}
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"}
+IN_MP4 = {"h264", "hevc", "mpeg4", "av1"}
+"""Codecs whose pictures are copied from one mp4 file to another; all else is encoded anew."""
+SILENT = 1e-4
+"""A sound whose loudest sample is below this, -80 dB, counts as silent."""
+
+Wave = Float[np.ndarray, " samples"]
+
+
+def read_sound(path: str | Path, sampling_rate: int) -> Wave:
+    """The sound of a sound or video file: float32, mono (the mean of its channels), at ``sampling_rate``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, has no sound, no samples, or samples that are not finite numbers.
+    """
+    path = _existing(path)
+    pieces, rate = [], 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise ValueError(f"{path} has no sound; choose a file with an audio track")
+            stream = container.streams.audio[0]
+            rate = stream.rate
+            to_float = av.AudioResampler(format="fltp")
+            for frame in container.decode(stream):
+                pieces += [part.to_ndarray().mean(0) for part in to_float.resample(frame)]
+    except (av.error.FFmpegError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or no sound file ({error.strerror}); replace or remove it") from error
+    if not sum(map(len, pieces)):
+        raise ValueError(f"{path} holds no samples; replace or remove it")
+    return resampled(check_wave(np.concatenate(pieces), str(path)), rate, sampling_rate)
+
+
+def check_wave(wave: np.ndarray, name: str = "a sound") -> Wave:
+    """``wave`` as float32.
+
+    Raises:
+        ValueError: it is not mono, empty, or has samples that are not finite numbers.
+    """
+    wave = np.asarray(wave, dtype=np.float32)
+    if wave.ndim != 1 or not len(wave):
+        raise ValueError(f"{name} must be one row of at least one sample, got the shape {list(wave.shape)}")
+    if not np.isfinite(wave).all():
+        raise ValueError(f"{name} has samples that are not finite numbers; replace or remove it")
+    return wave
+
+
+def is_silent(wave: Wave) -> bool:
+    """Whether there is nothing to hear."""
+    return bool(np.abs(wave).max() < SILENT)
+
+
+def resampled(wave: Wave, rate: int, wanted: int) -> Wave:
+    """``wave`` at another sampling rate, by one resampler everywhere: figures move with it."""
+    if rate == wanted:
+        return wave
+    import librosa
+
+    return librosa.resample(wave, orig_sr=rate, target_sr=wanted, res_type="soxr_hq").astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures of a video, evenly spaced in time."""
+
+    pictures: list[Image.Image]
+    times: list[float]
+    """Of each picture, seconds from the first frame."""
+    seconds: float
+    """Length of the whole video."""
+
+
+def read_frames(path: str | Path, *, per_second: float = 4.0) -> Frames:
+    """Frames of a video file, about ``per_second`` of them for each second and at least one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or has no pictures.
+    """
+    path = _existing(path)
+    if not per_second > 0:
+        raise ValueError(f"per_second must be positive, got {per_second}")
+    pictures: list[Image.Image] = []
+    times: list[float] = []
+    end = 0.0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} has no pictures; choose a file with a video track")
+            stream = container.streams.video[0]
+            step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+            start: float | None = None
+            for number, frame in enumerate(container.decode(stream)):
+                at = frame.time if frame.time is not None else number * step
+                start = at if start is None else start
+                if at - start >= len(pictures) / per_second - step / 2:
+                    pictures.append(frame.to_image())
+                    times.append(at - start)
+                end = max(end, at - start + step)
+    except (av.error.FFmpegError, EOFError) as error:
+        if not pictures:
+            raise ValueError(f"{path} is damaged or no video ({error.strerror}); replace or remove it") from error
+        logger.warning("%s is damaged after %.2f seconds; what comes before is used", path, end)
+    if not pictures:
+        raise ValueError(f"{path} has no frames; replace or remove it")
+    return Frames(pictures, times, end)
+
+
+def write_sound(path: str | Path, wave: Wave, sampling_rate: int) -> None:
+    """Write ``wave`` as a 16-bit file, PCM (``.wav``) or lossless (``.flac``).
+
+    Raises:
+        ValueError: another ending, or an unusable wave.
+        OSError: the file cannot be written.
+    """
+    import soundfile
+
+    path = Path(path)
+    if path.suffix.lower() not in (".wav", ".flac"):
+        raise ValueError(f"sounds are written as .wav or .flac, got {path.name}; choose one of these endings")
+    wave = check_wave(wave).clip(-1, 1)
+    with replacing(path) as temporary:
+        try:
+            soundfile.write(temporary, wave, sampling_rate, subtype="PCM_16")
+        except soundfile.LibsndfileError as error:
+            raise OSError(error.error_string) from error
+
+
+def write_video(path: str | Path, video: str | Path, wave: Wave, sampling_rate: int) -> None:
+    """Write an mp4 file with the pictures of ``video`` and ``wave`` as its sound (AAC).
+
+    The wave should be as long as the video; its length decides that of the sound.
+
+    Raises:
+        ValueError: another ending, an unusable wave, or a video without pictures.
+        OSError: the file cannot be written.
+    """
+    path, video = Path(path), _existing(video)
+    if path.suffix.lower() != ".mp4":
+        raise ValueError(f"videos are written as .mp4, got {path.name}")
+    wave = check_wave(wave).clip(-1, 1)
+    with replacing(path) as temporary:
+        try:
+            with av.open(str(video)) as source, av.open(str(temporary), "w", format="mp4") as target:
+                _mux(source, target, wave, sampling_rate)
+        except av.error.FFmpegError as error:
+            raise OSError(error.strerror) from error
+
+
+def _mux(source: av.container.InputContainer, target: av.container.OutputContainer, wave: Wave, rate: int) -> None:
+    if not source.streams.video:
+        raise ValueError(f"{source.name} has no pictures; choose a file with a video track")
+    pictures = source.streams.video[0]
+    # Packets of other containers lack the decoding times that mp4 wants.
+    copied = pictures.codec_context.name in IN_MP4 and "mp4" in source.format.name
+    if copied:
+        video = target.add_stream_from_template(pictures)
+    else:
+        video = target.add_stream("libx264", rate=pictures.average_rate or 25)
+        video.width, video.height = pictures.width // 2 * 2, pictures.height // 2 * 2
+        video.pix_fmt = "yuv420p"
+        video.time_base = pictures.time_base
+    sound = target.add_stream("aac", rate=rate, layout="mono")
+    if copied:
+        for packet in source.demux(pictures):
+            if packet.dts is not None:  # the last one only flushes
+                packet.stream = video
+                target.mux(packet)
+    else:
+        for frame in source.decode(pictures):
+            picture = frame.reformat(video.width, video.height, "yuv420p")
+            picture.pts, picture.time_base = frame.pts, frame.time_base
+            picture.pict_type = 0  # the encoder chooses key frames anew
+            target.mux(video.encode(picture))
+        target.mux(video.encode())
+    size = sound.codec_context.frame_size or 1024
+    for first in range(0, len(wave), size):
+        frame = av.AudioFrame.from_ndarray(wave[None, first : first + size], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+        target.mux(sound.encode(frame))
+    target.mux(sound.encode())
+
+
+def write_spectrogram(path: str | Path, wave: Wave, sampling_rate: int, title: str = "") -> None:
+    """Write a picture of the mel spectrogram of ``wave``, 64 bands in decibels, as PNG.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import librosa
+    import matplotlib.figure
+
+    hop = sampling_rate // 100
+    size = 2 ** math.ceil(math.log2(sampling_rate / 20))
+    power = librosa.feature.melspectrogram(
+        y=check_wave(wave), sr=sampling_rate, n_fft=size, hop_length=hop, n_mels=64
+    )  # fmt: skip
+    decibels = librosa.power_to_db(power, ref=1.0, top_db=80)
+    figure = matplotlib.figure.Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.subplots()
+    shown = axes.imshow(decibels, origin="lower", aspect="auto", extent=(0, len(wave) / sampling_rate, 0, 64))
+    bands = librosa.mel_frequencies(64, fmax=sampling_rate / 2)
+    axes.set_yticks([8, 24, 40, 56], [f"{bands[band]:.0f}" for band in (8, 24, 40, 56)])
+    axes.set(xlabel="seconds", ylabel="Hz", title=title)
+    figure.colorbar(shown, label="dB")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty; copy it again")
+    return path

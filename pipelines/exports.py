@@ -1,0 +1,119 @@
+"""Learned words for programs that know no mappers: one vector per layer (XTI), or one vector (textual inversion).
+
+Each is the mean of what the mapper answers. What that costs is measured by the model itself, see `fidelity`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mappers.files import replacing
+from mappers.neti import TextualInversionMapper
+
+from .attention import context_attention
+from .concepts import category_embedding
+from .neti_pipeline import NeTIPipeline
+
+FILES = {"xti": "xti.safetensors", "diffusers": "learned_embeds.safetensors", "a1111": "a1111.safetensors"}
+"""Layouts and their files: "xti" has a tensor for each cross-attention by its name in diffusers' UNet; "diffusers" is
+what `load_textual_inversion` reads; "a1111" what AUTOMATIC1111's web interface and ComfyUI read."""
+
+
+@torch.no_grad()
+def reduced(mapper: nn.Module, *, per_layer: bool, points: int = 50) -> TextualInversionMapper:
+    """The mean of a mapper's input embeddings over timesteps, and unless ``per_layer`` over layers.
+
+    Directions that differ cancel, so the mean is brought back to the mean length. The bypass is lost.
+
+    Args:
+        mapper: any mapper of words.
+        per_layer: one vector for each layer.
+        points: timesteps, evenly spaced.
+    """
+    layers = mapper.layers
+    times = torch.linspace(0, 999, points, device=next(mapper.parameters()).device)
+    rows = times.repeat_interleave(layers), torch.arange(layers, device=times.device).repeat(points)
+    embedding = mapper(*rows).embedding.float().unflatten(0, (points, layers))
+    over = (0,) if per_layer else (0, 1)
+    mean, length = embedding.mean(over), embedding.norm(dim=-1).mean(over)
+    small = TextualInversionMapper(layers, mapper.width, float(embedding.norm(dim=-1).mean()), per_layer=per_layer)
+    small.vectors.copy_(mean * (length / mean.norm(dim=-1))[..., None])
+    return small.eval().requires_grad_(False)
+
+
+def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> dict[str, float]:
+    """Write a loaded word in the layouts of `FILES`.
+
+    Args:
+        pipeline: that has loaded it.
+        token: the word.
+        folder: where to.
+
+    Returns:
+        The fidelity of "xti" and "textual-inversion", see `fidelity`.
+
+    Raises:
+        ValueError: no such word is loaded.
+        OSError: the folder is not writable.
+    """
+    if token not in pipeline.concepts:
+        raise ValueError(f"no concept {token!r} is loaded; loaded are {sorted(pipeline.concepts)}")
+    mapper, folder = pipeline.concepts[token].mapper, Path(folder)
+    layered, single = (reduced(mapper, per_layer=flag) for flag in (True, False))
+    vector = single.vectors.cpu().contiguous()
+    for layout, tensors in {
+        "xti": dict(zip(pipeline.cross_attentions, layered.vectors.cpu().unbind(), strict=True)),
+        "diffusers": {token: vector[0]},
+        "a1111": {"emb_params": vector},
+    }.items():
+        with replacing(folder / FILES[layout]) as temporary:
+            save_file({name: value.clone() for name, value in tensors.items()}, temporary, metadata={"format": "pt"})
+    return {"xti": fidelity(pipeline, token, layered), "textual-inversion": fidelity(pipeline, token, single)}
+
+
+@torch.no_grad()
+def fidelity(pipeline: NeTIPipeline, token: str, mapper: nn.Module, *, levels: int = 10, seed: int = 0) -> float:
+    """How much of a word is left when ``mapper`` stands for it: 1 all, 0 no more than the category word has.
+
+    Noise is added to a picture of the word, and the model predicts with the word, with ``mapper`` and with the category
+    word. The result is 1 - |with mapper - with word| / |with category - with word|, over all noise levels. It may be
+    negative.
+
+    Args:
+        pipeline: that has loaded the word.
+        token: the word.
+        mapper: what stands for it.
+        levels: timesteps, evenly spaced.
+        seed: of the picture and the noise.
+    """
+    prompt, concept = f"a photo of a {token}", pipeline.concepts[token]
+    start = category_embedding(pipeline.tokenizer, pipeline.text_encoder, concept.category)
+    category = TextualInversionMapper(pipeline.layers, len(start), float(start.norm()))
+    category.start_at(start)
+    generator = torch.Generator().manual_seed(seed)
+    clean = pipeline(prompt, num_inference_steps=25, generator=generator, output_type="latent").images
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    alphas = pipeline.scheduler.alphas_cumprod
+    times = [len(alphas) * (2 * level + 1) // (2 * levels) for level in range(levels)]
+    predictions = []
+    for stand_in in (concept.mapper, mapper, category):
+        pipeline.concepts[token] = replace(concept, mapper=stand_in.to(pipeline.device))
+        try:
+            table = pipeline.contexts((prompt,))
+        finally:
+            pipeline.concepts[token] = concept
+        rows = []
+        with context_attention(pipeline.unet):
+            for t in times:
+                noisy, contexts = alphas[t].sqrt() * clean + (1 - alphas[t]).sqrt() * noise, table.at(float(t), times)
+                rows.append(
+                    pipeline.unet(noisy, t, contexts.keys[0], cross_attention_kwargs={"contexts": contexts}).sample
+                )
+        predictions.append(torch.cat(rows).float())
+    word, other, plain = predictions
+    return 1 - float((other - word).norm() / (plain - word).norm().clamp(min=1e-12))
