@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class AudioLDM2Backend:
         self.space_id = clap_space(pipeline.text_encoder)
         config = pipeline.vocoder.config
         self.sampling_rate: int = config.sampling_rate
-        hop = torch.tensor(config.upsample_rates).prod().item()
+        hop = math.prod(config.upsample_rates)
         self.native_seconds: float = (
             pipeline.unet.config.sample_size * pipeline.vae_scale_factor * hop / config.sampling_rate
         )

@@ -148,6 +148,7 @@ class ContextTable:
         self.device = next(text_encoder.parameters()).device
         varying = prompts.anywhere.any(1)
         self.varying, self.fixed = (flag.nonzero()[:, 0].to(self.device) for flag in (varying, ~varying))
+        self.order = torch.cat([self.varying, self.fixed]).argsort()
         self.prompts = prompts.rows(varying)
         self.place = self.prompts.anywhere.to(self.device)
         plain = prompts.ids[~varying].to(self.device)
@@ -176,8 +177,7 @@ class ContextTable:
         keys, rows = self.kept[timestep]
         values = keys.clone()
         values[:, self.place] = rows
-        order = torch.cat([self.varying, self.fixed]).argsort()
-        return LayerContexts(*(torch.cat([part, plain], dim=1)[:, order] for part in (keys, values)))
+        return LayerContexts(*(torch.cat([part, plain], dim=1)[:, self.order] for part in (keys, values)))
 
     def _make(self, timesteps: Sequence[float]) -> None:
         """Contexts of as many of ``timesteps`` as one call may hold; those that are there are left out."""

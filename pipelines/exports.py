@@ -5,6 +5,7 @@ Each is the mean of what the mapper answers. What that costs is measured by the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,9 +62,7 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
         ValueError: no such word is loaded.
         OSError: the folder is not writable.
     """
-    if token not in pipeline.concepts:
-        raise ValueError(f"no concept {token!r} is loaded; loaded are {sorted(pipeline.concepts)}")
-    mapper, folder = pipeline.concepts[token].mapper, Path(folder)
+    mapper, folder = pipeline.concept(token).mapper, Path(folder)
     layered, single = (reduced(mapper, per_layer=flag) for flag in (True, False))
     vector = single.vectors.cpu().contiguous()
     for layout, tensors in {
@@ -73,25 +72,27 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
     }.items():
         with replacing(folder / FILES[layout]) as temporary:
             save_file({name: value.clone() for name, value in tensors.items()}, temporary, metadata={"format": "pt"})
-    return {"xti": fidelity(pipeline, token, layered), "textual-inversion": fidelity(pipeline, token, single)}
+    return fidelity(pipeline, token, {"xti": layered, "textual-inversion": single})
 
 
 @torch.no_grad()
-def fidelity(pipeline: NeTIPipeline, token: str, mapper: nn.Module, *, levels: int = 10, seed: int = 0) -> float:
-    """How much of a word is left when ``mapper`` stands for it: 1 all, 0 no more than the category word has.
+def fidelity(
+    pipeline: NeTIPipeline, token: str, mappers: Mapping[str, nn.Module], *, levels: int = 10, seed: int = 0
+) -> dict[str, float]:
+    """How much of a word is left when a mapper stands for it: 1 all, 0 no more than the category word has.
 
-    Noise is added to a picture of the word, and the model predicts with the word, with ``mapper`` and with the category
-    word. The result is 1 - |with mapper - with word| / |with category - with word|, over all noise levels. It may be
-    negative.
+    Noise is added to a picture of the word, and the model predicts with the word, with each mapper and with the
+    category word. The result is 1 - |with mapper - with word| / |with category - with word|, over all noise levels. It
+    may be negative.
 
     Args:
         pipeline: that has loaded the word.
         token: the word.
-        mapper: what stands for it.
+        mappers: what stands for it, by any name.
         levels: timesteps, evenly spaced.
         seed: of the picture and the noise.
     """
-    prompt, concept = f"a photo of a {token}", pipeline.concepts[token]
+    prompt, concept = f"a photo of a {token}", pipeline.concept(token)
     start = category_embedding(pipeline.tokenizer, pipeline.text_encoder, concept.category)
     category = TextualInversionMapper(pipeline.layers, len(start), float(start.norm()))
     category.start_at(start)
@@ -101,7 +102,7 @@ def fidelity(pipeline: NeTIPipeline, token: str, mapper: nn.Module, *, levels: i
     alphas = pipeline.scheduler.alphas_cumprod
     times = [len(alphas) * (2 * level + 1) // (2 * levels) for level in range(levels)]
     predictions = []
-    for stand_in in (concept.mapper, mapper, category):
+    for stand_in in (concept.mapper, category, *mappers.values()):
         pipeline.concepts[token] = replace(concept, mapper=stand_in.to(pipeline.device))
         try:
             table = pipeline.contexts((prompt,))
@@ -115,5 +116,6 @@ def fidelity(pipeline: NeTIPipeline, token: str, mapper: nn.Module, *, levels: i
                     pipeline.unet(noisy, t, contexts.keys[0], cross_attention_kwargs={"contexts": contexts}).sample
                 )
         predictions.append(torch.cat(rows).float())
-    word, other, plain = predictions
-    return 1 - float((other - word).norm() / (plain - word).norm().clamp(min=1e-12))
+    word, plain, *others = predictions
+    whole = (plain - word).norm().clamp(min=1e-12)
+    return {name: 1 - float((other - word).norm() / whole) for name, other in zip(mappers, others, strict=True)}

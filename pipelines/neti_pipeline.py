@@ -138,14 +138,23 @@ class NeTIPipeline(StableDiffusionPipeline):
         self.concepts[token] = loaded
         return token
 
-    def unload_concept(self, token: str) -> None:
-        """Forget a word; the model was never changed by it.
+    def concept(self, token: str) -> Concept:
+        """A loaded word.
 
         Raises:
             ValueError: no such word is loaded.
         """
         if token not in self.concepts:
             raise ValueError(f"no concept {token!r} is loaded; loaded are {sorted(self.concepts)}")
+        return self.concepts[token]
+
+    def unload_concept(self, token: str) -> None:
+        """Forget a word; the model was never changed by it.
+
+        Raises:
+            ValueError: no such word is loaded.
+        """
+        self.concept(token)
         del self.concepts[token]
 
     def save_concept(self, token: str, path: str | Path) -> Path:
@@ -154,9 +163,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         Raises:
             ValueError: no such word is loaded.
         """
-        if token not in self.concepts:
-            raise ValueError(f"no concept {token!r} is loaded; loaded are {sorted(self.concepts)}")
-        return concepts.save_concept(self.concepts[token], Path(path))
+        return concepts.save_concept(self.concept(token), Path(path))
 
     @torch.no_grad()
     def __call__(
