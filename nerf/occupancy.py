@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .cameras import Rays
-from .rendering import Marching, Samples, points_of, span, stepped
+from .rendering import Marching, Samples, span, stepped
 
 DECAY = 0.95
 
@@ -118,4 +118,12 @@ class OccupancyGrid(nn.Module):
     def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
         """Intervals that lie in occupied cells (by their middle); see `rendering.stepped`."""
         samples = stepped(*span(rays, self.bounds, marching), marching.step, jitter)
-        return samples[self.occupied_at(points_of(rays, samples))]
+        # What `occupied_at` does, but in units of cells and axis by axis, which is several times faster.
+        cells = self.resolution / (self.bounds[1] - self.bounds[0])
+        origins, directions = ((rays.origins - self.bounds[0]) * cells).T, (rays.directions * cells).T
+        middle, cell = samples.middle, torch.zeros_like(samples.ray)
+        for axis in (2, 1, 0):
+            origin, direction = (values[axis].index_select(0, samples.ray) for values in (origins, directions))
+            along = torch.addcmul(origin, direction, middle).clamp_(0, self.resolution - 1)
+            cell = cell.mul_(self.resolution).add_(along.long())
+        return samples[self.occupied.flatten().index_select(0, cell)]

@@ -54,8 +54,8 @@ def render_rays(
     background: Float[Tensor, "r 3"],
 ) -> Rendered:
     """Ask the field at every sample, and at its time where rays have one, and composite; differentiable."""
-    times = () if rays.times is None else (rays.times[samples.ray],)
-    density, color = field(points_of(rays, samples), rays.views[samples.ray], *times)
+    times = () if rays.times is None else (rays.times.index_select(0, samples.ray),)
+    density, color = field(points_of(rays, samples), rays.views.index_select(0, samples.ray), *times)
     return composite(samples, density, color.float(), background)
 
 
@@ -95,13 +95,13 @@ def _front_to_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
     samples = march(rays, marching, field.bounds, sampler)
-    place = torch.arange(len(samples), device=samples.ray.device) - samples.first[samples.ray]  # number within its ray
-    part = place * PARTS // samples.count[samples.ray]
+    first, count = (values.index_select(0, samples.ray) for values in (samples.first, samples.count))
+    part = (torch.arange(len(samples), device=first.device) - first) * PARTS // count
     color = rays.origins.new_zeros(len(rays), 3)
     left, depth = rays.origins.new_ones(len(rays)), rays.origins.new_zeros(len(rays))
     nothing = torch.zeros_like(color)
     for number in range(PARTS):
-        piece = samples[((part == number) & (left[samples.ray] > STOP)).nonzero()[:, 0]]
+        piece = samples[(part == number) & (left > STOP).index_select(0, samples.ray)]
         out = render_rays(field, rays, piece, nothing)
         color += left[:, None] * out.color
         depth += left * out.depth

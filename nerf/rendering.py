@@ -30,7 +30,9 @@ class Samples:
 
     def __getitem__(self, chosen: Bool[Tensor, " m"] | Int[Tensor, " k"]) -> Samples:
         """Some of the samples, of as many rays."""
-        return Samples(self.ray[chosen], self.start[chosen], self.end[chosen], self.rays)
+        if chosen.dtype == torch.bool:
+            chosen = chosen.nonzero()[:, 0]
+        return Samples(*(values.index_select(0, chosen) for values in (self.ray, self.start, self.end)), self.rays)
 
     @property
     def middle(self) -> Float[Tensor, " m"]:
@@ -86,7 +88,8 @@ def span(
 
 def points_of(rays: Rays, samples: Samples) -> Float[Tensor, "m 3"]:
     """The middles of the intervals in world coordinates."""
-    return rays.origins[samples.ray] + rays.directions[samples.ray] * samples.middle[:, None]
+    origins, directions = (values.index_select(0, samples.ray) for values in (rays.origins, rays.directions))
+    return torch.addcmul(origins, directions, samples.middle[:, None])
 
 
 def intersect_box(
@@ -215,7 +218,7 @@ def _before(samples: Samples, values: Float[Tensor, " m"]) -> Float[Tensor, " m"
     One running sum over all rays: give float64, so that the last rays lose nothing to the first ones.
     """
     total = values.cumsum(0) - values
-    return total - total[samples.first[samples.ray]]
+    return total - total.index_select(0, samples.first.index_select(0, samples.ray))
 
 
 def _sum(samples: Samples, values: Float[Tensor, "m c"]) -> Float[Tensor, "r c"]:

@@ -110,7 +110,7 @@ class RadianceTask:
             times = ()
             if self.scene.cameras.times is not None:  # a cell is occupied if it ever is
                 times = (torch.rand(len(points), generator=moments).to(points),)
-            return field(points, torch.zeros_like(points), *times)[0]
+            return field(points, None, *times)[0]
 
         self.sampler.update(
             density,

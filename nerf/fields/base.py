@@ -176,11 +176,16 @@ class Field(nn.Module):
         return self.head(features[:, 1:], views)
 
     def forward(
-        self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"]
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Density per unit length, and RGB."""
-        features = self.features(points)
-        return density_of(features[:, 0]), self.color(features, views)
+        self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"] | None
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
+        """Density per unit length, and RGB seen along unit vectors; None for them leaves colours out."""
+        return self.shown(self.features(points), views)
+
+    def shown(
+        self, features: Float[Tensor, "n f"], views: Float[Tensor, "n 3"] | None
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
+        """Density and RGB, as `forward` gives them, of what `features` returned."""
+        return density_of(features[:, 0]), None if views is None else self.color(features, views)
 
 
 def feature_net(inputs: int, width: int = 64, outputs: int = 16) -> nn.Sequential:

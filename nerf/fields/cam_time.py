@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import ColorHead, Field, density_of
+from .base import ColorHead, Field
 from .cam import GRID_RATE
 from .mlp import positional_encoding
 from .modulation import Modulation, modulated, normalized
@@ -105,13 +105,13 @@ class CAMTimeField(Field):
         return self.net(self.still(positional_encoding(moved * 2 - 1, self.config.octaves), times))
 
     def forward(
-        self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"], times: Float[Tensor, " n"] | None = None
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Density per unit length, and RGB; at the first moment without times."""
+        self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"] | None, times: Float[Tensor, " n"] | None = None
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
+        """Density per unit length, and RGB if there are views; at the first moment without times."""
         if times is None:
             return super().forward(points, views)
         features = self.held(points, lambda unit: self.encode_at(unit, times))
-        return density_of(features[:, 0]), self.color(features, views)
+        return self.shown(features, views)
 
 
 PRESETS = {

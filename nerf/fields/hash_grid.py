@@ -71,7 +71,8 @@ class HashEncoding(nn.Module):
                 index = combine(x, y * (resolution + 1), z * (resolution + 1) ** 2, "add")
             indices.append(index + start)
             weights.append(weight)
-        rows = weighted_rows(self.table, torch.stack(indices, 1).flatten(0, 1), torch.stack(weights, 1).flatten(0, 1))
+        by_point = [torch.stack(values).permute(2, 0, 1).reshape(-1, 8) for values in (indices, weights)]
+        rows = weighted_rows(self.table, *by_point)
         return rows.view(len(unit), self.config.levels * self.config.level_features)
 
 

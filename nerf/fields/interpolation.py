@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 
 class _WeightedRows(torch.autograd.Function):
-    """``embedding_bag`` forwards, ``index_add_`` backwards.
+    """``embedding_bag`` forwards, ``scatter_add_`` column by column backwards.
 
-    Each is the fastest of its kind on a CPU: the library's own backward of ``embedding_bag`` takes ten times as long.
+    Each is the fastest of its kind on a CPU: the library's own backward of ``embedding_bag`` takes twenty times as
+    long, adding whole rows up to twice.
     """
 
     @staticmethod
@@ -28,8 +29,10 @@ class _WeightedRows(torch.autograd.Function):
         table, indices, weights = ctx.saved_tensors
         of_table = of_weights = None
         if ctx.needs_input_grad[0]:
-            rows = (weights[..., None] * grad[:, None]).flatten(0, 1)
-            of_table = torch.zeros_like(table).index_add_(0, indices.flatten(), rows)
+            columns = table.new_zeros(table.shape[1], table.shape[0])
+            for column, values in zip(columns, grad.unbind(1), strict=True):
+                column.scatter_add_(0, indices.flatten(), (weights * values[:, None]).flatten())
+            of_table = columns.T
         if ctx.needs_input_grad[2]:
             of_weights = (table[indices] * grad[:, None]).sum(-1)
         return of_table, None, of_weights
@@ -44,8 +47,10 @@ def weighted_rows(
 
 def corners(
     position: Float[Tensor, "n 3"], resolution: int
-) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "n 2"], Int[Tensor, "n 2"], Float[Tensor, "n 8"]]:
+) -> tuple[Int[Tensor, "2 n"], Int[Tensor, "2 n"], Int[Tensor, "2 n"], Float[Tensor, "8 n"]]:
     """The cell of a grid around each point: the two node numbers on each axis, and trilinear weights.
+
+    Points run along the last dimension, where arithmetic is fastest.
 
     Args:
         position: points of the unit cube.
@@ -54,17 +59,17 @@ def corners(
     Returns:
         Nodes along x, y and z, and the weights of the eight corners in the order of ``combine``.
     """
-    scaled = position * resolution
+    scaled = position.T.contiguous() * resolution
     base = scaled.detach().floor().clamp(0, resolution - 1)
     high = scaled - base
-    pairs = torch.stack([1 - high, high], 1)  # [n, 2, 3]
-    x, y, z = pairs.unbind(-1)
-    weights = (z[:, :, None, None] * y[:, None, :, None] * x[:, None, None, :]).flatten(1)
-    nodes = base.long()[:, :, None] + torch.arange(2, device=position.device)
-    return nodes[:, 0], nodes[:, 1], nodes[:, 2], weights
+    x, y, z = torch.stack([1 - high, high], 1)
+    weights = (z[:, None, None] * (y[:, None] * x)).flatten(0, 2)
+    nodes = base.long()[:, None] + torch.arange(2, device=position.device)[:, None]
+    return nodes[0], nodes[1], nodes[2], weights
 
 
-def combine(x: Int[Tensor, "n 2"], y: Int[Tensor, "n 2"], z: Int[Tensor, "n 2"], how: str) -> Int[Tensor, "n 8"]:
+def combine(x: Int[Tensor, "2 n"], y: Int[Tensor, "2 n"], z: Int[Tensor, "2 n"], how: str) -> Int[Tensor, "8 n"]:
     """One number per corner from one per axis: their sum ("add") or exclusive or ("xor"); x runs fastest."""
-    x, y, z = x[:, None, None, :], y[:, None, :, None], z[:, :, None, None]
-    return ((x + y + z) if how == "add" else (x ^ y ^ z)).flatten(1)
+    if how == "add":
+        return (z[:, None, None] + (y[:, None] + x)).flatten(0, 2)
+    return (z[:, None, None] ^ (y[:, None] ^ x)).flatten(0, 2)

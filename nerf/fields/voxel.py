@@ -59,7 +59,7 @@ class VoxelField(Field):
         size = self.config.resolution
         x, y, z, weights = corners(unit, size - 1)
         nodes = combine(x, y * size, z * size**2, "add")
-        return weighted_rows(torch.cat([self.empty, self.values]), self.rows.flatten()[nodes], weights)
+        return weighted_rows(torch.cat([self.empty, self.values]), self.rows.take(nodes.T), weights.T)
 
     def rates(self) -> Mapping[str, float]:
         return {"values": 10.0}
