@@ -1,9 +1,10 @@
 """Personalizes nano on the held-out objects and compares methods: ``python benchmarks/personalization.py``.
 
 Per object: four rendered training pictures, eight other renders as references, fifteen prompts. NeTI and plain
-textual inversion (one vector) are trained with the same budget; the category word needs no training. CLIP-I is the
-mean cosine of all (picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip;
-"features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which no part of this package was trained with.
+textual inversion (one vector) are trained with the same budget; the category word needs no training. "neti-editable" is
+NeTI with few of its mapper's units. CLIP-I is the mean cosine of all (picture, reference) pairs, CLIP-T that of picture
+and prompt without the word, both by nano-clip; "features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which
+no part of this package was trained with.
 Results of each object are kept in ``--output``, so an interrupted run goes on where it stopped, and several processes
 can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
 """
@@ -29,7 +30,7 @@ from tqdm import tqdm
 from transformers import CLIPModel, CLIPTokenizer
 
 import pipelines
-from demos.personalize import labelled_grid
+from demos.example import labelled_grid
 from mappers.hub import resolve
 from mappers.settings import load_settings
 from pipelines.nano import world
@@ -55,7 +56,12 @@ PROMPTS = (
     "a photo of a red {}",
     "a photo of a blue {} in the meadow",
 )
+METHODS = ("category", "textual-inversion", "neti", "neti-editable", "renders")
+"""Rows of the table; the last are renders of the object instead of generated pictures."""
+SCORES = ("clip_i", "clip_t", "features")
 CUTS = (0, 8, 16, 32, 64, 96, 128)
+EDITABLE = 8
+"""Units of the mapper that are kept where the prompt should count more."""
 STEPS, GUIDANCE = 15, 5.0
 
 
@@ -104,14 +110,11 @@ def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
 
 def draw(pipeline: pipelines.NeTIPipeline, word: str, seeds: int, truncation: int | None = None) -> list[Image.Image]:
     """``seeds`` pictures of each prompt; every method starts from the same noise."""
-    pictures: list[Image.Image] = []
-    for prompt in PROMPTS:
-        noise = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
-        pictures += pipeline(
-            prompt.format(word), num_inference_steps=STEPS, guidance_scale=GUIDANCE, num_images_per_prompt=seeds,
-            generator=noise, truncation=truncation,
-        ).images  # fmt: skip
-    return pictures
+    noise = [torch.Generator().manual_seed(seed) for _ in PROMPTS for seed in range(seeds)]
+    return pipeline(
+        [prompt.format(word) for prompt in PROMPTS], num_inference_steps=STEPS, guidance_scale=GUIDANCE,
+        num_images_per_prompt=seeds, generator=noise, truncation=truncation,
+    ).images  # fmt: skip
 
 
 def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool, output: Path) -> dict:
@@ -136,22 +139,26 @@ def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, cu
         pictures = draw(pipeline, word, seeds)
         row[method] = scores(to_tensor(pictures), references, prompts)
         rows.append((method, pictures[: seeds * 10 : seeds]))
+    row["neti-editable"] = scores(to_tensor(draw(pipeline, TOKEN, seeds, EDITABLE)), references, prompts)
     if curve:
-        row["truncation"] = {k: scores(to_tensor(draw(pipeline, TOKEN, seeds, k)), references, prompts) for k in CUTS}
+        row["truncation"] = {k: scores(to_tensor(draw(pipeline, TOKEN, 1, k)), references, PROMPTS) for k in CUTS}
     labelled_grid(rows).save(output / f"{name.replace(' ', '-')}.png")
     real = to_tensor(training)
     row["renders"] = scores(real, references, ["a photo of a {}"] * len(real))
     return row
 
 
-def summary(rows: list[dict], method: str) -> dict[str, list[float]]:
-    """Mean and half width of the 95 % interval over objects, per score."""
-    result = {}
-    for score in ("clip_i", "clip_t", "features"):
-        values = np.array([row[method][score] for row in rows])
-        half = 1.96 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
-        result[score] = [round(float(values.mean()), 4), round(float(half), 4)]
-    return result
+def interval(values: Sequence[float]) -> list[float]:
+    """Mean over objects, and half width of its 95 % interval."""
+    half = 1.96 * np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return [round(float(np.mean(values)), 4), round(float(half), 4)]
+
+
+def summary(rows: list[dict], method: str, minus: str | None = None) -> dict[str, list[float]]:
+    """Each score of a method, or by how much it exceeds another method's on the same objects."""
+    return {
+        score: interval([row[method][score] - (row[minus][score] if minus else 0) for row in rows]) for score in SCORES
+    }
 
 
 def plot_curve(rows: list[dict], path: Path) -> None:
@@ -174,7 +181,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/personalization"))
     parser.add_argument("--objects", type=int, default=23, help="how many of the held-out objects")
     parser.add_argument("--seeds", type=int, default=3, help="pictures of each prompt")
-    parser.add_argument("--curve", type=int, default=6, help="objects whose truncation curve is measured")
+    parser.add_argument("--curve", type=int, default=6, help="objects whose truncation curve is measured, one seed")
     parser.add_argument(
         "--share",
         type=int,
@@ -196,21 +203,24 @@ def main() -> None:
             row = measure(names[i], config, scores, arguments.seeds, i < arguments.curve, arguments.output)
             paths[i].write_text(json.dumps(row, indent=2), encoding="utf-8")
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    table = {method: summary(rows, method) for method in ("category", "textual-inversion", "neti", "renders")}
+    table = {method: summary(rows, method) for method in METHODS}
+    for method in ("neti", "neti-editable"):
+        table[f"{method} minus textual-inversion"] = summary(rows, method, "textual-inversion")
     curves = [row for row in rows if "truncation" in row]
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     result = {"objects": len(rows), "seeds": arguments.seeds, "prompts": len(PROMPTS), "methods": table}
     if curves:
         plot_curve(curves, arguments.output / "truncation.png")
         result["truncation"] = {
-            k: {s: round(float(np.mean([row["truncation"][k][s] for row in curves])), 4) for s in ("clip_i", "clip_t")}
+            k: {s: round(float(np.mean([row["truncation"][k][s] for row in curves])), 4) for s in SCORES}
             for k in map(str, CUTS)
         }
+    result["rows"] = rows
     arguments.results.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"{len(rows)} objects, {len(PROMPTS)} prompts, {arguments.seeds} seeds; mean and 95 % interval over objects")
-    print(f"{'method':18s} {'CLIP-I':>15s} {'CLIP-T':>15s} {'features':>15s}")
+    print(f"{'method':36s} {'CLIP-I':>15s} {'CLIP-T':>15s} {'features':>15s}")
     for method, row in table.items():
-        print(f"{method:18s} " + " ".join(f"{m:8.3f}±{h:.3f} " for m, h in row.values()))
+        print(f"{method:36s} " + " ".join(f"{m:8.3f}±{h:.3f} " for m, h in row.values()))
 
 
 if __name__ == "__main__":
