@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: app demo test test-fast lint format clean
 
 demo: $(STAMP)
-	$(BIN)/python -m demos personalize
+	$(BIN)/python -m demos example
+
+app: $(STAMP)
+	$(BIN)/python -m demos
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,1 +1,1 @@
-"""Things to try, built on the public API only: ``python -m demos personalize``."""
+"""Things to try, built on the public API only: ``python -m demos`` opens the app."""

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from . import personalize
-
 
 def main(
-    name: Annotated[Literal["personalize"], tyro.conf.Positional] = "personalize",
+    name: Annotated[Literal["all", "personalize", "sound", "fields", "codec", "example"], tyro.conf.Positional] = "all",
     *,
-    output: Path = Path("runs/demo"),
+    output: Path | None = None,
 ) -> None:
-    """Run a demo on the embedded models.
+    """Open the app on the embedded models, or draw the example without it.
 
     Args:
-        name: which demo.
-        output: folder for what it makes; what an earlier demo left there is replaced.
+        name: which tab, or all; "example" shows the model four pictures of an object and writes a grid of that object
+            in new places.
+        output: folder for what is made, runs/app or, for the example, runs/demo; the example replaces what an earlier
+            one left there.
     """
-    personalize.run(output)
+    if name == "example":
+        from . import example
+
+        example.run(output or Path("runs/demo"))
+        return
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from .app import TABS, launch
+
+    launch(list(TABS) if name == "all" else [name], output or Path("runs/app"))
 
 
 if __name__ == "__main__":

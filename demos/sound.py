@@ -1,0 +1,77 @@
+"""Tab: a sound for a picture."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .studio import Studio
+
+NAMES = ("bell", "dog", "train")
+"""Of the example pictures: objects that the embedded model knows by sound."""
+
+
+def listen(file: str, candidates: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Make sounds for a picture, the best first; runs in the worker."""
+    from pipelines.audio_files import write_sound, write_spectrogram
+
+    sounds = _sonifier()(file, candidates=candidates, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sound(folder / "sound.wav", sounds.best[0], sounds.sampling_rate)
+    write_spectrogram(folder / "spectrogram.png", sounds.best[0], sounds.sampling_rate)
+    return {"sound": str(folder / "sound.wav"), "spectrogram": str(folder / "spectrogram.png")}
+
+
+@lru_cache(maxsize=1)
+def _sonifier() -> Any:
+    from pipelines.sonification import Sonifier
+
+    return Sonifier.load("nano")
+
+
+def examples(root: Path) -> list[str]:
+    """One picture of each example object, drawn once."""
+    from pipelines.nano import world
+
+    folder = root / "examples" / "sounding"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png" for name in NAMES]
+    for name, path in zip(NAMES, paths, strict=True):
+        if not path.is_file():
+            world.render_all(world.reference_scenes(name, 1))[0].save(path)
+    return [str(path) for path in paths]
+
+
+def tab(studio: Studio, visitor: gr.BrowserState) -> None:
+    """Build the tab."""
+    gr.Markdown("A picture becomes a sound that fits. nano knows sixteen drawn objects: a bell, a dog, a train ...")
+    with gr.Row():
+        with gr.Column():
+            picture = gr.File(label="Picture or video", file_types=["image", "video"])
+            gr.Examples(examples(studio.root), picture, label="Examples")
+            candidates = gr.Slider(1, 8, 2, step=1, label="Sounds to choose the best of")
+            seed = gr.Number(0, label="Seed", precision=0)
+            with gr.Row():
+                start = gr.Button("Make a sound", variant="primary")
+                stop = gr.Button("Cancel")
+        with gr.Column():
+            sound = gr.Audio(label="Sound", type="filepath", interactive=False)
+            spectrogram = gr.Image(label="Spectrogram", interactive=False)
+
+    def on_listen(
+        picture: str | None, candidates: int, seed: float, visitor: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, str]:  # fmt: skip
+        if not picture:
+            raise gr.Error("there is no picture yet; drop one or choose an example", print_exception=False)
+        made = studio.work(visitor, listen, progress=progress, file=picture, candidates=int(candidates), seed=int(seed))
+        return made["sound"], made["spectrogram"]
+
+    start.click(
+        on_listen, [picture, candidates, seed, visitor], [sound, spectrogram],
+        api_name="vision_to_audio", concurrency_id="work", concurrency_limit=1,
+    )  # fmt: skip
+    stop.click(studio.cancel, visitor, None, api_name=False, queue=False)

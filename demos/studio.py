@@ -1,0 +1,100 @@
+"""What the tabs of the app share: visitors, their folders, and running a job with a progress bar."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .jobs import JobError, Progress, Worker
+
+VISITOR = re.compile(r"[0-9a-f]{32}")
+PICTURES = (".png", ".jpg", ".gif")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The app's place on disk and its worker.
+
+    Args:
+        root: folder of all results, one folder for each visitor in it.
+    """
+
+    root: Path
+    worker: Worker = field(default_factory=Worker)
+
+    def work(
+        self,
+        visitor: str,
+        work: Callable[..., dict[str, Any]],
+        *,
+        progress: gr.Progress,
+        steps: int | None = None,
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        """Run ``work(folder=..., **arguments)`` for a visitor in a new folder of theirs.
+
+        Args:
+            visitor: their number.
+            progress: where to show how far it is.
+            steps: how many the job takes, where it counts them.
+
+        Raises:
+            gr.Error: the job gave no result; the message says why.
+        """
+        folder = self.folder(visitor) / f"{time.strftime('%Y%m%d-%H%M%S')}-{work.__name__}"
+        result: dict[str, Any] = {}
+        try:
+            for state in self.worker.run(visitor, work, folder=folder, **arguments):
+                if isinstance(state, Progress):
+                    progress(*_shown(state, steps))
+                else:
+                    result = state
+        except JobError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        return result
+
+    def cancel(self, visitor: str) -> None:
+        """Stop a visitor's running job."""
+        if not self.worker.cancel(visitor):
+            gr.Info("none of your jobs is running")
+
+    def folder(self, visitor: str) -> Path:
+        """Where a visitor's results are.
+
+        Raises:
+            gr.Error: that is no visitor's number.
+        """
+        if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):
+            raise gr.Error("this page has lost its visitor's number; load it again", print_exception=False)
+        return self.root / visitor
+
+    def results(self, visitor: str) -> list[tuple[str, str]]:
+        """A visitor's pictures, the latest first, each with the name of its job."""
+        folder = self.folder(visitor)
+        paths = [p for p in folder.glob("*/*") if p.suffix in PICTURES] if folder.is_dir() else []
+        paths.sort(key=lambda path: (path.parent.name, path.name), reverse=True)
+        return [(str(path), f"{path.parent.name}/{path.name}") for path in paths]
+
+
+def new_visitor() -> str:
+    """A number that nobody guesses."""
+    return secrets.token_hex(16)
+
+
+def _shown(state: Progress, steps: int | None) -> tuple[Any, str]:
+    step = int(state.metrics.get("step", 0))
+    figures = [
+        f"{name.split('/')[-1]} {value:.3g}"
+        for name, value in state.metrics.items()
+        if name in ("train/loss", "train/psnr", "val/psnr_to_teacher")
+    ]
+    if not (steps and step):
+        return 0.0, f"{state.seconds:.0f} s"
+    return (min(step, steps), steps), ", ".join([f"step {step} of {steps}", *figures])

@@ -1,0 +1,79 @@
+"""The app through its programming interface, on nano."""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from demos.app import TABS, launch
+from demos.studio import Studio, new_visitor
+
+
+def test_visitors_numbers_are_no_paths(tmp_path: Path) -> None:
+    studio = Studio(tmp_path)
+    number = new_visitor()
+    assert studio.folder(number) == tmp_path / number
+    for wrong in ("", "..", "../" + number, number[:-1], number.upper() + "/", None):
+        with pytest.raises(gr.Error, match="visitor"):
+            studio.folder(wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_results_are_one_visitors_and_the_latest_first(tmp_path: Path) -> None:
+    studio, number = Studio(tmp_path), new_visitor()
+    assert studio.results(number) == []
+    for job in ("20260101-000000-draw", "20260102-000000-code"):
+        (tmp_path / number / job).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / number / job / "a.png")
+        (tmp_path / number / job / "concept.safetensors").write_bytes(b"")
+    assert [name for _, name in studio.results(number)] == ["20260102-000000-code/a.png", "20260101-000000-draw/a.png"]
+    assert studio.results(new_visitor()) == []
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with socket.socket() as free, pytest.MonkeyPatch.context() as patch:
+        free.bind(("127.0.0.1", 0))
+        patch.setenv("GRADIO_SERVER_PORT", str(free.getsockname()[1]))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        free.close()
+        page = launch(list(TABS), tmp_path_factory.mktemp("app"), wait=False)
+        yield Client(page.local_url, verbose=False)
+        page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_picture_is_compressed_and_found_again(client: Client, tmp_path: Path) -> None:
+    visitor = client.predict("", api_name="/visitor")
+    assert client.predict(visitor, api_name="/visitor") == visitor
+    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(tmp_path / "a.png")
+    gallery, table, file = client.predict(handle_file(tmp_path / "a.png"), 200, visitor, api_name="/compress")
+    assert Path(file).stat().st_size <= 200
+    assert f"| mapfield | {Path(file).stat().st_size} |" in table
+    assert [one["caption"] for one in gallery][:2] == ["input", "decoded"]
+    found: Any = client.predict(visitor, api_name="/results")
+    assert {one["caption"].split("/")[1] for one in found} >= {"input.png", "decoded.png"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_bad_input_is_one_sentence(client: Client, tmp_path: Path) -> None:
+    visitor = client.predict("", api_name="/visitor")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    wrong = [
+        ("/compress", (handle_file(tmp_path / "a.png"), 200, visitor), "a.png"),
+        ("/draw", (None, "a photo of a <x>", 1, 0, 128, visitor), "no word is learned"),
+        ("/personalize", (None, "<x>", "object", "nano", 0, visitor), "no pictures"),
+        ("/compress", (handle_file(tmp_path / "a.png"), 200, "../../etc"), "visitor"),
+    ]
+    for name, arguments, message in wrong:
+        with warnings.catch_warnings(), pytest.raises(Exception, match=message):
+            client.predict(*arguments, api_name=name)

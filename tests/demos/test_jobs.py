@@ -1,0 +1,86 @@
+"""The app's worker: results, progress, refusals, cancelling and the limit of time."""
+
+from __future__ import annotations
+
+import multiprocessing.connection
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demos.jobs import JobError, Progress, Worker, last_metrics
+
+ENDLESS = {"object_list": [], "timeout": 60}
+"""Arguments with which waiting for connections sleeps."""
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    made = Worker(limit=60)
+    yield made
+    made.stop()
+
+
+def test_gives_progress_and_then_the_result_and_keeps_its_process(worker: Worker) -> None:
+    *states, result = worker.run("anna", statistics.fmean, data=[1.0, 2.0])
+    assert result == 1.5
+    assert all(isinstance(state, Progress) for state in states)
+    process = worker._process
+    assert list(worker.run("ben", statistics.fmean, data=[5.0]))[-1] == 5.0
+    assert worker._process is process
+
+
+def test_a_refusal_is_one_sentence_and_the_next_job_runs(worker: Worker) -> None:
+    with pytest.raises(JobError, match="fmean requires at least one data point"):
+        list(worker.run("anna", statistics.fmean, data=[]))
+    assert list(worker.run("anna", statistics.fmean, data=[3.0]))[-1] == 3.0
+
+
+def test_only_its_visitor_cancels_a_job(worker: Worker) -> None:
+    list(worker.run("anna", statistics.fmean, data=[1.0]))  # the process is up
+    job = worker.run("anna", multiprocessing.connection.wait, **ENDLESS)
+    next(job)
+    assert not worker.cancel("ben")
+    next(job)
+    assert worker.cancel("anna")
+    with pytest.raises(JobError, match="cancelled"):
+        list(job)
+    assert not worker.cancel("anna")
+    assert list(worker.run("anna", statistics.fmean, data=[3.0]))[-1] == 3.0
+
+
+def test_a_job_that_takes_too_long_is_stopped() -> None:
+    worker = Worker(limit=0.5)
+    try:
+        with pytest.raises(JobError, match=r"more than 0 seconds|more than 1 seconds"):
+            list(worker.run("anna", multiprocessing.connection.wait, **ENDLESS))
+    finally:
+        worker.stop()
+
+
+def test_visitors_wait_for_one_another(worker: Worker) -> None:
+    list(worker.run("anna", statistics.fmean, data=[1.0]))
+    job = worker.run("anna", multiprocessing.connection.wait, **ENDLESS)
+    next(job)
+    results: list[float] = []
+    other = threading.Thread(target=lambda: results.append(list(worker.run("ben", statistics.fmean, data=[2.0]))[-1]))
+    other.start()
+    time.sleep(0.5)
+    assert not results
+    assert not worker.cancel("ben")
+    worker.cancel("anna")
+    with pytest.raises(JobError):
+        list(job)
+    other.join(30)
+    assert results == [2.0]
+
+
+def test_progress_is_the_last_whole_line(tmp_path: Path) -> None:
+    assert last_metrics(tmp_path) == {}
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "train/loss": 0.5}\n')
+    assert last_metrics(tmp_path) == {"step": 2, "train/loss": 0.5}
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    assert last_metrics(tmp_path) == {}
