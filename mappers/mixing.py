@@ -37,7 +37,7 @@ class MixedMapper(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         self.parts = nn.ModuleList(mapper_class(part["mapper"])(**part["config"]) for part in (first, second))
-        self.layers, self.width = self.parts[0].layers, self.parts[0].width
+        self.layers, self.widths = self.parts[0].layers, self.parts[0].widths
         self.hidden = min(part.hidden for part in self.parts)
 
     @classmethod
@@ -54,6 +54,10 @@ class MixedMapper(ModelMixin, ConfigMixin):
             ValueError: a layer or a timestep that the model does not have, or nothing is left to one of the two.
         """
         layers, count = None if layers is None else sorted(set(layers)), cast(int, first.layers)
+        if count != second.layers:
+            raise ValueError(
+                f"one word has {count} layers, the other {second.layers}; learn both for layers, or both for blocks"
+            )
         if layers is not None and (not layers or layers[0] < 0 or layers[-1] >= count):
             raise ValueError(f"layers must name some of the layers 0..{count - 1}, got {layers}")
         if times is not None and not 0 <= times[0] <= times[1] < 1000:

@@ -39,8 +39,8 @@ class NeTIMapper(ModelMixin, ConfigMixin):
 
     Args:
         layers: cross-attention layers of the model, in execution order.
-        width: width of its text embeddings.
-        norm: length to which the output is scaled, that of the category word's embedding (section 4.2).
+        width: width of its text embeddings; of several text encoders, that of each, and the mapper has a head for each.
+        norm: length to which a head's output is scaled, that of the category word's embedding (section 4.2).
         bypass: also predict the residual after the text encoder (section 4.4).
         positional_encoding: False feeds (t, l) scaled to [-1, 1] to the first hidden layer instead.
         hidden: units of the hidden layers, on which nested dropout acts.
@@ -53,8 +53,8 @@ class NeTIMapper(ModelMixin, ConfigMixin):
     def __init__(
         self,
         layers: int,
-        width: int,
-        norm: float,
+        width: int | list[int],
+        norm: float | list[float],
         *,
         bypass: bool = True,
         positional_encoding: bool = True,
@@ -64,9 +64,8 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         seed: int = 0,
     ):
         super().__init__()
-        if layers < 1 or width < 1 or not norm > 0:
-            raise ValueError(f"layers, width and norm must be positive, got {layers}, {width}, {norm}")
-        self.layers, self.width, self.norm, self.hidden, self.dropout = layers, width, norm, hidden, dropout
+        self.widths, self.norms = _heads(layers, width, norm)
+        self.layers, self.hidden, self.dropout = layers, hidden, dropout
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             inputs = 2
@@ -78,7 +77,7 @@ class NeTIMapper(ModelMixin, ConfigMixin):
                 nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
                 nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
             )  # fmt: skip
-            self.output = nn.Linear(hidden, 2 * width if bypass else width)
+            self.output = nn.Linear(hidden, sum(self.widths) * (2 if bypass else 1))
 
     def _anchors(self, encoding_size: int) -> nn.Linear:
         """A trained layer whose rows start as the encodings of a grid of anchors: t outer, layer inner."""
@@ -101,7 +100,13 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         """
         self.output.weight.zero_()
         self.output.bias.zero_()
-        self.output.bias[: self.width] = embedding
+        parts = zip(self._split(self.output.bias), embedding.split(self.widths), strict=True)
+        for part, start in parts:
+            part[: len(start)] = start
+
+    def _split(self, output: Float[Tensor, "... o"]) -> tuple[Tensor, ...]:
+        """The output of each head: embedding, then bypass."""
+        return output.split([width * (2 if self.config.bypass else 1) for width in self.widths], dim=-1)
 
     def draw_kept(self, draws: Draws) -> Int[Tensor, "b l"]:
         """Units that each (row, layer) keeps in a training step (section 4.3).
@@ -148,8 +153,10 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         elif not self.training and truncation is not None:
             hidden = nested_dropout(hidden, truncation)
         # One norm over both halves together (section 4.2): neither half alone has it.
-        word = F.normalize(self.output(hidden), dim=-1) * self.norm
-        return Word(word[:, : self.width], word[:, self.width :] if self.config.bypass else None)
+        heads = [F.normalize(y, dim=-1) * n for y, n in zip(self._split(self.output(hidden)), self.norms, strict=True)]
+        halves = [y.tensor_split([width], dim=-1) for y, width in zip(heads, self.widths, strict=True)]
+        embedding, bypass = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))
+        return Word(embedding, bypass if self.config.bypass else None)
 
 
 class TextualInversionMapper(ModelMixin, ConfigMixin):
@@ -159,10 +166,12 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, layers: int, width: int, norm: float, *, per_layer: bool = False):
+    def __init__(self, layers: int, width: int | list[int], norm: float | list[float], *, per_layer: bool = False):
         super().__init__()
-        self.layers, self.width, self.norm, self.hidden = layers, width, norm, 0
-        self.vectors = nn.Parameter(torch.full((layers if per_layer else 1, width), norm / width**0.5))
+        self.widths, self.norms = _heads(layers, width, norm)
+        self.layers, self.hidden = layers, 0
+        rows = [torch.full((w,), n / w**0.5) for w, n in zip(self.widths, self.norms, strict=True)]
+        self.vectors = nn.Parameter(torch.cat(rows).repeat(layers if per_layer else 1, 1))
 
     @torch.no_grad()
     def start_at(self, embedding: Float[Tensor, " d"]) -> None:
@@ -188,6 +197,19 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         if truncation is not None:
             raise ValueError("truncation needs a NeTI concept; this one is textual inversion")
         return Word(self.vectors[layers if self.config.per_layer else torch.zeros_like(layers)], None)
+
+
+def _heads(layers: int, width: int | list[int], norm: float | list[float]) -> tuple[list[int], list[float]]:
+    """Width and norm of each head.
+
+    Raises:
+        ValueError: they are not positive, or not as many.
+    """
+    widths = [width] if isinstance(width, int) else list(width)
+    norms = [float(n) for n in ([norm] if isinstance(norm, int | float) else norm)]
+    if layers < 1 or min(widths) < 1 or not all(n > 0 for n in norms) or len(widths) != len(norms):
+        raise ValueError(f"layers, width and norm must be positive, got {layers}, {width}, {norm}")
+    return widths, norms
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .audio_evaluation import evaluate_audio
     from .audio_fitting import fit_mapper
     from .audio_pipeline import VisionToAudioPipeline
+    from .evaluation import evaluate
     from .neti_pipeline import NeTIPipeline
     from .personalization import personalize
     from .sonification import vision_to_audio
@@ -22,6 +23,7 @@ _HOMES = {
     "compress": "nerf.compression",
     "decompress": "nerf.compression",
     "distill": "nerf.distillation",
+    "evaluate": "pipelines.evaluation",
     "evaluate_audio": "pipelines.audio_evaluation",
     "fit_mapper": "pipelines.audio_fitting",
     "personalize": "pipelines.personalization",
@@ -34,6 +36,7 @@ __all__ = [
     "compress",
     "decompress",
     "distill",
+    "evaluate",
     "evaluate_audio",
     "fit_mapper",
     "personalize",

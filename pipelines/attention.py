@@ -24,10 +24,15 @@ class LayerContexts(NamedTuple):
 
     keys: Float[Tensor, "l b s d"]
     values: Float[Tensor, "l b s d"]
+    pooled: Float[Tensor, "b p"] | None = None
+    """What a Stable Diffusion XL UNet adds to its timestep embedding."""
+    readers: tuple[int, ...] | None = None
+    """Which of the l contexts each layer reads, where several share one; None: each its own."""
 
     def rows(self, index: Tensor) -> LayerContexts:
         """The contexts of some rows of the batch."""
-        return LayerContexts(self.keys[:, index], self.values[:, index])
+        pooled = None if self.pooled is None else self.pooled[index]
+        return self._replace(keys=self.keys[:, index], values=self.values[:, index], pooled=pooled)
 
 
 class ContextAttention:
@@ -47,8 +52,9 @@ class ContextAttention:
         **_: Any,
     ) -> Float[Tensor, "b q c"]:
         query = attn.to_q(hidden_states)
-        key = attn.get_submodule("to_k")(contexts.keys[self.layer].to(query.dtype))
-        value = attn.get_submodule("to_v")(contexts.values[self.layer].to(query.dtype))
+        read = self.layer if contexts.readers is None else contexts.readers[self.layer]
+        key = attn.get_submodule("to_k")(contexts.keys[read].to(query.dtype))
+        value = attn.get_submodule("to_v")(contexts.values[read].to(query.dtype))
         query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
         out = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
         out = out.transpose(1, 2).flatten(2).to(hidden_states.dtype)
@@ -81,9 +87,13 @@ def cross_attention_order(unet: UNet2DConditionModel) -> list[str]:
     weight = next(unet.parameters())
     picture = torch.zeros(1, unet.config.in_channels, side, side, dtype=weight.dtype, device=weight.device)
     context = torch.zeros(1, 1, unet.config.cross_attention_dim, dtype=weight.dtype, device=weight.device)
+    conditions = None
+    if unet.config.addition_embed_type == "text_time":  # Stable Diffusion XL
+        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+        conditions = {"text_embeds": context.new_zeros(1, pooled), "time_ids": context.new_zeros(1, 6)}
     try:
         with torch.no_grad():
-            unet(picture, 0, context)
+            unet(picture, 0, context, added_cond_kwargs=conditions)
     finally:
         for hook in hooks:
             hook.remove()

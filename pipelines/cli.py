@@ -19,7 +19,7 @@ from mappers.command_line import Training, option, run_command
 from mappers.hub import embedded_models
 from mappers.settings import load_settings
 
-from .settings import FitMapperConfig, PersonalizeConfig, SoundConfig
+from .settings import EvaluateConfig, FitMapperConfig, PersonalizeConfig, SoundConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Personalize:
     """Embedded model, Stable Diffusion folder, or hub id."""
     category: str | None = None
     """What kind of thing it is, such as 'toy'."""
+    masks: str | None = None
+    """Folder of masks, white where the thing is, in the order of the pictures; or 'alpha' for their transparency."""
     training: Annotated[Training, tyro.conf.arg(name="")] = Training(config="nano")
     settings: Annotated[PersonalizeConfig, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=PersonalizeConfig
@@ -45,8 +47,8 @@ class Personalize:
         from .personalization import personalize
 
         personalize(
-            self.images, self.token, model=self.model, category=self.category, output_dir=self.output,
-            config=self.settings, **self.training.arguments,
+            self.images, self.token, model=self.model, category=self.category, masks=self.masks,
+            output_dir=self.output, config=self.settings, **self.training.arguments,
         )  # fmt: skip
         print(self.output / "concept.safetensors")
 
@@ -87,6 +89,42 @@ class Generate:
             truncation=self.truncation,
         )  # fmt: skip
         print(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a learned word: likeness, obedience to prompts, truncation, copies of training pictures."""
+
+    concept: Path
+    """Concept file."""
+    references: Path
+    """Folder of pictures of the thing that it was not learned from."""
+    output: Path
+    """Folder for report.json, samples.png, truncation.png and neighbours.png."""
+    training: Path | None = None
+    """Folder of the pictures that it was learned from, to look for copies of them."""
+    model: str | None = None
+    """Base model; the concept's when not given."""
+    clip: str = "nano-clip"
+    """CLIP that judges: folder, embedded or hub id."""
+    dino: str | None = None
+    """DINO that judges, likewise; left out when not given."""
+    seed: int = 0
+    """The first seed of noise."""
+    debug: bool = False
+    """Show the traceback of an error."""
+    settings: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = EvaluateConfig()
+
+    def run(self) -> None:
+        from .evaluation import evaluate
+
+        result = evaluate(
+            self.concept, self.references, training=self.training, output_dir=self.output, model=self.model,
+            clip=self.clip, dino=self.dino, seed=self.seed, config=self.settings,
+        )  # fmt: skip
+        for row, scores in result["scores"].items():
+            for name, score in scores.items():
+                print(f"{row}\t{name}\t{score['value']:.4f}\t({score['low']:.4f} to {score['high']:.4f})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,9 +267,8 @@ class Export:
         concept = load_concept(self.concept)
         pipeline = NeTIPipeline.from_model(self.model or concept.model)
         kept = export_concept(pipeline, pipeline.load_concept(concept), self.output)
-        for layout, name in FILES.items():
-            share = kept["xti" if layout == "xti" else "textual-inversion"]
-            print(f"{self.output / name}\tkeeps {share:.0%} of what the word adds to its category")
+        for layout, share in kept.items():
+            print(f"{self.output / FILES[layout]}\tkeeps {share:.0%} of what the word adds to its category")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +325,7 @@ class Models:
 Command = (
     Annotated[Personalize, tyro.conf.subcommand("personalize")]
     | Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[VisionToAudio, tyro.conf.subcommand("vision-to-audio")]
     | Annotated[EvaluateAudio, tyro.conf.subcommand("evaluate-audio")]
     | Annotated[FitMapper, tyro.conf.subcommand("fit-mapper")]

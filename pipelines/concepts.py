@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +30,7 @@ class Fingerprint:
     layers: int
     """Cross-attention layers."""
     width: int
-    """Width of the text embeddings."""
+    """Width of the text embeddings, of two text encoders together."""
     sketch: list[float] = field(repr=False)
     """A few of the model's weights."""
 
@@ -48,12 +48,12 @@ class Fingerprint:
         return None
 
 
-def fingerprint(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, layers: int) -> Fingerprint:
+def fingerprint(unet: UNet2DConditionModel, text_encoders: Sequence[CLIPTextModel], layers: int) -> Fingerprint:
     """The fingerprint of a base model."""
-    table = token_table(text_encoder)
-    parts = [table[:: max(1, len(table) // 16), 0], unet.conv_in.weight.flatten()[:16]]
+    tables = [token_table(encoder) for encoder in text_encoders]
+    parts = [*(table[:: max(1, len(table) // 16), 0] for table in tables), unet.conv_in.weight.flatten()]
     sketch = torch.cat([part.detach().flatten()[:16].float().cpu() for part in parts])
-    return Fingerprint(layers, table.shape[1], sketch.tolist())
+    return Fingerprint(layers, sum(table.shape[1] for table in tables), sketch.tolist())
 
 
 @dataclass

@@ -17,12 +17,17 @@ from mappers.files import replacing
 from mappers.neti import TextualInversionMapper
 
 from .attention import context_attention
-from .concepts import category_embedding
 from .neti_pipeline import NeTIPipeline
 
-FILES = {"xti": "xti.safetensors", "diffusers": "learned_embeds.safetensors", "a1111": "a1111.safetensors"}
+FILES = {
+    "xti": "xti.safetensors",
+    "diffusers": "learned_embeds.safetensors",
+    "a1111": "a1111.safetensors",
+    "sdxl": "sdxl.safetensors",
+}
 """Layouts and their files: "xti" has a tensor for each cross-attention by its name in diffusers' UNet; "diffusers" is
-what `load_textual_inversion` reads; "a1111" what AUTOMATIC1111's web interface and ComfyUI read."""
+what `load_textual_inversion` reads; "a1111" what AUTOMATIC1111's web interface and ComfyUI read. For Stable Diffusion
+XL "sdxl" takes the place of the latter two: a vector for each text encoder, clip_l and clip_g."""
 
 
 @torch.no_grad()
@@ -36,14 +41,18 @@ def reduced(mapper: nn.Module, *, per_layer: bool, points: int = 50) -> TextualI
         per_layer: one vector for each layer.
         points: timesteps, evenly spaced.
     """
-    layers = mapper.layers
+    layers, widths = mapper.layers, mapper.widths
     times = torch.linspace(0, 999, points, device=next(mapper.parameters()).device)
     rows = times.repeat_interleave(layers), torch.arange(layers, device=times.device).repeat(points)
     embedding = mapper(*rows).embedding.float().unflatten(0, (points, layers))
     over = (0,) if per_layer else (0, 1)
-    mean, length = embedding.mean(over), embedding.norm(dim=-1).mean(over)
-    small = TextualInversionMapper(layers, mapper.width, float(embedding.norm(dim=-1).mean()), per_layer=per_layer)
-    small.vectors.copy_(mean * (length / mean.norm(dim=-1))[..., None])
+    heads, norms = [], []
+    for head in embedding.split(widths, dim=-1):
+        mean, length = head.mean(over), head.norm(dim=-1).mean(over)
+        heads.append(mean * (length / mean.norm(dim=-1))[..., None])
+        norms.append(float(head.norm(dim=-1).mean()))
+    small = TextualInversionMapper(layers, widths, norms, per_layer=per_layer)
+    small.vectors.copy_(torch.cat(heads, dim=-1))
     return small.eval().requires_grad_(False)
 
 
@@ -56,7 +65,7 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
         folder: where to.
 
     Returns:
-        The fidelity of "xti" and "textual-inversion", see `fidelity`.
+        The `fidelity` of each layout that was written.
 
     Raises:
         ValueError: no such word is loaded.
@@ -64,15 +73,25 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
     """
     mapper, folder = pipeline.concept(token).mapper, Path(folder)
     layered, single = (reduced(mapper, per_layer=flag) for flag in (True, False))
-    vector = single.vectors.cpu().contiguous()
-    for layout, tensors in {
-        "xti": dict(zip(pipeline.cross_attentions, layered.vectors.cpu().unbind(), strict=True)),
-        "diffusers": {token: vector[0]},
-        "a1111": {"emb_params": vector},
-    }.items():
+    vector, by_layer = single.vectors.cpu(), layered.vectors.cpu()
+    if len(by_layer) < pipeline.layers:
+        by_layer = by_layer[list(pipeline.blocks)]
+    layouts = {"xti": dict(zip(pipeline.cross_attentions, by_layer.unbind(), strict=True))}
+    if len(mapper.widths) > 1:
+        # SDXL embeddings have one layout everywhere, and diffusers is handed its parts one by one.
+        clip_l, clip_g = vector.split(mapper.widths, dim=-1)
+        layouts["sdxl"] = {"clip_l": clip_l, "clip_g": clip_g}
+    else:
+        layouts |= {"diffusers": {token: vector[0]}, "a1111": {"emb_params": vector}}
+    for layout, tensors in layouts.items():
         with replacing(folder / FILES[layout]) as temporary:
-            save_file({name: value.clone() for name, value in tensors.items()}, temporary, metadata={"format": "pt"})
-    return fidelity(pipeline, token, {"xti": layered, "textual-inversion": single})
+            save_file(
+                {name: value.clone().contiguous() for name, value in tensors.items()},
+                temporary,
+                metadata={"format": "pt"},
+            )
+    kept = fidelity(pipeline, token, {"xti": layered, "single": single})
+    return {layout: kept["xti" if layout == "xti" else "single"] for layout in layouts}
 
 
 @torch.no_grad()
@@ -93,9 +112,11 @@ def fidelity(
         seed: of the picture and the noise.
     """
     prompt, concept = f"a photo of a {token}", pipeline.concept(token)
-    start = category_embedding(pipeline.tokenizer, pipeline.text_encoder, concept.category)
-    category = TextualInversionMapper(pipeline.layers, len(start), float(start.norm()))
-    category.start_at(start)
+    parts = pipeline.text.category_embedding(concept.category)
+    category = TextualInversionMapper(
+        concept.mapper.layers, [len(part) for part in parts], [float(part.norm()) for part in parts]
+    )
+    category.start_at(torch.cat(parts))
     generator = torch.Generator().manual_seed(seed)
     clean = pipeline(prompt, num_inference_steps=25, generator=generator, output_type="latent").images
     noise = torch.randn(clean.shape, generator=generator).to(clean)
@@ -112,9 +133,7 @@ def fidelity(
         with context_attention(pipeline.unet):
             for t in times:
                 noisy, contexts = alphas[t].sqrt() * clean + (1 - alphas[t]).sqrt() * noise, table.at(float(t), times)
-                rows.append(
-                    pipeline.unet(noisy, t, contexts.keys[0], cross_attention_kwargs={"contexts": contexts}).sample
-                )
+                rows.append(pipeline.predict(noisy, t, contexts))
         predictions.append(torch.cat(rows).float())
     word, plain, *others = predictions
     whole = (plain - word).norm().clamp(min=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,32 @@ def load_images(images: Images) -> list[Image.Image]:
         FileNotFoundError: a named file or folder does not exist.
         ValueError: nothing readable is left.
     """
+    return _load(images, _rgb)
+
+
+def load_masks(masks: Images, images: Images, sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
+    """Read the masks of pictures as gray, white where the thing is.
+
+    Args:
+        masks: as `load_images` takes pictures, in their order; or "alpha", the pictures' own transparency.
+        images: the pictures.
+        sizes: width and height of those that could be read.
+
+    Raises:
+        FileNotFoundError: a named file or folder does not exist.
+        ValueError: masks and pictures do not fit together.
+    """
+    loaded = _load(images, _alpha) if isinstance(masks, str) and masks == "alpha" else _load(masks, _gray)
+    if len(loaded) != len(sizes):
+        raise ValueError(f"there are {len(loaded)} masks for {len(sizes)} pictures; give each picture one")
+    for i, (mask, size) in enumerate(zip(loaded, sizes, strict=True)):
+        if mask.size != size:
+            found, wanted = (f"{w}x{h}" for w, h in (mask.size, size))
+            raise ValueError(f"mask {i + 1} has {found} pixels, its picture {wanted}; make them the same size")
+    return loaded
+
+
+def _load(images: Images, convert: Callable[[Image.Image], Image.Image]) -> list[Image.Image]:
     sources, name = _sources(images)
     if not sources:
         raise ValueError(f"no pictures in {name}; give a folder or files of type {', '.join(sorted(SUFFIXES))}")
@@ -40,7 +66,7 @@ def load_images(images: Images) -> list[Image.Image]:
     problems: list[str] = []
     for source in sources:
         try:
-            loaded.append(_read(source))
+            loaded.append(_read(source, convert))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             problems.append(str(error))
     if not loaded:
@@ -67,11 +93,11 @@ def _sources(images: Images) -> tuple[list[Any], str]:
     return [path], str(path)
 
 
-def _read(source: Any) -> Image.Image:
+def _read(source: Any, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if isinstance(source, Image.Image):
-        return _rgb(source)
+        return convert(source)
     if isinstance(source, np.ndarray):
-        return _rgb(_from_array(source))
+        return convert(_from_array(source))
     path = Path(source).expanduser()
     if not path.is_file():
         raise ValueError(f"there is no picture {path}")
@@ -81,7 +107,7 @@ def _read(source: Any) -> Image.Image:
                 size = f"{image.width}x{image.height}"
                 raise ValueError(f"{path} has {size} pixels, more than {LARGEST:,}; make it smaller")
             image.draft("RGB", (2048, 2048))  # lets a huge JPEG be decoded at a fraction of its size
-            return _rgb(image)
+            return convert(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not a picture that can be read; replace or remove it") from error
     except (OSError, SyntaxError) as error:
@@ -110,3 +136,13 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def _gray(image: Image.Image) -> Image.Image:
+    return _rgb(image).convert("L")
+
+
+def _alpha(image: Image.Image) -> Image.Image:
+    if "A" not in image.mode and "transparency" not in image.info:
+        raise ValueError('a picture has no transparency; give masks as files instead of "alpha"')
+    return ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
+from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from mappers.hub import resolve
 from mappers.neti import Envelope, Word
@@ -18,16 +19,21 @@ from mappers.neti import Envelope, Word
 from . import concepts
 from .attention import LayerContexts, context_attention, cross_attention_order
 from .concepts import Concept
-from .contexts import ContextTable, tokenize
+from .contexts import ContextTable
+from .inpainting import Canvas, later_timesteps
+from .text_encoding import TextEncoders, check_text_encoders
 
 
 class NeTIPipeline(StableDiffusionPipeline):
     """Text-to-image with learned words (NeTI, arXiv 2305.15391).
 
-    It has the components of a `StableDiffusionPipeline` and changes none of them: learned words live beside the
-    model, so that `unload_concept` leaves it bit for bit as it was. A prompt may hold any loaded word any number
-    of times, and none at all.
+    It has the components of a `StableDiffusionPipeline`, or of a `StableDiffusionXLPipeline` with its second text
+    encoder, and changes none of them: learned words live beside the model, so that `unload_concept` leaves it bit for
+    bit as it was. A prompt may hold any loaded word any number of times, and none at all.
     """
+
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
+    _optional_components = [*StableDiffusionPipeline._optional_components, "text_encoder_2", "tokenizer_2"]  # noqa: RUF012
 
     @classmethod
     def from_model(
@@ -37,7 +43,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> NeTIPipeline:
-        """Load a Stable Diffusion 1.x model.
+        """Load a model of the family of Stable Diffusion 1, 2 or XL.
 
         Args:
             model: "nano", a folder, or a hub id.
@@ -75,6 +81,9 @@ class NeTIPipeline(StableDiffusionPipeline):
         feature_extractor: Any = None,
         image_encoder: Any = None,
         requires_safety_checker: bool = False,
+        text_encoder_2: CLIPTextModelWithProjection | None = None,
+        tokenizer_2: CLIPTokenizer | None = None,
+        force_zeros_for_empty_prompt: bool = False,
     ):
         super().__init__(
             vae=vae,
@@ -87,17 +96,45 @@ class NeTIPipeline(StableDiffusionPipeline):
             image_encoder=image_encoder,
             requires_safety_checker=requires_safety_checker,
         )
+        self.register_modules(text_encoder_2=text_encoder_2, tokenizer_2=tokenizer_2)
+        self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
+        check_text_encoders(unet, text_encoder, text_encoder_2)
         self.model_id = ""
         self.concepts: dict[str, Concept] = {}
         self.cross_attentions = cross_attention_order(self.unet)
         """Names in execution order, which is how layers are numbered."""
         self.layers = len(self.cross_attentions)
+        parents = [name.split(".transformer_blocks")[0] for name in self.cross_attentions]
+        self.blocks = tuple(list(dict.fromkeys(parents)).index(parent) for parent in parents)
+        """Attention block of each layer, in execution order: SDXL has 70 layers in 11 blocks, SD 16 in 16."""
         self._last_contexts: tuple[Any, ContextTable] | None = None
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """All parts by name; those of Stable Diffusion XL only in a model that has them."""
+        own = ("text_encoder_2", "tokenizer_2")
+        return {name: part for name, part in super().components.items() if part is not None or name not in own}
+
+    @property
+    def text(self) -> TextEncoders:
+        """The text encoders as one."""
+        if self.text_encoder_2 is None:
+            return TextEncoders([self.tokenizer], [self.text_encoder])
+        return TextEncoders([self.tokenizer, self.tokenizer_2], [self.text_encoder, self.text_encoder_2])
 
     @property
     def base(self) -> concepts.Fingerprint:
         """Fingerprint of the frozen model."""
-        return concepts.fingerprint(self.unet, self.text_encoder, self.layers)
+        return concepts.fingerprint(self.unet, self.text.encoders, self.layers)
+
+    def readers(self, mappers: Iterable[Any]) -> tuple[int, ...] | None:
+        """Which context each layer reads when words of ``mappers`` are in the prompts.
+
+        Returns:
+            Its block's when all words were learned for blocks; None when each layer reads its own.
+        """
+        count = max(self.blocks) + 1
+        return self.blocks if count < self.layers and all(m.layers == count for m in mappers) else None
 
     def fine_layers(self) -> list[int]:
         """The cross-attentions, in execution order, in the finer half of the UNet's resolutions.
@@ -133,7 +170,7 @@ class NeTIPipeline(StableDiffusionPipeline):
                 f"({loaded.model or 'unknown'}): {difference}; load it with that model"
             )
         token = token or loaded.token
-        concepts.check_token(token, self.tokenizer)
+        self.text.check_token(token)
         loaded.mapper.to(self.device).eval().requires_grad_(False)
         self.concepts[token] = loaded
         return token
@@ -175,6 +212,9 @@ class NeTIPipeline(StableDiffusionPipeline):
         guidance_scale: float = 7.5,
         num_images_per_prompt: int = 1,
         truncation: int | Envelope | None = None,
+        image: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        strength: float = 0.8,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
         height: int | None = None,
@@ -187,12 +227,16 @@ class NeTIPipeline(StableDiffusionPipeline):
 
         Args:
             prompt: one or several prompts; loaded words stand in them as they are, "a photo of <cat>".
-            negative_prompt: what to move away from, one or as many as prompts; may hold loaded words too.
+            negative_prompt: what to move away from, one or as many as prompts; may hold loaded words too. None: from
+                the empty prompt or, where the model was made for it (SDXL), from none at all.
             num_inference_steps: denoising steps.
             guidance_scale: weight of classifier-free guidance; 1 and below switch it off.
             num_images_per_prompt: pictures of each prompt.
             truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`
                 of them over timesteps and layers.
+            image: a picture to draw over, instead of noise alone.
+            mask: where to draw over it, in white, as large as the picture; None: everywhere.
+            strength: how much of the schedule is drawn over it: near 0 hardly anything changes, 1 is the whole.
             generator: randomness of the initial noise and of stochastic schedulers.
             latents: initial noise [b, c, h/f, w/f] instead of drawn noise.
             height, width: pixels, multiples of the autoencoder's factor; None takes the model's own size.
@@ -206,69 +250,118 @@ class NeTIPipeline(StableDiffusionPipeline):
         height = height or self.unet.config.sample_size * self.vae_scale_factor
         width = width or self.unet.config.sample_size * self.vae_scale_factor
         self._check(prompts, negative_prompt, num_images_per_prompt, output_type, height, width)
+        if image is None and mask is not None:
+            raise ValueError("mask needs the picture that it belongs to; give image= as well")
         guided = guidance_scale > 1
         rows = torch.arange(len(prompts), device=self.device).repeat_interleave(num_images_per_prompt)
-        negative = [negative_prompt or ""] if isinstance(negative_prompt, str | None) else list(negative_prompt)
+        negative: list[str | None]
+        if negative_prompt is None:
+            negative = [None if self.config.force_zeros_for_empty_prompt else ""]
+        elif not isinstance(negative_prompt, str):
+            negative = list(negative_prompt)
         if guided:  # the rows to move away from come first
             away = rows if len(negative) == len(prompts) else torch.zeros_like(rows)
             rows = torch.cat([len(prompts) + away, rows])
         table = self.contexts(tuple(prompts + negative if guided else prompts), truncation)
 
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
-        timesteps = self.scheduler.timesteps
-        latents = self.prepare_latents(
-            len(prompts) * num_images_per_prompt,
-            self.unet.config.in_channels,
-            height,
-            width,
-            self.unet.dtype,
-            self.device,
-            generator,
-            latents,
-        )
+        timesteps, count = self.scheduler.timesteps, len(prompts) * num_images_per_prompt
+        canvas = None if image is None else Canvas(self.vae, image, mask, (width, height), count, generator)
+        if canvas is None:
+            channels = self.unet.config.in_channels
+            latents = self.prepare_latents(
+                count, channels, height, width, self.unet.dtype, self.device, generator, latents
+            )
+        else:
+            timesteps = later_timesteps(self.scheduler, num_inference_steps, strength)
+            latents = canvas.start(self.scheduler, timesteps[0], whole=strength == 1)
         step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
         with context_attention(self.unet), self.progress_bar(total=len(timesteps)) as bar:
             for i, t in enumerate(timesteps):
                 contexts = table.at(float(t), timesteps[i + 1 :].tolist()).rows(rows)
                 noise = self._predict(latents, t, contexts, guidance_scale if guided else None)
                 latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
+                if canvas is not None:
+                    following = timesteps[i + 1] if i + 1 < len(timesteps) else None
+                    latents = canvas.keep_outside(latents, self.scheduler, following)
                 if callback_on_step_end is not None:
                     changed = callback_on_step_end(self, i, t, {"latents": latents}) or {}
                     latents = changed.get("latents", latents)
                 bar.update()
         images: Any = latents
         if output_type != "latent":
-            images = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
-            images = self.image_processor.postprocess(images, output_type=output_type)
+            images = self.image_processor.postprocess(self._decode(latents), output_type=output_type)
         return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=None)
 
     def _predict(self, latents: Tensor, t: Tensor, contexts: LayerContexts, guidance_scale: float | None) -> Tensor:
         """The model's prediction; with guidance the first half of the contexts is what to move away from."""
         if guidance_scale is not None:
             latents = torch.cat([latents, latents])
-        sample = self.scheduler.scale_model_input(latents, t)
-        noise = self.unet(
-            sample, t, contexts.keys[0], cross_attention_kwargs={"contexts": contexts}, return_dict=False
-        )[0]
+        noise = self.predict(self.scheduler.scale_model_input(latents, t), t, contexts)
         if guidance_scale is None:
             return noise
         away, towards = noise.chunk(2)
         return away + guidance_scale * (towards - away)
 
-    def contexts(self, prompts: tuple[str, ...], truncation: int | Envelope | None = None) -> ContextTable:
+    def predict(self, sample: Tensor, t: Tensor, contexts: LayerContexts) -> Tensor:
+        """The UNet's answer to ``sample`` [b, c, h, w] at timestep ``t``, within `context_attention`.
+
+        Stable Diffusion XL is told that the picture has the size that is drawn and was never cropped.
+        """
+        conditions = None
+        if contexts.pooled is not None:
+            height, width = (side * self.vae_scale_factor for side in sample.shape[-2:])
+            sizes = contexts.pooled.new_tensor([height, width, 0, 0, height, width])
+            conditions = {"text_embeds": contexts.pooled, "time_ids": sizes.expand(len(sample), -1)}
+        return self.unet(
+            sample,
+            t,
+            contexts.keys[0],
+            added_cond_kwargs=conditions,
+            cross_attention_kwargs={"contexts": contexts},
+            return_dict=False,
+        )[0]
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Pictures [b, 3, h, w]; SDXL's autoencoder overflows in fp16 and says so by ``force_upcast``."""
+        dtype = self.vae.dtype
+        upcast = dtype == torch.float16 and self.vae.config.force_upcast
+        if upcast:
+            self.vae.to(torch.float32)
+        try:
+            return self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
+        finally:
+            if upcast:
+                self.vae.to(dtype)
+
+    def contexts(self, prompts: tuple[str | None, ...], truncation: int | Envelope | None = None) -> ContextTable:
         """The contexts of ``prompts``; those of the last call when nothing that they depend on has changed.
 
         Raises:
             ValueError: a prompt is too long.
         """
-        words = {token: concept.mapper for token, concept in self.concepts.items()}
-        state = [(id(p), p._version) for m in (self.text_encoder, *words.values()) for p in m.parameters()]
+        text, words = self.text, {token: concept.mapper for token, concept in self.concepts.items()}
+        state = [(id(p), p._version) for m in (*text.encoders, *words.values()) for p in m.parameters()]
         key = (prompts, tuple(words), repr(truncation), tuple(state))
         if self._last_contexts is None or self._last_contexts[0] != key:
-            mappers = {token: _cut(mapper, truncation) for token, mapper in words.items()}
-            tokenized = tokenize(self.tokenizer, prompts, list(words))
-            self._last_contexts = key, ContextTable(self.text_encoder, tokenized, mappers, self.layers)
+            readers = self.readers(words.values())
+            layers = self.layers if readers is None else max(readers) + 1
+            mappers = {token: self._cut(mapper, truncation, layers) for token, mapper in words.items()}
+            self._last_contexts = key, ContextTable(text, prompts, mappers, layers, readers)
         return self._last_contexts[1]
+
+    def _cut(self, mapper: Any, truncation: int | Envelope | None, layers: int) -> Callable[[Tensor, Tensor], Word]:
+        """The mapper as a function of timestep and layer alone; among words for layers, one for blocks knows theirs."""
+
+        def word(timesteps: Tensor, layer: Tensor) -> Word:
+            if mapper.layers < layers:
+                layer = torch.tensor(self.blocks, device=layer.device)[layer]
+            units = truncation
+            if isinstance(truncation, Envelope):
+                units = truncation.units(timesteps, layer, mapper.hidden)
+            return mapper(timesteps, layer, truncation=units)
+
+        return word
 
     def _check(
         self,
@@ -292,15 +385,3 @@ class NeTIPipeline(StableDiffusionPipeline):
         factor = self.vae_scale_factor * 2 ** (len(self.unet.config.down_block_types) - 1)
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
-
-
-def _cut(mapper: Any, truncation: int | Envelope | None) -> Callable[[Tensor, Tensor], Word]:
-    """The mapper as a function of timestep and layer alone."""
-
-    def word(timesteps: Tensor, layers: Tensor) -> Word:
-        units = truncation
-        if isinstance(truncation, Envelope):
-            units = truncation.units(timesteps, layers, mapper.hidden)
-        return mapper(timesteps, layers, truncation=units)
-
-    return word

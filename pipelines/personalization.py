@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -13,118 +12,22 @@ import matplotlib.figure
 import numpy as np
 import torch
 from accelerate import PartialState
-from diffusers.utils import make_image_grid
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.files import replacing, writable_folder
+from mappers.hub import resolve
 from mappers.neti import NeTIMapper, TextualInversionMapper
-from mappers.trainer import FitReport, Prepared, fit
+from mappers.trainer import FitReport, fit
 
 from .attention import context_attention
-from .concepts import Concept, category_embedding, check_token
-from .contexts import layer_contexts, tokenize
-from .images import Images, load_images, square
+from .concepts import Concept
+from .familiarity import warn_of_strangers
+from .images import Images, load_images, load_masks, square
 from .neti_pipeline import NeTIPipeline
+from .neti_task import SAMPLE_PROMPTS, NeTITask, sample_grid
 from .settings import PersonalizeConfig
-
-TEMPLATES = (
-    "a {}",
-    "a photo of a {}",
-    "a picture of a {}",
-    "a photo of one {}",
-    "a picture of the {}",
-    "a photo of the {}",
-)
-"""Sentences of the training; short and plain, so that what else is in a picture is not blamed on a sentence."""
-
-SAMPLE_PROMPTS = ("a photo of a {}", "a {} on the beach", "a {} in the snow", "a {} in the night sky")
-
-
-class NeTITask:
-    """The diffusion model's own loss, as a function of the mapper alone (section 3)."""
-
-    def __init__(
-        self,
-        pipeline: NeTIPipeline,
-        mapper: nn.Module,
-        token: str,
-        pictures: Tensor,
-        config: PersonalizeConfig,
-    ):
-        self.pipeline, self.mapper, self.token, self.config = pipeline, mapper, token, config
-        self.modules: Mapping[str, nn.Module] = {"mapper": mapper}
-        self.mean, self.std = _posteriors(pipeline, pictures)
-        self.prompts = tokenize(pipeline.tokenizer, [t.format(token) for t in TEMPLATES], [token])
-        # The training noise schedule is that of the model, whichever scheduler samples from it.
-        self.alphas = pipeline.scheduler.alphas_cumprod.to(pipeline.device)
-
-    def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Clean latents, sampled anew from the cached posteriors, and the noise [b, c, h, w]."""
-        pictures = draws.integers("picture", len(self.mean))
-        flipped = (draws.uniform("flip") < self.config.flip).long()
-        noise = draws.normal("posterior", self.mean.shape[2:])
-        latents = self.mean[pictures, flipped] + self.std[pictures, flipped] * noise
-        return latents * self.pipeline.vae.config.scaling_factor, draws.normal("noise", self.mean.shape[2:])
-
-    def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """Squared error of the model's prediction (noise or velocity), all layers in one text-encoder call."""
-        latents, noise = batch
-        pipeline, layers = self.pipeline, self.pipeline.layers
-        groups = [index // self.config.shared_points for index in draws.indices]
-        points = Draws(draws.seed, draws.step, list(dict.fromkeys(groups)), draws.device)
-        rows = torch.tensor([points.indices.index(group) for group in groups], device=draws.device)
-
-        times = points.integers("timestep", len(self.alphas))
-        chosen = points.integers("template", len(TEMPLATES)).cpu()
-        kept = self.mapper.draw_kept(points)
-        word = modules["mapper"](
-            times.repeat_interleave(layers),
-            torch.arange(layers, device=draws.device).repeat(len(points)),
-            kept=None if kept is None else kept.flatten(),
-        )
-        prompts = dataclasses.replace(
-            self.prompts,
-            ids=self.prompts.ids[chosen],
-            places={self.token: self.prompts.places[self.token][chosen]},
-        )
-        contexts = layer_contexts(pipeline.text_encoder, prompts, {self.token: word}, layers).rows(rows)
-
-        alpha = self.alphas[times[rows]].view(-1, 1, 1, 1)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
-        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents if velocity else noise
-        predicted = pipeline.unet(
-            noisy.to(pipeline.unet.dtype),
-            times[rows],
-            contexts.keys[0],
-            cross_attention_kwargs={"contexts": contexts},
-            return_dict=False,
-        )[0]
-        return {"loss": (predicted.float() - target).square().mean()}
-
-    def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """One picture of each sample prompt; the noise is the same at every step."""
-        learned = Concept(self.token, "", self.mapper, self.pipeline.base)
-        self.pipeline.concepts[self.token] = learned
-        try:
-            return {"samples": sample_grid(self.pipeline, self.token, self.config.train.seed, columns=1)}
-        finally:
-            del self.pipeline.concepts[self.token]
-
-
-def sample_grid(pipeline: NeTIPipeline, token: str, seed: int, *, columns: int) -> Image.Image:
-    """A row of ``columns`` pictures for each of `SAMPLE_PROMPTS`."""
-    pictures = pipeline(
-        [prompt.format(token) for prompt in SAMPLE_PROMPTS],
-        num_inference_steps=25,
-        guidance_scale=5.0,
-        num_images_per_prompt=columns,
-        generator=torch.Generator().manual_seed(seed),
-    ).images
-    return make_image_grid(pictures, rows=len(SAMPLE_PROMPTS), cols=columns)
 
 
 def personalize(
@@ -133,6 +36,7 @@ def personalize(
     *,
     model: str | Path = "nano",
     category: str | None = None,
+    masks: Images | None = None,
     steps: int | None = None,
     max_minutes: float | None = None,
     seed: int = 0,
@@ -146,8 +50,10 @@ def personalize(
     Args:
         images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice.
         token: the new word, such as "<my-cat>"; prompts use it like any other.
-        model: "nano", a Stable Diffusion 1.x folder, or a hub id.
+        model: "nano", a folder of Stable Diffusion 1, 2 or XL, or a hub id.
         category: what kind of thing it is, such as "toy"; the word starts there. None takes "object".
+        masks: where the thing is in each picture, white on black, as ``images`` or in the order of its names; "alpha"
+            takes the pictures' own transparency. The rest of a picture then weighs ``config.outside_weight``.
         steps: optimizer steps; None takes the config's.
         max_minutes: stop, keeping what was learned, after this many minutes of training.
         seed: seed of every draw.
@@ -167,18 +73,20 @@ def personalize(
     config = config or PersonalizeConfig()
     config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
     pictures = load_images(images)
+    where = None if masks is None else load_masks(masks, images, [picture.size for picture in pictures])
     output = None if output_dir is None else writable_folder(output_dir)
     on = device or ("cpu" if config.train.cpu else str(PartialState().device))
     pipeline = NeTIPipeline.from_model(model, device=on)
-    check_token(token, pipeline.tokenizer)
-    start = category_embedding(pipeline.tokenizer, pipeline.text_encoder, category or "object")
-    mapper = _build_mapper(pipeline, start, config)
+    pipeline.text.check_token(token)
+    mapper = _build_mapper(pipeline, category or "object", config)
     side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    pixels = np.stack([np.asarray(square(picture, side)) for picture in pictures])
-    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+    pixels = _pixels(pictures, side) * 2 - 1
+    if resolve(model) == resolve("nano"):
+        warn_of_strangers(pipeline.vae, pixels)
+    inside = None if where is None else _pixels(where, side)
+    for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):
         module.requires_grad_(False).eval()
-    task = NeTITask(pipeline, mapper, token, tensor, config)
+    task = NeTITask(pipeline, mapper, token, pixels, config, inside)
     with context_attention(pipeline.unet):
         report = fit(task, config.train, output_dir=output, resume=resume)
     concept = Concept(
@@ -192,8 +100,13 @@ def personalize(
     return pipeline
 
 
-def _build_mapper(pipeline: NeTIPipeline, start: Float[Tensor, " d"], config: PersonalizeConfig) -> nn.Module:
-    sizes = {"layers": pipeline.layers, "width": len(start), "norm": float(start.norm())}
+def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConfig) -> nn.Module:
+    parts = pipeline.text.category_embedding(category)
+    start, widths, norms = torch.cat(parts), [len(part) for part in parts], [float(part.norm()) for part in parts]
+    layers = max(pipeline.blocks) + 1 if config.layers == "block" else pipeline.layers
+    sizes: dict[str, Any] = {"layers": layers, "width": widths, "norm": norms}
+    if len(parts) == 1:
+        sizes |= {"width": widths[0], "norm": norms[0]}
     if config.method != "neti":
         mapper = TextualInversionMapper(**sizes, per_layer=config.method == "xti")
         mapper.start_at(start)
@@ -206,16 +119,10 @@ def _build_mapper(pipeline: NeTIPipeline, start: Float[Tensor, " d"], config: Pe
     return mapper
 
 
-@torch.no_grad()
-def _posteriors(pipeline: NeTIPipeline, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [n, 2, c, h, w] of each picture and its mirror image, encoded once."""
-    means, deviations = [], []
-    for picture in pictures:
-        pair = torch.stack([picture, picture.flip(-1)]).to(pipeline.device, pipeline.vae.dtype)
-        posterior = pipeline.vae.encode(pair).latent_dist
-        means.append(posterior.mean.float())
-        deviations.append(posterior.std.float())
-    return torch.stack(means), torch.stack(deviations)
+def _pixels(pictures: list[Image.Image], side: int) -> Float[Tensor, "n c side side"]:
+    """The centred squares of ``pictures``, in 0..1."""
+    pixels = np.stack([np.asarray(square(picture, side)) for picture in pictures])
+    return torch.from_numpy(pixels).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2).float() / 255
 
 
 def _write_results(

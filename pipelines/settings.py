@@ -99,6 +99,8 @@ class PersonalizeConfig:
     """NeTI: also learn a residual after the text encoder."""
     positional_encoding: bool = True
     """NeTI: encode timestep and layer by random Fourier features."""
+    layers: Literal["layer", "block"] = "layer"
+    """What a word differs between: cross-attention layers, or attention blocks, of which SDXL has 11 for 70 layers."""
     init: Literal["random", "category"] = "category"
     """NeTI: start in a random direction, as the official code does, or exactly at the category word."""
     resolution: int | None = None
@@ -107,11 +109,55 @@ class PersonalizeConfig:
     """Probability of mirroring a training picture; 0 for lettering and other things with a handedness."""
     shared_points: int = 2
     """Samples of a batch that share a timestep and a sentence; above 1 saves text-encoder work."""
+    min_snr: float | None = None
+    """Min-SNR weighting of the loss, by its gamma (5 in its paper); none weighs all timesteps the same."""
+    outside_weight: float = 0.0
+    """With masks: weight of what is around the thing. Above 0 a throw-away word is learned that stands for it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip must be in 0..1, got {self.flip}")
+        if not 0 <= self.outside_weight <= 1:
+            raise ValueError(f"outside_weight must be in 0..1, got {self.outside_weight}")
+        if self.min_snr is not None and not self.min_snr > 0:
+            raise ValueError(f"min_snr must be positive or none, got {self.min_snr}")
         if self.resolution is not None and self.resolution < 16:
             raise ValueError(f"resolution must be at least 16 pixels, got {self.resolution}")
         if self.shared_points < 1:
             raise ValueError(f"shared_points must be at least 1, got {self.shared_points}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How `pipelines.evaluate` measures a learned word."""
+
+    prompts: tuple[str, ...] = (
+        "a photo of a {}",
+        "a photo of a {} on the beach",
+        "a photo of a {} in the snow",
+        "a photo of a {} in the night sky",
+        "a sketch of a {}",
+        "a watercolor of a {}",
+        "a mosaic of a {}",
+        "a photo of a red {}",
+    )
+    """Prompts, {} where the word stands."""
+    seeds: int = 4
+    """Pictures of each prompt."""
+    inference_steps: int = 25
+    """Denoising steps."""
+    guidance_scale: float = 5.0
+    """Weight of classifier-free guidance."""
+    truncations: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
+    """Shares of the mapper's units at which the truncation curve is measured."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ValueError(f"seeds must be at least 2, or there are no intervals; got {self.seeds}")
+        if self.inference_steps < 1:
+            raise ValueError(f"inference_steps must be at least 1, got {self.inference_steps}")
+        wrong = [prompt for prompt in self.prompts if prompt.count("{}") != 1]
+        if wrong or not self.prompts:
+            raise ValueError(f"prompts must each have one {{}} where the word stands; look at {wrong}")
+        if not all(0 <= share <= 1 for share in self.truncations):
+            raise ValueError(f"truncations must be shares in 0..1, got {self.truncations}")

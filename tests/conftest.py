@@ -1,4 +1,4 @@
-"""Fixtures: tiny random models in the exact layouts of Stable Diffusion 1.x and 2.x."""
+"""Fixtures: tiny random models in the exact layouts of Stable Diffusion 1.x, 2.x and XL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from pipelines.nano.tokenizer import END, START, train_tokenizer
 from pipelines.neti_pipeline import NeTIPipeline
@@ -39,25 +46,13 @@ def build_tiny(
     """Write a tiny random model to ``folder``, with some settings changed."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer([WORDS] * 3, merges=120)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            **{"hidden_size": 16} | (text or {}), vocab_size=len(tokenizer), intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, max_position_embeddings=tokenizer.model_max_length,
-            bos_token_id=tokenizer.convert_tokens_to_ids(START), eos_token_id=tokenizer.convert_tokens_to_ids(END),
-            pad_token_id=tokenizer.convert_tokens_to_ids(END),
-        )
-    )  # fmt: skip
+    text_encoder = CLIPTextModel(_text_config(tokenizer, **{"hidden_size": 16} | (text or {})))
     denoiser = UNet2DConditionModel(
         sample_size=8, block_out_channels=(8, 8, 16, 16), layers_per_block=2, norm_num_groups=4,
         **{"cross_attention_dim": 16, "attention_head_dim": 2} | (unet or {}),
     )  # fmt: skip
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 8, 8), norm_num_groups=4, sample_size=32,
-    )  # fmt: skip
-    # At their start text encoders hardly react to their input; larger weights make differences visible.
-    with torch.no_grad():
-        text_encoder.get_input_embeddings().weight.mul_(20)
+    _enliven(text_encoder)
+    vae = _vae()
     scheduler = PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -72,6 +67,65 @@ def build_tiny(
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two text encoders, the second with other padding; 70 cross-attentions in 11 blocks; Euler's fractional steps."""
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([WORDS] * 3, merges=120)
+    folder = tmp_path_factory.mktemp("tiny-sdxl")
+    tokenizer.save_pretrained(folder / "second")
+    second = CLIPTokenizer.from_pretrained(folder / "second", pad_token="!")
+    text_encoder = CLIPTextModel(_text_config(tokenizer, hidden_size=16))
+    text_encoder_2 = CLIPTextModelWithProjection(
+        _text_config(second, hidden_size=24, hidden_act="gelu", projection_dim=12, eos_token_id=2)
+    )
+    denoiser = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16, 16), layers_per_block=2, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=[1, 2, 10], attention_head_dim=[1, 2, 2], use_linear_projection=True,
+        cross_attention_dim=40, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=12 + 6 * 8,
+    )  # fmt: skip
+    _enliven(text_encoder, text_encoder_2)
+    scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    StableDiffusionXLPipeline(
+        vae=_vae(), text_encoder=text_encoder, text_encoder_2=text_encoder_2, tokenizer=tokenizer, tokenizer_2=second,
+        unet=denoiser, scheduler=scheduler, add_watermarker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def _text_config(tokenizer: CLIPTokenizer, **settings: Any) -> CLIPTextConfig:
+    end = tokenizer.convert_tokens_to_ids(END)
+    return CLIPTextConfig(
+        **{"eos_token_id": end} | settings, vocab_size=len(tokenizer), intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=tokenizer.model_max_length, pad_token_id=end,
+        bos_token_id=tokenizer.convert_tokens_to_ids(START),
+    )  # fmt: skip
+
+
+def _vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(8, 8, 8), norm_num_groups=4, sample_size=32,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _enliven(*text_encoders: CLIPTextModel | CLIPTextModelWithProjection) -> None:
+    """At their start text encoders hardly react to their input; larger weights make differences visible."""
+    for text_encoder in text_encoders:
+        text_encoder.get_input_embeddings().weight.mul_(20)
+
+
+@pytest.fixture
+def sdxl(tiny_sdxl: Path) -> NeTIPipeline:
+    loaded = NeTIPipeline.from_model(tiny_sdxl, device="cpu")
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
 
 
 @pytest.fixture

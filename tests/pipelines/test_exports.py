@@ -37,7 +37,7 @@ def test_files_are_read_by_diffusers_and_draw_what_the_vector_draws(
 ) -> None:
     know(pipeline, NeTIMapper(16, 16, 20.0, seed=3))
     kept = export_concept(pipeline, TOKEN, tmp_path)
-    assert set(kept) == {"xti", "textual-inversion"}
+    assert set(kept) == {"xti", "diffusers", "a1111"}
     vector = reduced(pipeline.concepts[TOKEN].mapper, per_layer=False)
     layered = load_file(tmp_path / "xti.safetensors")
     assert len(layered) == 16

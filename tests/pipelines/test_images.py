@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipelines import images as module
-from pipelines.images import load_images, square
+from pipelines.images import load_images, load_masks, square
 
 
 def png(path: Path, color: tuple[int, ...] = (255, 0, 0), size: tuple[int, int] = (20, 10)) -> Path:
@@ -97,3 +97,21 @@ def test_square_keeps_proportions() -> None:
     cropped = square(wide, 20)
     assert cropped.size == (20, 20)
     assert np.asarray(cropped).min() == 255
+
+
+def test_masks_from_transparency_and_from_files(tmp_path: Path) -> None:
+    pixels = np.full((8, 12, 4), 200, np.uint8)
+    pixels[:, 5:, 3] = 0
+    cut = Image.fromarray(pixels)
+    gray = cut.getchannel("A")
+    for i in range(2):
+        gray.save(tmp_path / f"{i}.png")
+    for masks in ("alpha", tmp_path):
+        found = load_masks(masks, [cut, cut], [(12, 8)] * 2)
+        assert all(np.array_equal(np.asarray(mask), pixels[..., 3]) for mask in found)
+    with pytest.raises(ValueError, match="there are 2 masks for 3 pictures"):
+        load_masks(tmp_path, [cut] * 3, [(12, 8)] * 3)
+    with pytest.raises(ValueError, match="mask 2 has 12x8 pixels, its picture 9x8"):
+        load_masks(tmp_path, [cut] * 2, [(12, 8), (9, 8)])
+    with pytest.raises(ValueError, match="no transparency"):
+        load_masks("alpha", [cut.convert("RGB")], [(12, 8)])

@@ -17,7 +17,7 @@ from mappers.train_config import TrainConfig
 from pipelines import personalize
 from pipelines.attention import context_attention
 from pipelines.neti_pipeline import NeTIPipeline
-from pipelines.personalization import NeTITask
+from pipelines.neti_task import NeTITask, min_snr_weight
 from pipelines.settings import PersonalizeConfig
 
 TOKEN = "<thing>"
@@ -71,6 +71,68 @@ def test_shared_points_share_timestep_and_sentence_only(pipeline: NeTIPipeline) 
             draws = Draws(0, 0, indices)
             halves.append(made.loss(made.modules, made.batch(draws), draws)["loss"])
     torch.testing.assert_close(together, torch.stack(halves).mean(), atol=1e-5, rtol=1e-5)
+
+
+def test_min_snr_weights_each_sample() -> None:
+    """SNRs of 9, 1 and 1/9; both weights stand for min(snr, 5) times the squared error of the clean latents."""
+    alphas = torch.tensor([0.9, 0.5, 0.1])
+    noise, velocity = (min_snr_weight(alphas, 5.0, velocity=flag) for flag in (False, True))
+    torch.testing.assert_close(noise, torch.tensor([5 / 9, 1.0, 1.0]))
+    torch.testing.assert_close(velocity, torch.tensor([0.5, 0.5, 0.1]))
+
+
+def test_min_snr_is_applied(pipeline: NeTIPipeline) -> None:
+    made = task(pipeline, dataclasses.replace(CONFIG, shared_points=1))
+    draws = Draws(0, 0, range(1))
+    with context_attention(pipeline.unet), torch.no_grad():
+        plain = made.loss(made.modules, made.batch(draws), draws)["loss"]
+        made.config = dataclasses.replace(made.config, min_snr=1e-3)
+        weighted = made.loss(made.modules, made.batch(draws), draws)["loss"]
+    alpha = made.alphas[draws.integers("timestep", 1000)]
+    torch.testing.assert_close(weighted / plain, (min_snr_weight(alpha, 1e-3, velocity=False))[0])
+
+
+def test_what_a_mask_hides_is_not_learned(pipeline: NeTIPipeline) -> None:
+    """The left half counts: errors in the right one change nothing, mirrored pictures included."""
+    pixels, inside = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32)
+    inside[..., :16] = 1
+    made = NeTITask(pipeline, task(pipeline).mapper, TOKEN, pixels, dataclasses.replace(CONFIG, flip=0.5), inside)
+    assert set(made.modules) == {"mapper"}
+    assert made.weights is not None
+    torch.testing.assert_close(made.weights.mean((2, 3, 4)), torch.ones(2, 2))
+    draws = Draws(0, 0, range(6))
+    flipped = draws.uniform("flip") < 0.5
+    assert flipped.any()
+    assert not flipped.all()
+    hidden = made.weights[made._chosen(draws)] == 0
+    assert hidden[flipped][..., :4].all()
+    assert hidden[~flipped][..., 4:].all()
+    latents, noise = made.batch(draws)
+    with context_attention(pipeline.unet), torch.no_grad():
+        pipeline.predict = lambda sample, *_: torch.zeros_like(sample)  # pyright: ignore
+        before = made.loss(made.modules, (latents, noise), draws)["loss"]
+        after = made.loss(made.modules, (latents, torch.where(hidden, noise + 9, noise)), draws)["loss"]
+        seen = made.loss(made.modules, (latents, torch.where(hidden, noise, noise + 9)), draws)["loss"]
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(before, (noise.square() * ~hidden).mean() * 2)
+    assert seen > 10 * before
+
+
+def test_a_background_word_is_learned_and_thrown_away(tiny_model: Path) -> None:
+    mask = Image.fromarray(np.zeros((32, 32), np.uint8))
+    mask.paste(255, (0, 0, 16, 32))
+    config = dataclasses.replace(CONFIG, outside_weight=0.5)
+    learned = personalize(pictures(), TOKEN, model=tiny_model, masks=[mask, mask], config=config)
+    assert list(learned.concepts) == [TOKEN]
+    pixels = torch.rand(2, 3, 32, 32)
+    made = NeTITask(learned, learned.concepts[TOKEN].mapper, TOKEN, pixels, config, torch.ones(2, 1, 32, 32))
+    background = made.modules["background"].requires_grad_(True)
+    draws = Draws(0, 0, range(4))
+    with context_attention(learned.unet):
+        made.loss(made.modules, made.batch(draws), draws)["loss"].backward()
+    assert background.vectors.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="the mask of picture 1 is black"):
+        NeTITask(learned, made.mapper, TOKEN, pixels, config, torch.zeros(2, 1, 32, 32))
 
 
 def test_writes_everything_and_resumes_bit_equal(tiny_model: Path, tmp_path: Path) -> None:
