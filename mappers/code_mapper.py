@@ -1,0 +1,203 @@
+"""Mappers from CLIP embeddings to displacements of a category field's codes (CLIP-NeRF, arXiv 2112.05139, section 3.3).
+
+A text's or a picture's embedding moves the shape code, the appearance code, or both; each has a mapper of its own, so
+an edit of colours cannot touch the shape. `CodeMapper` is the paper's, `RidgeCodeMapper` the closed form that it has
+to beat.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .registry import register_mapper
+from .v2a import scaled
+
+Kind = Literal["shape", "appearance"]
+
+
+class CodeEditor(ModelMixin, ConfigMixin):
+    """What every mapper of codes can do: say how far, and where to, an embedding moves each code.
+
+    Subclasses take ``source`` (width of embeddings), ``shape`` and ``appearance`` (of codes), ``field_space`` and
+    ``clip_space`` (ids of the field and of the CLIP that it was trained between; see `check_spaces`).
+    """
+
+    def displacement(
+        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b c"]:
+        """Where to ``embedding`` moves codes of a kind; an embedding's length is ignored."""
+        raise NotImplementedError
+
+    def edit(
+        self,
+        embedding: Float[Tensor, "b d"],
+        shape_code: Float[Tensor, "b s"],
+        appearance_code: Float[Tensor, "b a"],
+        *,
+        strength: float = 1.0,
+        shape: bool = True,
+        appearance: bool = True,
+    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]:
+        """Codes moved by ``strength`` times the displacement; a code that is not to change is returned as it is.
+
+        Raises:
+            ValueError: a width is another than the mapper's, or the strength or a code is not finite.
+        """
+        if embedding.shape[-1] != self.config.source:
+            raise ValueError(
+                f"the mapper takes embeddings of width {self.config.source}, got {embedding.shape[-1]}: they are from"
+                " another model than the one it was trained on"
+            )
+        if not torch.isfinite(torch.tensor(strength)):
+            raise ValueError(f"strength must be a finite number, got {strength}")
+        codes: dict[Kind, Tensor] = {"shape": shape_code, "appearance": appearance_code}
+        for kind, code in codes.items():
+            if code.shape[-1] != self.config[kind]:
+                raise ValueError(
+                    f"the mapper moves {kind} codes of {self.config[kind]} numbers, got {code.shape[-1]}: they are of"
+                    " another model than the one it was trained on"
+                )
+            if not torch.isfinite(code).all():
+                raise ValueError(f"the {kind} code has numbers that are not finite")
+        if shape:
+            shape_code = shape_code + strength * self.displacement("shape", embedding, codes["shape"])
+        if appearance:
+            appearance_code = appearance_code + strength * self.displacement(
+                "appearance", embedding, codes["appearance"]
+            )
+        return shape_code, appearance_code
+
+    def check_spaces(self, field_space: str, clip_space: str) -> None:
+        """Refuse another field or CLIP than those that the mapper was trained between.
+
+        Raises:
+            ValueError: an id (`mappers.embeddings.space_id`) differs from the recorded one.
+        """
+        for name, found in (("field", field_space), ("clip", clip_space)):
+            wanted = self.config[f"{name}_space"]
+            if wanted and wanted != found:
+                raise ValueError(
+                    f"this mapper was trained with the {name} {wanted}, but the one in use is {found}: its codes or"
+                    " embeddings mean something else there; use that one or train a mapper for this one"
+                )
+
+
+class CodeMapper(CodeEditor):
+    """The paper's: for each kind of code a hidden layer with ReLU, its output layer starting at zero (no edit).
+
+    Args:
+        source: width of the embeddings.
+        shape: numbers of a shape code.
+        appearance: numbers of an appearance code.
+        hidden: units of the hidden layer.
+        sees_code: whether the current code enters beside the embedding. The paper's mapper does not see it and moves
+            every object alike.
+        field_space: id of the field.
+        clip_space: id of the CLIP.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        source: int,
+        shape: int,
+        appearance: int,
+        *,
+        hidden: int = 256,
+        sees_code: bool = False,
+        field_space: str | None = None,
+        clip_space: str | None = None,
+    ):
+        super().__init__()
+        self.nets = nn.ModuleDict()
+        sizes: dict[Kind, int] = {"shape": shape, "appearance": appearance}
+        for kind, size in sizes.items():
+            last = nn.Linear(hidden, size)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.nets[kind] = nn.Sequential(nn.Linear(source + size * sees_code, hidden), nn.ReLU(), last)
+
+    def displacement(
+        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b c"]:
+        seen = scaled(embedding)
+        if self.config.sees_code:
+            seen = torch.cat([seen, code], -1)
+        return self.nets[kind](seen)
+
+
+class RidgeCodeMapper(CodeEditor):
+    """Straight to what objects like the embedding have: a linear guess of the code, minus the current code.
+
+    ``fit`` also learns how far embeddings determine a code along each direction of code space, and an edit moves it by
+    that share: what no embedding tells stays. It is one share for all embeddings, so what some captions tell and this
+    one does not is drawn towards its mean.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        source: int,
+        shape: int,
+        appearance: int,
+        *,
+        field_space: str | None = None,
+        clip_space: str | None = None,
+    ):
+        super().__init__()
+        self.guesses = nn.ModuleDict({"shape": nn.Linear(source, shape), "appearance": nn.Linear(source, appearance)})
+        self.told = nn.ParameterDict({"shape": torch.eye(shape), "appearance": torch.eye(appearance)})
+
+    def displacement(
+        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b c"]:
+        return (self.guesses[kind](scaled(embedding)) - code) @ self.told[kind].T
+
+    @torch.no_grad()
+    def fit(
+        self,
+        embedding: Float[Tensor, "n d"],
+        shape_code: Float[Tensor, "n s"],
+        appearance_code: Float[Tensor, "n a"],
+        *,
+        ridge: float = 1e-2,
+    ) -> None:
+        """The weights of least squared error on pairs, with a penalty of ``ridge`` per pair on them, bias left free.
+
+        The share of a code's covariance that guesses explain, Cov(guess) Cov(code)⁻¹, is what an edit moves it by: one
+        along directions that the embedding determines, zero along those that it is silent about.
+
+        Raises:
+            ValueError: there are fewer than two pairs.
+        """
+        if not len(embedding) == len(shape_code) == len(appearance_code) >= 2:
+            raise ValueError(
+                f"a fit needs two pairs or more, got {len(embedding)} embeddings, {len(shape_code)} shape codes and"
+                f" {len(appearance_code)} appearance codes"
+            )
+        x = scaled(embedding).double()
+        x_mean = x.mean(0)
+        x = x - x_mean
+        gram = x.T @ x + ridge * len(x) * torch.eye(x.shape[1]).to(x)
+        codes: dict[Kind, Tensor] = {"shape": shape_code, "appearance": appearance_code}
+        for kind, code in codes.items():
+            y_mean = code.double().mean(0)
+            y = code.double() - y_mean
+            weight = torch.linalg.solve(gram, x.T @ y).T
+            guess = self.guesses[kind]
+            guess.weight.copy_(weight)
+            guess.bias.copy_(y_mean - weight @ x_mean)
+            explained, spread = (x @ weight.T).T @ (x @ weight.T), y.T @ y
+            floor = 1e-6 * spread.diagonal().mean() + 1e-12
+            spread = spread + floor * torch.eye(len(spread)).to(spread)
+            self.told[kind].copy_(torch.linalg.solve(spread, explained).T)
+
+
+register_mapper("code-mapper", CodeMapper)
+register_mapper("code-ridge", RidgeCodeMapper)

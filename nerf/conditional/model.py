@@ -1,0 +1,256 @@
+"""A trained category field with its codes: what editing works on, and a folder of safetensors and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.functional import max_pool3d
+
+from mappers.files import replacing
+from mappers.hub import resolve
+
+from ..cameras import Cameras, Rays, look_at
+from ..families import FAMILIES, Family
+from ..families.family import FOCAL, RADIUS
+from ..fields.conditional import ConditionalConfig, ConditionalField
+from ..occupancy import OccupancyGrid
+from ..renderer import Picture, render_picture, render_rays
+from ..rendering import Marching, Rendered
+from .gaussian import Gaussian
+
+FORMAT = 1
+WEIGHTS, CONFIG = "category.safetensors", "config.json"
+REMEDY = "train one with python -m nerf.conditional.train"
+Kind = Literal["shape", "appearance"]
+
+RESOLUTION = 40
+"""Cells along each side of the grid that says where an object is."""
+OCCUPIED = 1.0
+"""Density from which a cell counts as occupied."""
+INTERVALS = 96
+"""Intervals that the diagonal of the box is marched in."""
+REMEMBERED = 4
+"""Shapes whose grids are kept."""
+
+
+class ConditionalModelError(ValueError):
+    """A model's folder cannot be read; the message names it and the remedy."""
+
+
+class ConditionalModel:
+    """A category field, the codes of the objects that it was trained on, and Gaussians of them.
+
+    Args:
+        field: the category's field.
+        shape_codes: one of each training shape.
+        appearance_codes: one of each training palette.
+        family: name of the procedural family (`nerf.families.FAMILIES`).
+        notes: what else is known of the model, in plain values: how it was trained, what was measured.
+    """
+
+    def __init__(
+        self,
+        field: ConditionalField,
+        shape_codes: Float[Tensor, "n s"],
+        appearance_codes: Float[Tensor, "m a"],
+        family: str,
+        notes: dict[str, Any] | None = None,
+    ):
+        self.field = field.eval().requires_grad_(False)
+        self.shape_codes, self.appearance_codes = shape_codes.detach(), appearance_codes.detach()
+        self.family_name, self.notes = family, notes or {}
+        self._grids: dict[bytes, OccupancyGrid] = {}
+
+    @property
+    def family(self) -> Family:
+        """The procedural family."""
+        return FAMILIES[self.family_name]
+
+    @property
+    def marching(self) -> Marching:
+        """How rays walk."""
+        return Marching.through(self.field.bounds, INTERVALS, near=0.0, far=2 * RADIUS)
+
+    @cached_property
+    def shape_prior(self) -> Gaussian:
+        """Of the shape codes."""
+        return Gaussian(self.shape_codes)
+
+    @cached_property
+    def appearance_prior(self) -> Gaussian:
+        """Of the appearance codes."""
+        return Gaussian(self.appearance_codes)
+
+    def prior(self, kind: Kind) -> Gaussian:
+        """The Gaussian of a table."""
+        return self.shape_prior if kind == "shape" else self.appearance_prior
+
+    def sample(self, seed: int) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
+        """Codes of an object that was not trained on."""
+        generator = torch.Generator().manual_seed(seed)
+        shape = self.shape_prior.sample(1, generator)[0]
+        return shape, self.appearance_prior.sample(1, generator)[0]
+
+    def mahalanobis(self, code: Float[Tensor, "*n c"], kind: Kind) -> Float[Tensor, "*n"]:
+        """How unusual codes are, in standard deviations from the mean of their table."""
+        return self.prior(kind).mahalanobis(code)
+
+    def codes(self, instance: int) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
+        """Codes of training shape ``instance`` in the palette of the same number, counted around.
+
+        Raises:
+            ValueError: there is no such shape.
+        """
+        if not 0 <= instance < len(self.shape_codes):
+            raise ValueError(f"instance {instance} does not exist; there are 0..{len(self.shape_codes) - 1}")
+        return self.shape_codes[instance], self.appearance_codes[instance % len(self.appearance_codes)]
+
+    def camera(self, azimuth: float, elevation: float, size: int) -> Cameras:
+        """A camera at angles in degrees that sees the object whole; at azimuth 0 it stands on the x axis.
+
+        Raises:
+            ValueError: size is not a positive number of pixels.
+        """
+        if size < 1:
+            raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
+        turn, rise = math.radians(azimuth), math.radians(elevation)
+        place = [math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise)]
+        poses = look_at(RADIUS * torch.tensor([place]), (0.0, 0.0, 0.0))
+        return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
+
+    @torch.no_grad()
+    def occupancy(self, shape_code: Float[Tensor, " s"]) -> OccupancyGrid:
+        """Where the object of a shape code is, so that a picture skips the rest of the box. Kept for a while."""
+        key = shape_code.detach().float().cpu().numpy().tobytes()
+        if key not in self._grids:
+            grid = OccupancyGrid(self.field.bounds, RESOLUTION)
+            density = cell_density(self.field, shape_code.detach(), RESOLUTION)
+            grid.density.copy_(density)
+            grid.occupied.copy_(grown(density > OCCUPIED))
+            while len(self._grids) >= REMEMBERED:
+                self._grids.pop(next(iter(self._grids)))
+            self._grids[key] = grid
+        return self._grids[key]
+
+    def render(
+        self,
+        shape_code: Float[Tensor, " s"],
+        appearance_code: Float[Tensor, " a"],
+        camera: Cameras,
+        *,
+        size: int | None = None,
+        background: float = 1.0,
+    ) -> Picture:
+        """What a camera (the first, if there are several) sees of the object of two codes.
+
+        Args:
+            size: width of the picture; None takes the camera's.
+            background: grey level behind it.
+
+        Raises:
+            ValueError: a code or the size is not one.
+        """
+        if size is not None:
+            if size < 1:
+                raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
+            camera = camera.scaled(camera.width / size)
+        field = self.field.at(shape_code, appearance_code)
+        grid = self.occupancy(shape_code)
+        return render_picture(field, camera, self.marching, sampler=grid, background=background)
+
+    def trace(
+        self,
+        shape_code: Float[Tensor, " s"],
+        appearance_code: Float[Tensor, " a"],
+        rays: Rays,
+        background: Float[Tensor, "r 3"],
+        jitter: Float[Tensor, " r"] | None = None,
+    ) -> Rendered:
+        """What rays see of the object; differentiable in codes and rays."""
+        where = Rays(rays.origins.detach(), rays.directions.detach(), rays.views.detach())
+        samples = self.occupancy(shape_code).march(where, self.marching, jitter)
+        return render_rays(self.field.at(shape_code, appearance_code), rays, samples, background)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``category.safetensors`` (half precision) and ``config.json``, each whole or not at all."""
+        folder = Path(folder)
+        tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
+        tensors |= {"shape_codes": self.shape_codes, "appearance_codes": self.appearance_codes}
+        config = {
+            "format": FORMAT,
+            "family": self.family_name,
+            "field": dataclasses.asdict(self.field.config),
+            "notes": self.notes,
+        }
+        with replacing(folder / WEIGHTS) as temporary:
+            save_file({name: value.half().contiguous() for name, value in tensors.items()}, temporary)
+        with replacing(folder / CONFIG) as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, model: str | Path) -> ConditionalModel:
+        """Read what :meth:`save` wrote: a folder, or the id of a model.
+
+        Raises:
+            FileNotFoundError: there is no such folder, id or file.
+            ConditionalModelError: the folder holds another model, or a damaged one.
+        """
+        folder = Path(resolve(model))
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder} holds no category field ({name} is missing); {REMEDY}")
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            if not isinstance(config, dict) or "family" not in config or "field" not in config:
+                raise ConditionalModelError(f"{folder} holds another kind of model; {REMEDY}")
+            if config["format"] != FORMAT:
+                raise ConditionalModelError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
+            if config["family"] not in FAMILIES:
+                known = ", ".join(FAMILIES)
+                raise ConditionalModelError(
+                    f"{folder} is of the unknown family {config['family']!r}; known are {known}"
+                )
+            tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+            field = ConditionalField(FAMILIES[config["family"]].bounds, ConditionalConfig(**config["field"]))
+            field.load_state_dict({k.removeprefix("field."): v for k, v in tensors.items() if k.startswith("field.")})
+            codes = tensors["shape_codes"], tensors["appearance_codes"]
+            sizes = field.config.shape_code, field.config.appearance_code
+            if tuple(table.shape[1] for table in codes) != sizes or not all(
+                v.isfinite().all() for v in tensors.values()
+            ):
+                raise ValueError("its numbers are not finite, or its codes have other sizes than the field's")
+            return cls(field, *codes, config["family"], config.get("notes"))
+        except ConditionalModelError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ConditionalModelError(
+                f"{folder} is not a whole category field ({error}); restore or train it again"
+            ) from error
+
+
+def cell_density(
+    field: ConditionalField, shape_code: Float[Tensor, " s"], resolution: int, chunk: int = 2**15
+) -> Float[Tensor, "z y x"]:
+    """Density in the middle of every cell of the field's box."""
+    middle = (torch.arange(resolution) + 0.5) / resolution
+    z, y, x = torch.meshgrid(middle, middle, middle, indexing="ij")
+    unit = torch.stack([x, y, z], -1).view(-1, 3)
+    low, high = field.bounds
+    parts = [field.density(low + part * (high - low), shape_code.expand(len(part), -1)) for part in unit.split(chunk)]
+    return torch.cat(parts).view((resolution,) * 3)
+
+
+def grown(cells: Tensor) -> Tensor:
+    """True cells and their neighbours, of grids [..., z, y, x]."""
+    flat = cells.float().view(-1, 1, *cells.shape[-3:])
+    return (max_pool3d(flat, 3, stride=1, padding=1) > 0).view(cells.shape)

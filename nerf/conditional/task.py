@@ -1,0 +1,176 @@
+"""The auto-decoder objective: a code per shape and per palette, learned with the field from posed pictures.
+
+As DeepSDF and CodeNeRF (arXiv 2109.01750) do it; it takes minutes where the paper's adversarial objective takes days.
+Pictures are rendered on the fly by the family, so no two steps see the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from mappers.draws import Draws
+
+from ..cameras import Rays
+from ..evaluation import psnr
+from ..families import FAMILIES, split_of
+from ..fields.conditional import ConditionalField
+from ..rendering import Marching, composite, points_of
+from .grids import ShapeGrids
+from .model import ConditionalModel
+from .settings import CategoryConfig
+from .teaching import Lesson, lesson, viewed
+
+REACH = 3
+"""Pixels around an object that count as near it."""
+MEASURED = 24
+"""Pictures of each kind that a validation draws."""
+
+
+class Codes(nn.Module):
+    """Tables of codes, looked up by the numbers of shapes and palettes."""
+
+    def __init__(self, shapes: int, shape_code: int, palettes: int, appearance_code: int, start: float):
+        super().__init__()
+        self.shape = nn.Parameter(torch.randn(shapes, shape_code) * start)
+        self.appearance = nn.Parameter(torch.randn(palettes, appearance_code) * start)
+
+    def forward(
+        self, shape: Int[Tensor, " n"], palette: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]:
+        return self.shape[shape], self.appearance[palette]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Rays of some pictures, and what they see."""
+
+    picture: Int[Tensor, " r"]
+    """Which picture each ray belongs to."""
+    rays: Rays
+    target: Float[Tensor, "r 3"]
+    background: Float[Tensor, "r 3"]
+    jitter: Float[Tensor, " r"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is learned from some objects."""
+
+    shape: Int[Tensor, " b"]
+    """Number of each object's shape."""
+    palette: Int[Tensor, " b"]
+    content: Lesson | Pictures
+
+
+class DecoderTask:
+    """Squared error of rays against pictures of random (shape, palette) pairs, held-out pairs left aside."""
+
+    def __init__(self, config: CategoryConfig):
+        self.config, self.family = config, FAMILIES[config.family]
+        self.split = split_of(self.family, config.shapes, config.palettes)
+        self.field = ConditionalField(self.family.bounds, config.field)
+        sizes = config.field.shape_code, config.field.appearance_code
+        self.codes = Codes(config.shapes, sizes[0], config.palettes, sizes[1], config.code_start)
+        self.grids = ShapeGrids(self.family.bounds, config.shapes, config.grid)
+        self.modules: Mapping[str, nn.Module] = {"field": self.field, "codes": self.codes, "grids": self.grids}
+        self.rates = {"codes": config.code_rate}
+        self.marching = Marching.through(self.family.bounds, config.intervals, near=0.0, far=float("inf"))
+
+    def batch(self, draws: Draws) -> Batch:
+        config = self.config
+        shape = draws.integers("shape", config.shapes).cpu()
+        palette = draws.integers("palette", config.palettes).cpu()
+        for _ in range(2):  # past the last palette the next one may be held out too, but not the one after it
+            held = self.split.held_pairs[shape, palette]
+            palette = torch.where(held, (palette + 1) % config.palettes, palette)
+        objects = self.split.shapes[shape], self.split.palettes[palette]
+        taught = draws.step < config.taught_steps
+        content = lesson(self.family, *objects, config.points, draws) if taught else self._pictures(*objects, draws)
+        return Batch(shape.to(draws.device), palette.to(draws.device), content)
+
+    def _pictures(self, shapes: Float[Tensor, "b p"], palettes: Float[Tensor, "b q"], draws: Draws) -> Pictures:
+        """Rays of one picture of each object."""
+        count, size = self.config.rays, self.config.size
+        cameras = viewed(self.family, size, draws)
+        rgb, alpha, _ = self.family.render(shapes, palettes, cameras)
+        uniform = draws.uniform("rays", (count, 5)).cpu()
+        chances = self._chances(alpha).cumsum(1)
+        pixel = torch.searchsorted(chances, uniform[..., 4].contiguous() * chances[:, -1:]).clamp(max=size * size - 1)
+        picture = torch.arange(len(shapes)).repeat_interleave(count)
+        pixel, uniform = pixel.flatten(), uniform.flatten(0, 1)
+        background, hit = uniform[:, :3], alpha.flatten(1)[picture, pixel][:, None] > 0
+        # The ground takes any colour, so that only what is really there can explain the object's.
+        target = torch.where(hit, rgb.flatten(1, 2)[picture, pixel], background)
+        rays = cameras.rays(picture, torch.stack([pixel % size, pixel // size], -1) + 0.5)
+        values = (picture, rays, target, background, uniform[:, 3])
+        return Pictures(*(value.to(draws.device) for value in values))
+
+    def _chances(self, alpha: Float[Tensor, "b h w"]) -> Float[Tensor, "b p"]:
+        """Chance of every pixel to be looked at: most near the object, some anywhere."""
+        near = max_pool2d(alpha[:, None], 2 * REACH + 1, stride=1, padding=REACH)[:, 0].flatten(1)
+        share = self.config.near_object
+        return share * near / near.sum(1, keepdim=True).clamp(min=1) + (1 - share) / near.shape[1]
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        shape_code, appearance_code = modules["codes"](batch.shape, batch.palette)
+        content, field = batch.content, modules["field"]
+        if isinstance(content, Lesson):
+            of = content.of
+            values = content.loss(*field(content.points, content.views, shape_code[of], appearance_code[of]))
+        else:
+            self._renew(draws.step)
+            shape = batch.shape[content.picture]
+            samples = self.grids.march(content.rays, shape, self.marching, content.jitter)
+            of = content.picture[samples.ray]
+            points, views = points_of(content.rays, samples), content.rays.views[samples.ray]
+            density, color = field(points, views, shape_code[of], appearance_code[of])
+            error = (composite(samples, density, color, content.background).color - content.target).square().mean()
+            values = {"loss": error, "mse": error}
+        size = shape_code.square().mean() + appearance_code.square().mean()
+        return {**values, "loss": values["loss"] + self.config.code_weight * size}
+
+    def _renew(self, step: int) -> None:
+        """Look again where two shapes are; at the end of the lessons where all are."""
+        config = self.config
+        if step == config.taught_steps:
+            self.grids.update(self.field, self.codes.shape, list(range(config.shapes)))
+        elif step % config.grid_every == 0:
+            first = 2 * step // config.grid_every
+            self.grids.update(self.field, self.codes.shape, [(first + i) % config.shapes for i in range(2)])
+
+    def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float]:
+        """Peak signal-to-noise ratio of whole pictures of training pairs and of held-out ones."""
+        return measured(self.model(), self.config)
+
+    def model(self) -> ConditionalModel:
+        """What was learned; a copy."""
+        field = ConditionalField(self.family.bounds, self.config.field)
+        field.load_state_dict({name: value.detach().cpu().clone() for name, value in self.field.state_dict().items()})
+        tables = self.codes.shape.detach().cpu().clone(), self.codes.appearance.detach().cpu().clone()
+        return ConditionalModel(field, *tables, self.family.name)
+
+
+def measured(model: ConditionalModel, config: CategoryConfig, count: int = MEASURED) -> dict[str, float]:
+    """Mean PSNR in dB of pictures of training pairs and of pairs that were never shown together."""
+    family = model.family
+    split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
+    figures = {}
+    for name, wanted in (("train", ~split.held_pairs), ("held_pairs", split.held_pairs)):
+        pairs = wanted.nonzero()
+        generator = torch.Generator().manual_seed(7)
+        pairs = pairs[torch.randperm(len(pairs), generator=generator)[:count]]
+        cameras = family.cameras(len(pairs), config.size, generator)
+        truth, _, _ = family.render(split.shapes[pairs[:, 0]], split.palettes[pairs[:, 1]], cameras)
+        values = []
+        for i, (shape, palette) in enumerate(pairs.tolist()):
+            drawn = model.render(model.shape_codes[shape], model.appearance_codes[palette], cameras[i])
+            values.append(float(psnr(drawn.color, truth[i])))
+        figures[f"psnr_{name}"] = sum(values) / len(values)
+    return figures

@@ -1,0 +1,148 @@
+"""Mappers of codes: no edit at the start, strength, kinds apart, and the closed form against least squares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mappers.code_mapper import CodeEditor, CodeMapper, RidgeCodeMapper
+from mappers.registry import mapper_class, mapper_name
+
+SOURCE, SHAPE, APPEARANCE = 8, 5, 3
+
+
+def moving(name: str) -> CodeEditor:
+    """A mapper whose displacements are not zero."""
+    torch.manual_seed(0)
+    if name == "ridge":
+        mapper = RidgeCodeMapper(SOURCE, SHAPE, APPEARANCE)
+        mapper.fit(torch.randn(50, SOURCE), torch.randn(50, SHAPE), torch.randn(50, APPEARANCE))
+        return mapper
+    mapper = CodeMapper(SOURCE, SHAPE, APPEARANCE, hidden=16, sees_code=name == "sees code")
+    for parameter in mapper.parameters():
+        nn.init.normal_(parameter)
+    return mapper
+
+
+def inputs(count: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    embedding, shape, appearance = (
+        torch.randn(count, width, generator=generator) for width in (SOURCE, SHAPE, APPEARANCE)
+    )
+    return embedding, shape, appearance
+
+
+KINDS = ("plain", "sees code", "ridge")
+
+
+@pytest.mark.parametrize("sees_code", [False, True])
+def test_a_fresh_mapper_changes_nothing(sees_code: bool) -> None:
+    embedding, shape, appearance = inputs()
+    moved = CodeMapper(SOURCE, SHAPE, APPEARANCE, sees_code=sees_code).edit(embedding, shape, appearance)
+    assert torch.equal(moved[0], shape)
+    assert torch.equal(moved[1], appearance)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_strength_zero_changes_nothing_and_displacement_is_linear_in_strength(name: str) -> None:
+    mapper, (embedding, shape, appearance) = moving(name), inputs()
+    none, once, thrice = (mapper.edit(embedding, shape, appearance, strength=s) for s in (0.0, 1.0, -3.0))
+    for before, zero, one, three in zip((shape, appearance), none, once, thrice, strict=True):
+        assert torch.equal(zero, before)
+        assert (one - before).abs().max() > 0.01
+        torch.testing.assert_close(three - before, -3 * (one - before), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_kinds_are_apart(name: str) -> None:
+    mapper, (embedding, shape, appearance) = moving(name), inputs()
+    both = mapper.edit(embedding, shape, appearance)
+    shape_only = mapper.edit(embedding, shape, appearance, appearance=False)
+    appearance_only = mapper.edit(embedding, shape, appearance, shape=False)
+    assert torch.equal(shape_only[0], both[0])
+    assert torch.equal(shape_only[1], appearance)
+    assert torch.equal(appearance_only[0], shape)
+    assert torch.equal(appearance_only[1], both[1])
+    other = mapper.edit(embedding, shape, appearance + 1)
+    assert torch.equal(other[0], both[0]), "a shape's displacement depends on the appearance code"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_only_the_direction_of_an_embedding_counts(name: str) -> None:
+    mapper, (embedding, shape, appearance) = moving(name), inputs()
+    once, fivefold = (mapper.edit(scale * embedding, shape, appearance)[0] for scale in (1, 5))
+    torch.testing.assert_close(once, fivefold, atol=1e-4, rtol=1e-4)
+
+
+def test_only_a_mapper_that_sees_the_code_moves_objects_differently() -> None:
+    embedding, shape, appearance = inputs()
+    same = embedding[:1].expand_as(embedding)
+    for name, alike in (("plain", True), ("sees code", False)):
+        moved = moving(name).edit(same, shape, appearance)[0] - shape
+        assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5) is alike
+
+
+def test_ridge_finds_a_linear_code_and_leaves_what_embeddings_do_not_tell() -> None:
+    generator = torch.Generator().manual_seed(2)
+    embedding = torch.nn.functional.normalize(torch.randn(4000, SOURCE, generator=generator), dim=-1)
+    told = embedding @ torch.randn(SOURCE, SHAPE - 1, generator=generator) + 0.5
+    silent = torch.randn(4000, 1, generator=generator)
+    mapper = RidgeCodeMapper(SOURCE, SHAPE, SHAPE - 1)
+    mapper.fit(embedding, torch.cat([told, silent], 1), told, ridge=1e-8)
+    shape, appearance = torch.randn(9, SHAPE, generator=generator), torch.randn(9, SHAPE - 1, generator=generator)
+    moved = mapper.edit(embedding[:9], shape, appearance)
+    torch.testing.assert_close(moved[1], told[:9], atol=1e-3, rtol=1e-3)
+    # What noise makes 4,000 rows seem to tell of the silent code: sqrt(d / n) in the mean, and rarely four times that.
+    chance = 4 * (SOURCE / 4000) ** 0.5
+    torch.testing.assert_close(moved[0][:, :-1], told[:9], atol=chance, rtol=0)
+    torch.testing.assert_close(moved[0][:, -1], shape[:, -1], atol=chance, rtol=0)
+
+
+def test_ridge_minimises_the_penalised_squares() -> None:
+    embedding, shape, appearance = inputs(30)
+    mapper = RidgeCodeMapper(SOURCE, SHAPE, APPEARANCE)
+    mapper.fit(embedding, shape, appearance, ridge=0.3)
+    guess = mapper.guesses["shape"]
+    assert isinstance(guess, nn.Linear)
+    rows = SOURCE**0.5 * embedding / embedding.norm(dim=1, keepdim=True)
+    loss = (guess(rows) - shape).square().sum() + 0.3 * len(rows) * guess.weight.square().sum()
+    loss.backward()
+    assert guess.weight.grad is not None
+    assert guess.bias.grad is not None
+    assert guess.weight.grad.abs().max() < 1e-3
+    assert guess.bias.grad.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_saved_mapper_comes_back_whole(name: str, tmp_path: Path) -> None:
+    mapper = moving(name)
+    mapper.save_pretrained(tmp_path)
+    again = mapper_class(mapper_name(mapper)).from_pretrained(tmp_path)  # pyright: ignore
+    for one, other in zip(mapper.edit(*inputs()), again.edit(*inputs()), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_bad_input_is_refused() -> None:
+    mapper, (embedding, shape, appearance) = moving("plain"), inputs()
+    with pytest.raises(ValueError, match="embeddings of width 8, got 7"):
+        mapper.edit(embedding[:, :-1], shape, appearance)
+    with pytest.raises(ValueError, match="shape codes of 5 numbers, got 4"):
+        mapper.edit(embedding, shape[:, :-1], appearance)
+    with pytest.raises(ValueError, match="appearance code has numbers that are not finite"):
+        mapper.edit(embedding, shape, appearance * torch.nan)
+    with pytest.raises(ValueError, match="finite number, got inf"):
+        mapper.edit(embedding, shape, appearance, strength=float("inf"))
+    with pytest.raises(ValueError, match="two pairs or more"):
+        RidgeCodeMapper(SOURCE, SHAPE, APPEARANCE).fit(embedding[:1], shape[:1], appearance[:1])
+
+
+def test_another_field_or_clip_is_refused() -> None:
+    mapper = CodeMapper(SOURCE, SHAPE, APPEARANCE, field_space="f", clip_space="c")
+    mapper.check_spaces("f", "c")
+    with pytest.raises(ValueError, match="trained with the field f, but the one in use is g"):
+        mapper.check_spaces("g", "c")
+    with pytest.raises(ValueError, match="trained with the clip c, but the one in use is d"):
+        mapper.check_spaces("f", "d")

@@ -1,0 +1,49 @@
+"""A category of balls whose radius is the shape code's first number and whose grey is the appearance code's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nerf.conditional import ConditionalModel
+from nerf.families import FAMILIES
+from nerf.fields.conditional import ConditionalConfig, ConditionalField
+
+SMALL = ConditionalConfig(
+    shape_code=4, appearance_code=3, layers=2, width=24, octaves=4, deform_layers=1, deform_width=16, features=8,
+    color_layers=1, color_width=16,
+)  # fmt: skip
+FULL = 6.0
+"""Log-density inside: 1/20 of a unit is opaque."""
+
+
+class Balls(ConditionalField):
+    """What a trained category would be, in closed form."""
+
+    def encode(self, unit: Float[Tensor, "n 3"], shape_code: Float[Tensor, "n s"]) -> Float[Tensor, "n f"]:
+        points = self.bounds[0] + unit * (self.bounds[1] - self.bounds[0])
+        steep = (shape_code[:, 0] - points.norm(dim=-1)) * 200
+        return torch.cat([steep.clamp(-12, FULL)[:, None], unit.new_zeros(len(unit), self.config.features)], -1)
+
+    def color(
+        self, features: Float[Tensor, "n f"], views: Float[Tensor, "n 3"], appearance_code: Float[Tensor, "n a"]
+    ) -> Float[Tensor, "n 3"]:
+        return appearance_code[:, :1].expand(-1, 3)
+
+
+@pytest.fixture
+def balls() -> ConditionalModel:
+    field = Balls(FAMILIES["chairs"].bounds, SMALL)
+    radii = torch.linspace(0.2, 0.55, 5)
+    shapes = torch.cat([radii[:, None], torch.randn(5, 3, generator=torch.Generator().manual_seed(0))], 1)
+    return ConditionalModel(field, shapes, torch.linspace(0.1, 0.9, 9).view(3, 3), "chairs")
+
+
+@pytest.fixture
+def untrained() -> ConditionalModel:
+    torch.manual_seed(3)
+    field = ConditionalField(FAMILIES["chairs"].bounds, SMALL)
+    torch.nn.init.normal_(field.deform.last.weight)
+    return ConditionalModel(field, torch.randn(6, 4), torch.randn(5, 3), "chairs", {"steps": 7})
