@@ -257,8 +257,8 @@ class NeTIPipeline(StableDiffusionPipeline):
         negative: list[str | None]
         if negative_prompt is None:
             negative = [None if self.config.force_zeros_for_empty_prompt else ""]
-        elif not isinstance(negative_prompt, str):
-            negative = list(negative_prompt)
+        else:
+            negative = [negative_prompt] if isinstance(negative_prompt, str) else list(negative_prompt)
         if guided:  # the rows to move away from come first
             away = rows if len(negative) == len(prompts) else torch.zeros_like(rows)
             rows = torch.cat([len(prompts) + away, rows])

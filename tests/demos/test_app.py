@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import socket
 import warnings
 from collections.abc import Iterator
@@ -47,6 +49,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         page = launch(list(TABS), tmp_path_factory.mktemp("app"), wait=False)
         yield Client(page.local_url, verbose=False)
         page.close()
+        with warnings.catch_warnings():  # gradio leaves its event loops open; not for a later test to stumble over
+            warnings.simplefilter("ignore", ResourceWarning)
+            asyncio.set_event_loop(None)
+            gc.collect()
 
 
 @pytest.mark.slow
