@@ -7,12 +7,15 @@ to beat.
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .registry import register_mapper
@@ -21,11 +24,29 @@ from .v2a import scaled
 Kind = Literal["shape", "appearance"]
 
 
+class EditsCodes(Protocol):
+    """Whatever moves codes towards an embedding: a mapper, a closed form, or an optimisation of its own."""
+
+    def edit(
+        self,
+        embedding: Float[Tensor, "b d"],
+        shape_code: Float[Tensor, "b s"],
+        appearance_code: Float[Tensor, "b a"],
+        *,
+        strength: float = 1.0,
+        shape: bool = True,
+        appearance: bool = True,
+    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]:
+        """Codes moved by ``strength`` times a displacement; a code that is not to change is returned as it is."""
+        ...
+
+
 class CodeEditor(ModelMixin, ConfigMixin):
     """What every mapper of codes can do: say how far, and where to, an embedding moves each code.
 
     Subclasses take ``source`` (width of embeddings), ``shape`` and ``appearance`` (of codes), ``field_space`` and
-    ``clip_space`` (ids of the field and of the CLIP that it was trained between; see `check_spaces`).
+    ``clip_space`` (ids of the field and of the CLIP that it was trained between; see `check_spaces`),
+    and ``clip`` (the folder or id by which that CLIP was loaded).
     """
 
     def displacement(
@@ -73,6 +94,15 @@ class CodeEditor(ModelMixin, ConfigMixin):
             )
         return shape_code, appearance_code
 
+    def forward(
+        self,
+        embedding: Float[Tensor, "b d"],
+        shape_code: Float[Tensor, "b s"],
+        appearance_code: Float[Tensor, "b a"],
+    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]:
+        """`edit` of both codes at full strength: what training calls."""
+        return self.edit(embedding, shape_code, appearance_code)
+
     def check_spaces(self, field_space: str, clip_space: str) -> None:
         """Refuse another field or CLIP than those that the mapper was trained between.
 
@@ -100,6 +130,7 @@ class CodeMapper(CodeEditor):
             every object alike.
         field_space: id of the field.
         clip_space: id of the CLIP.
+        clip: folder or id of the CLIP, where one finds it again.
     """
 
     @register_to_config
@@ -113,6 +144,7 @@ class CodeMapper(CodeEditor):
         sees_code: bool = False,
         field_space: str | None = None,
         clip_space: str | None = None,
+        clip: str | None = None,
     ):
         super().__init__()
         self.nets = nn.ModuleDict()
@@ -149,6 +181,7 @@ class RidgeCodeMapper(CodeEditor):
         *,
         field_space: str | None = None,
         clip_space: str | None = None,
+        clip: str | None = None,
     ):
         super().__init__()
         self.guesses = nn.ModuleDict({"shape": nn.Linear(source, shape), "appearance": nn.Linear(source, appearance)})
@@ -197,6 +230,32 @@ class RidgeCodeMapper(CodeEditor):
             floor = 1e-6 * spread.diagonal().mean() + 1e-12
             spread = spread + floor * torch.eye(len(spread)).to(spread)
             self.told[kind].copy_(torch.linalg.solve(spread, explained).T)
+
+
+def load_code_mapper(folder: str | Path) -> CodeEditor:
+    """Read a mapper of codes that was saved with ``save_pretrained``, of whichever class.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the folder holds another kind of model, or a damaged one.
+    """
+    folder, classes = Path(folder).expanduser(), {cls.__name__: cls for cls in (CodeMapper, RidgeCodeMapper)}
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no mapper of codes; train one with python -m nerf.conditional.train_mapper"
+        )
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
+        if kind not in classes:
+            raise ValueError(f"it is of the class {kind}")
+        mapper = classes[kind].from_pretrained(str(folder), low_cpu_mem_usage=False)
+        if not all(bool(value.isfinite().all()) for value in mapper.state_dict().values()):
+            raise ValueError("its numbers are not finite")
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{folder} is not a whole mapper of codes ({reason}); restore or train it again") from error
+    return mapper.eval()
 
 
 register_mapper("code-mapper", CodeMapper)

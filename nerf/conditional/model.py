@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
+from mappers.embeddings import space_id
 from mappers.files import replacing
-from mappers.hub import resolve
 
 from ..cameras import Cameras, Rays, look_at
 from ..families import FAMILIES, Family
@@ -31,6 +31,8 @@ from .gaussian import Gaussian
 FORMAT = 1
 WEIGHTS, CONFIG = "category.safetensors", "config.json"
 REMEDY = "train one with python -m nerf.conditional.train"
+SHIPPED = Path(__file__).parents[1] / "nano"
+"""Where the package keeps nano-chairs and nano-cars."""
 Kind = Literal["shape", "appearance"]
 
 RESOLUTION = 40
@@ -45,6 +47,23 @@ REMEMBERED = 4
 
 class ConditionalModelError(ValueError):
     """A model's folder cannot be read; the message names it and the remedy."""
+
+
+def located(model: str | Path) -> Path:
+    """The folder of a model: a folder itself, or ``nano-FAMILY`` for one that ships with the package.
+
+    Raises:
+        FileNotFoundError: it is neither, or not part of this installation.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    shipped = {f"nano-{name}": SHIPPED / f"nano-{name}" for name in FAMILIES}
+    if str(model) not in shipped:
+        raise FileNotFoundError(f"model {str(model)!r} is neither a folder nor one of {', '.join(shipped)}; {REMEDY}")
+    if not (shipped[str(model)] / WEIGHTS).is_file():
+        raise FileNotFoundError(f"the model {model} is not part of this installation; {REMEDY}")
+    return shipped[str(model)]
 
 
 class ConditionalModel:
@@ -91,6 +110,11 @@ class ConditionalModel:
         """Of the appearance codes."""
         return Gaussian(self.appearance_codes)
 
+    @cached_property
+    def space(self) -> str:
+        """What tells its codes from those of other fields; mappers and saved edits remember it."""
+        return space_id(self.field)
+
     def prior(self, kind: Kind) -> Gaussian:
         """The Gaussian of a table."""
         return self.shape_prior if kind == "shape" else self.appearance_prior
@@ -129,14 +153,19 @@ class ConditionalModel:
         return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
 
     @torch.no_grad()
+    def grid(self, shape_code: Float[Tensor, " s"], resolution: int) -> OccupancyGrid:
+        """Where the object of a shape code is: cells with density, and their neighbours."""
+        grid = OccupancyGrid(self.field.bounds, resolution)
+        density = cell_density(self.field, shape_code.detach(), resolution)
+        grid.density.copy_(density)
+        grid.occupied.copy_(grown(density > OCCUPIED))
+        return grid
+
     def occupancy(self, shape_code: Float[Tensor, " s"]) -> OccupancyGrid:
-        """Where the object of a shape code is, so that a picture skips the rest of the box. Kept for a while."""
+        """The fine `grid` of a shape code, so that a picture skips the rest of the box. Kept for a while."""
         key = shape_code.detach().float().cpu().numpy().tobytes()
         if key not in self._grids:
-            grid = OccupancyGrid(self.field.bounds, RESOLUTION)
-            density = cell_density(self.field, shape_code.detach(), RESOLUTION)
-            grid.density.copy_(density)
-            grid.occupied.copy_(grown(density > OCCUPIED))
+            grid = self.grid(shape_code, RESOLUTION)
             while len(self._grids) >= REMEMBERED:
                 self._grids.pop(next(iter(self._grids)))
             self._grids[key] = grid
@@ -175,10 +204,20 @@ class ConditionalModel:
         rays: Rays,
         background: Float[Tensor, "r 3"],
         jitter: Float[Tensor, " r"] | None = None,
+        grid: OccupancyGrid | None = None,
     ) -> Rendered:
-        """What rays see of the object; differentiable in codes and rays."""
+        """What rays see of the object; differentiable in codes and rays.
+
+        Args:
+            shape_code: its shape.
+            appearance_code: its colours.
+            rays: from where.
+            background: RGB behind each ray.
+            jitter: shift of a ray's intervals, in 0..1 of one.
+            grid: where to look; None takes the shape's own `occupancy`, which costs more than few rays do.
+        """
         where = Rays(rays.origins.detach(), rays.directions.detach(), rays.views.detach())
-        samples = self.occupancy(shape_code).march(where, self.marching, jitter)
+        samples = (self.occupancy(shape_code) if grid is None else grid).march(where, self.marching, jitter)
         return render_rays(self.field.at(shape_code, appearance_code), rays, samples, background)
 
     def save(self, folder: str | Path) -> None:
@@ -199,13 +238,13 @@ class ConditionalModel:
 
     @classmethod
     def load(cls, model: str | Path) -> ConditionalModel:
-        """Read what :meth:`save` wrote: a folder, or the id of a model.
+        """Read what :meth:`save` wrote: a folder, or the id of a shipped model (see `located`).
 
         Raises:
             FileNotFoundError: there is no such folder, id or file.
             ConditionalModelError: the folder holds another model, or a damaged one.
         """
-        folder = Path(resolve(model))
+        folder = located(model)
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no category field ({name} is missing); {REMEDY}")

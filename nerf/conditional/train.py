@@ -15,10 +15,10 @@ import tyro
 from mappers.settings import load_settings
 from mappers.trainer import FitReport, fit
 
+from .model import SHIPPED
 from .settings import CategoryConfig
 from .task import DecoderTask, measured
 
-SHIPPED = Path(__file__).parents[1] / "nano"
 FINAL = 64
 """Pictures of each kind that a finished model is measured on."""
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mappers.code_mapper import CodeEditor, CodeMapper, RidgeCodeMapper
+from mappers.code_mapper import CodeEditor, CodeMapper, RidgeCodeMapper, load_code_mapper
 from mappers.registry import mapper_class, mapper_name
 
 SOURCE, SHAPE, APPEARANCE = 8, 5, 3
@@ -146,3 +146,31 @@ def test_another_field_or_clip_is_refused() -> None:
         mapper.check_spaces("g", "c")
     with pytest.raises(ValueError, match="trained with the clip c, but the one in use is d"):
         mapper.check_spaces("f", "d")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_saved_mapper_of_any_class_is_read(name: str, tmp_path: Path) -> None:
+    mapper, values = moving(name), inputs()
+    mapper.save_pretrained(tmp_path)
+    loaded = load_code_mapper(tmp_path)
+    assert type(loaded) is type(mapper)
+    for one, other in zip(loaded(*values), mapper.edit(*values), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_no_mapper_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no mapper of codes; train one with"):
+        load_code_mapper(tmp_path)
+    mapper = moving("plain")
+    mapper.save_pretrained(tmp_path)
+    weights = tmp_path / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(ValueError, match="is not a whole mapper of codes"):
+        load_code_mapper(tmp_path)
+    nn.init.constant_(next(mapper.parameters()), torch.nan)
+    mapper.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="its numbers are not finite"):
+        load_code_mapper(tmp_path)
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    with pytest.raises(ValueError, match="it is of the class UNet2DModel"):
+        load_code_mapper(tmp_path)

@@ -1,13 +1,20 @@
-"""A category of balls whose radius is the shape code's first number and whose grey is the appearance code's."""
+"""A category of balls whose radius is the shape code's first number and whose grey is the appearance code's; judges."""
 
 from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import CLIPConfig, CLIPModel
 
+from mappers.hub import resolve
 from nerf.conditional import ConditionalModel
+from nerf.conditional.scorer import Scorer
 from nerf.families import FAMILIES
 from nerf.fields.conditional import ConditionalConfig, ConditionalField
 
@@ -47,3 +54,44 @@ def untrained() -> ConditionalModel:
     field = ConditionalField(FAMILIES["chairs"].bounds, SMALL)
     torch.nn.init.normal_(field.deform.last.weight)
     return ConditionalModel(field, torch.randn(6, 4), torch.randn(5, 3), "chairs", {"steps": 7})
+
+
+class Brightness(Scorer):
+    """A judge in closed form: its embedding of a picture turns from one axis to the other as the picture brightens."""
+
+    def __init__(self) -> None:
+        self.size, self.width, self.space, self.name = 16, 2, "brightness", "brightness"
+
+    def pictures(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
+        angle = pictures.mean((1, 2, 3)) * torch.pi / 2
+        return torch.stack([angle.cos(), angle.sin()], -1)
+
+    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """ "white" is bright; all else is dark."""
+        bright = torch.tensor([1.0 if "white" in text else 0.0 for text in texts])
+        return torch.stack([1 - bright, bright], -1)
+
+
+@pytest.fixture
+def brightness() -> Brightness:
+    return Brightness()
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random CLIP with nano-clip's tokenizer and image processor."""
+    folder = tmp_path_factory.mktemp("clip")
+    shutil.copytree(resolve("nano-clip"), folder, dirs_exist_ok=True)
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig.from_pretrained(folder)
+    text, vision = (
+        {**part.to_dict(), **size, "projection_dim": 12} for part in (config.text_config, config.vision_config)
+    )
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_clip(clip_folder: Path) -> Scorer:
+    return Scorer.load(clip_folder)

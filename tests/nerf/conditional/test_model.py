@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nerf.conditional import ConditionalModel, ConditionalModelError
+from nerf.conditional import model as module
 from nerf.conditional.model import CONFIG, REMEMBERED, WEIGHTS
 from nerf.renderer import render_picture
 
@@ -179,3 +180,15 @@ def test_damaged_files_are_named(tmp_path: Path, untrained: ConditionalModel) ->
     whole = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(whole[: len(whole) // 2])
     refused("not a whole category field")
+
+
+def test_shipped_models_have_ids(tmp_path: Path, untrained: ConditionalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHIPPED", tmp_path)
+    with pytest.raises(FileNotFoundError, match="the model nano-cars is not part of this installation; train one"):
+        ConditionalModel.load("nano-cars")
+    with pytest.raises(FileNotFoundError, match="'nano-trucks' is neither a folder nor one of nano-chairs, nano-cars"):
+        ConditionalModel.load("nano-trucks")
+    untrained.save(tmp_path / "nano-chairs")
+    loaded = ConditionalModel.load("nano-chairs")
+    assert loaded.notes == untrained.notes
+    assert loaded.space == ConditionalModel.load(tmp_path / "nano-chairs").space != untrained.space  # half precision

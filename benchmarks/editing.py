@@ -1,0 +1,336 @@
+"""Measures editing with a category model: ``python benchmarks/editing.py nano-chairs [--judge FOLDER]``.
+
+Whether appearance moves density, how far shape leaks into colour, how well held-out pairs are drawn and held-out
+objects inverted, what edits change (read by `editing_attributes`, which never saw CLIP), whether another CLIP finds the
+prompt among twenty, and seconds. Prints tables and writes ``docs/results/editing.json``, each family in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from editing_attributes import SIZE, Attributes, Reader, lab, pictures_of
+from jaxtyping import Float
+from torch import Tensor
+
+from mappers.code_mapper import CodeMapper, EditsCodes
+from mappers.files import replacing
+from nerf.conditional import ConditionalModel
+from nerf.conditional.inversion import InversionConfig, invert
+from nerf.conditional.library import library
+from nerf.conditional.optimizing import OptimizerConfig, PromptOptimizer
+from nerf.conditional.pictures import Target
+from nerf.conditional.scorer import Scorer
+from nerf.conditional.settings import CategoryConfig
+from nerf.conditional.task import measured
+from nerf.conditional.views import View, around
+from nerf.evaluation import psnr
+from nerf.families import split_of
+from pipelines import edit_nerf
+from pipelines.editing import Editor
+
+ROOT = Path(__file__).parents[1]
+SAME = 0.01
+"""Farthest that two shapes' surface points may lie apart to count as shared, and their true colours may differ."""
+WORDS = ("red", "green", "blue", "yellow")
+"""Colours that prompts name."""
+Codes = tuple[Tensor, Tensor]
+
+
+def density(model: ConditionalModel, points: int = 100_000) -> dict[str, Any]:
+    """Whether another appearance code leaves density and opacity equal to the bit."""
+    low, high = model.field.bounds
+    where = low + torch.rand(points, 3, generator=torch.Generator().manual_seed(0)) * (high - low)
+    shape = model.shape_codes[0]
+    fields = [model.field.at(shape, code) for code in model.appearance_codes[:2]]
+    with torch.no_grad():
+        equal = torch.equal(*(field.features(where)[:, 0] for field in fields))
+    camera = View(size=SIZE).camera(model)
+    drawn = [model.render(shape, code, camera).opacity for code in model.appearance_codes[:2]]
+    return {"density_identical": equal, "opacity_identical": torch.equal(*drawn)}
+
+
+@torch.no_grad()
+def leak(model: ConditionalModel, pairs: int) -> dict[str, float]:
+    """Mean change of colour between two shape codes, at surface points that both shapes really share."""
+    family = model.family
+    split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
+    generator, found = torch.Generator().manual_seed(3), []
+    for _ in range(pairs):
+        i, j = torch.randperm(len(model.shape_codes), generator=generator)[:2].tolist()
+        palette = int(torch.randint(len(model.appearance_codes), (), generator=generator))
+        camera = family.cameras(1, 96, generator)
+        one, other = (
+            family.surface(split.shapes[k : k + 1], split.palettes[palette : palette + 1], camera) for k in (i, j)
+        )
+        both, a, b = intersection(one.pixel, other.pixel)
+        near = (one.points[a] - other.points[b]).norm(dim=-1) < SAME
+        near &= (one.rgb[a] - other.rgb[b]).abs().amax(-1) < SAME
+        if not len(both) or not bool(near.any()):
+            continue
+        points, views = one.points[a][near], one.views[a][near]
+        colors = [
+            model.field(points, views, model.shape_codes[k].expand(len(points), -1),
+                        model.appearance_codes[palette].expand(len(points), -1))[1]
+            for k in (i, j)
+        ]  # fmt: skip
+        found.append((colors[0] - colors[1]).abs().mean())
+    return {"leak": float(torch.stack(found).mean()) if found else math.nan, "pairs": len(found)}
+
+
+def intersection(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values in both, and where each is in ``a`` and in ``b``; each holds a value once."""
+    both = a[torch.isin(a, b)]
+    order_a, order_b = a.argsort(), b.argsort()
+    return both, order_a[torch.searchsorted(a[order_a], both)], order_b[torch.searchsorted(b[order_b], both)]
+
+
+def inversions(model: ConditionalModel, count: int, config: InversionConfig) -> tuple[dict[str, float], list[Codes]]:
+    """Held-out objects from one picture each: PSNR from four other views against the truth, and pose errors."""
+    family, generator = model.family, torch.Generator().manual_seed(17)
+    split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
+    values, errors, codes, seconds = [], [], [], []
+    for i in range(count):
+        shape, palette = split.held_shapes[i : i + 1], split.held_palettes[i : i + 1]
+        camera = family.cameras(1, config.size, generator)
+        rgb, alpha, _ = family.render(shape, palette, camera)
+        started = time.perf_counter()
+        found = invert(model, Target(rgb[0], alpha[0]), config)
+        seconds.append(time.perf_counter() - started)
+        turn, rise = math.radians(found.azimuth), math.radians(found.elevation)
+        place = torch.tensor([math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise)])
+        cosine = float(torch.nn.functional.cosine_similarity(place, camera.positions[0], dim=0))
+        errors.append(math.degrees(math.acos(min(max(cosine, -1.0), 1.0))))
+        others = family.cameras(4, SIZE, generator)
+        truth = family.render(shape.expand(4, -1), palette.expand(4, -1), others)[0]
+        codes.append((found.shape_code, found.appearance_code))
+        values += [psnr(model.render(*codes[-1], others[k]).color, truth[k]) for k in range(4)]
+    within = sum(error <= 10 for error in errors) / count
+    return {
+        "psnr_other_views": sum(values) / len(values), "pose_within_10_degrees": within,
+        "median_pose_error": float(torch.tensor(errors).median()), "seconds": sum(seconds) / count, "objects": count,
+    }, codes  # fmt: skip
+
+
+def prompts_of(reader: Reader) -> list[tuple[str, str, float]]:
+    """Prompt, the attribute that it names, and the direction (+1, -1) of a trait, or the number of a colour's word."""
+    noun, rows = reader.family.name.removesuffix("s"), []
+    for trait in reader.family.traits:
+        for word, sign in ((trait.low, -1.0), (trait.high, 1.0)):
+            if word:
+                rows.append((f"a {noun} with {word}" if trait.with_ else f"a {word} {noun}", trait.name, sign))
+    for part in reader.family.parts:
+        article = "" if part.endswith("s") else "a "
+        rows += [(f"a {noun} with {article}{word} {part}", part, float(i)) for i, word in enumerate(WORDS)]
+    return rows
+
+
+class Edits:
+    """Every prompt applied to every object by a method, and what it changed.
+
+    Args:
+        model: of the category.
+        reader: of attributes.
+        objects: codes of held-out objects.
+        judge: another CLIP than the mapper's; None leaves R-precision out.
+    """
+
+    def __init__(self, model: ConditionalModel, reader: Reader, objects: list[Codes], judge: Scorer | None):
+        self.model, self.reader, self.objects, self.judge = model, reader, objects, judge
+        self.prompts = prompts_of(reader)
+        self.columns = [*reader.trait_names, *reader.family.parts]
+        self.before = self.read(objects)
+        palettes = lab(reader.family.palettes(512, 3)[:, : 3 * len(reader.family.parts)].view(512, -1, 3))
+        self.color_std = palettes.std(0).norm(dim=-1)
+        generator = torch.Generator().manual_seed(23)
+        self.twenty = torch.randperm(len(self.prompts), generator=generator)[:20].tolist()
+
+    def read(self, objects: list[Codes]) -> Attributes:
+        """Attributes of objects as the model draws them."""
+        return self.reader.read(
+            torch.stack([pictures_of(self.model, self.reader.cameras, *codes) for codes in objects])
+        )
+
+    def measure(self, edit: Callable[[str, Codes], Codes], prompts: list[int] | None = None) -> dict[str, Any]:
+        """Attribution, signs and R-precision of a method.
+
+        Args:
+            edit: from a prompt and an object's codes to the edited codes.
+            prompts: numbers of those that are tried; None takes all.
+        """
+        chosen = range(len(self.prompts)) if prompts is None else prompts
+        matrix = torch.zeros(len(self.columns), len(self.columns))
+        counts, signs, hits = torch.zeros(len(self.columns)), [], []
+        for number in chosen:
+            prompt, name, value = self.prompts[number]
+            edited = [edit(prompt, codes) for codes in self.objects]
+            changes, right = self._changes(self.read(edited), name, value)
+            row = self.columns.index(name)
+            matrix[row] += changes
+            counts[row] += 1
+            signs.append(right)
+            if self.judge is not None and number in self.twenty:
+                hits += self._found(edited, self.twenty.index(number))
+        seen = counts > 0
+        matrix = matrix[seen] / counts[seen, None]
+        own = torch.eye(len(self.columns), dtype=torch.bool)[seen]
+        diagonal, others = float(matrix[own].mean()), float(matrix[~own].abs().mean())
+        result = {
+            "diagonal": diagonal, "off_diagonal": others, "ratio": diagonal / max(others, 1e-6),
+            "right_sign": sum(signs) / len(signs),
+            "r_precision": sum(hits) / len(hits) if hits else "not measured: give --judge",
+        }  # fmt: skip
+        rows = [name for name, there in zip(self.columns, seen.tolist(), strict=True) if there]
+        cells = [dict(zip(self.columns, row.tolist(), strict=True)) for row in matrix]
+        return result | {"matrix": dict(zip(rows, cells, strict=True))}
+
+    def _changes(self, after: Attributes, name: str, value: float) -> tuple[Float[Tensor, " c"], float]:
+        """Mean change of every attribute, the named one's towards what was asked, and the share of right signs."""
+        moved = after.traits - self.before.traits
+        colors = (after.colors - self.before.colors).norm(dim=-1) / self.color_std
+        row = torch.cat([moved.abs().mean(0), colors.mean(0)])
+        if name in self.reader.trait_names:
+            towards = value * moved[:, self.reader.trait_names.index(name)]
+        else:
+            part = self.reader.family.parts.index(name)
+            wanted = lab(torch.tensor(self.reader.family.colors[WORDS[int(value)]]))
+            nearer = [(seen.colors[:, part] - wanted).norm(dim=-1) for seen in (self.before, after)]
+            towards = (nearer[0] - nearer[1]) / self.color_std[part]
+        row[self.columns.index(name)] = towards.mean()
+        return row, float((towards > 0).float().mean())
+
+    def _found(self, edited: list[Codes], number: int) -> list[bool]:
+        assert self.judge is not None
+        texts = self.judge.texts([self.prompts[i][0] for i in self.twenty])
+        found = []
+        for codes in edited:
+            pictures = pictures_of(self.model, self.reader.cameras, *codes)
+            found.append(int((self.judge.pictures(pictures).mean(0) @ texts.T).argmax()) == number)
+        return found
+
+
+def methods_of(model: ConditionalModel, editor: Editor, steps: int) -> dict[str, Callable[[str, Codes], Codes]]:
+    """Rows of the table: what editing has to beat, the closed form, the trained mapper, and optimisation."""
+    scorer = editor.scorer
+    known = library(model, scorer, 512, pictures=0.0)
+    generator = torch.Generator().manual_seed(29)
+
+    def by(mapper: EditsCodes) -> Callable[[str, Codes], Codes]:
+        def edit(prompt: str, codes: Codes) -> Codes:
+            moved = mapper.edit(scorer.texts([prompt]), codes[0][None], codes[1][None])
+            return moved[0][0].detach(), moved[1][0].detach()
+
+        return edit
+
+    def random(prompt: str, codes: Codes) -> Codes:
+        del prompt
+        return tuple(
+            code + model.prior(kind).factor @ torch.randn(len(code), generator=generator)
+            for kind, code in zip(("shape", "appearance"), codes, strict=True)
+        )  # pyright: ignore[reportReturnType]
+
+    def nearest(prompt: str, codes: Codes) -> Codes:
+        del codes
+        row = int((known.embedding @ scorer.texts([prompt])[0]).argmax())
+        return model.shape_codes[known.shape[row]], model.appearance_codes[known.palette[row]]
+
+    found = {"no edit": lambda prompt, codes: codes, "random displacement": random, "nearest instance": nearest}
+    found["ridge"] = by(edit_nerf(editor.name, clip=scorer.name, method="ridge").mapper)
+    if isinstance(editor.mapper, CodeMapper):
+        found["mapper"] = by(editor.mapper)
+    found["optimisation"] = by(PromptOptimizer(model, scorer, OptimizerConfig(steps=steps)))
+    return found
+
+
+def speed(editor: Editor, steps: int) -> dict[str, float]:
+    """Seconds, the program's start excluded; every figure of a fresh object, so that nothing is remembered."""
+
+    def timed(work: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    prompt = "a tall red " + editor.model.family.name.removesuffix("s")
+    first = timed(lambda: editor.instance(1).apply(prompt).render(View(size=128)))
+    again = timed(lambda: editor.instance(2).apply(prompt).render(View(size=128)))
+    preview = timed(lambda: editor.instance(3).render(View(size=64)))
+    circle = around(12, 64)
+    turntable = timed(lambda: [editor.render(view, original=side) for side in (True, False) for view in circle])
+    mapping = timed(lambda: editor.instance(4).apply(prompt))
+    slow = PromptOptimizer(editor.model, editor.scorer, OptimizerConfig(steps=steps))
+    codes = [code[None] for code in editor.codes]
+    optimising = timed(lambda: slow.edit(editor.scorer.texts([prompt]), codes[0], codes[1]))
+    return {
+        "first_edit_and_picture": first, "edit_and_picture": again, "preview_64": preview, "turntable_24": turntable,
+        "edit": mapping, "optimisation": optimising, "times_faster": optimising / mapping,
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures editing with a category model.")
+    parser.add_argument("model", help="nano-chairs, nano-cars, or a folder")
+    parser.add_argument("--clip", help="the CLIP of prompts; the one that the mapper was trained with if not given")
+    parser.add_argument("--judge", help="another CLIP, of another seed and architecture, for R-precision")
+    parser.add_argument("--objects", type=int, default=16, help="held-out objects that are inverted and edited")
+    parser.add_argument("--pictures", type=int, default=64, help="pictures of each kind for reconstruction")
+    parser.add_argument("--reader-steps", type=int, default=1500, help="training steps of the attribute reader")
+    parser.add_argument("--steps", type=int, default=100, help="steps of per-prompt optimisation")
+    parser.add_argument("--iterations", type=int, default=200, help="rounds of an inversion")
+    parser.add_argument("--optimised", type=int, default=8, help="prompts that optimisation is tried on")
+    parser.add_argument("--prompts", type=int, help="how many prompts the other rows are tried on; all if not given")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    judge = Scorer.load(arguments.judge) if arguments.judge else None
+    editor = edit_nerf(arguments.model, clip=arguments.clip)
+    model = editor.model
+    config = InversionConfig(iterations=arguments.iterations, screening=min(20, arguments.iterations))
+    result: dict[str, Any] = {"processor": platform.machine(), "notes": model.notes}
+    result["density"] = density(model)
+    result["leak"] = leak(model, 4 * arguments.objects)
+    settings = CategoryConfig(family=model.family_name, size=SIZE)
+    result["reconstruction"] = measured(model, settings, arguments.pictures)
+    result["speed"] = speed(editor, arguments.steps)
+    result["inversion"], objects = inversions(model, arguments.objects, config)
+    reader = Reader(model)
+    reader.fit(arguments.reader_steps)
+    result["reader"] = reader.quality()
+    edits = Edits(model, reader, objects, judge)
+    few = edits.twenty[: arguments.optimised]
+    others = None if arguments.prompts is None else edits.twenty[: arguments.prompts]
+    result["edits"] = {
+        name: edits.measure(edit, few if name == "optimisation" else others)
+        for name, edit in methods_of(model, editor, arguments.steps).items()
+    }
+    print_tables(result)
+    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
+    with replacing(arguments.output) as temporary:
+        temporary.write_text(json.dumps({**saved, model.family_name: result}, indent=1) + "\n", encoding="utf-8")
+
+
+def print_tables(result: dict[str, Any]) -> None:
+    """To the terminal."""
+    for group in ("density", "leak", "reconstruction", "inversion", "speed", "reader"):
+        for name, value in result[group].items():
+            print(f"{group:16s} {name:28s} {value if isinstance(value, bool) else f'{value:.3f}'}")
+    print(f"\n{'edits':22s} diagonal  off-diagonal  ratio  right sign  R-precision")
+    for name, row in result["edits"].items():
+        found = row["r_precision"]
+        shown = found if isinstance(found, str) else f"{found:.1%}"
+        figures = f"{row['diagonal']:8.2f} {row['off_diagonal']:13.2f} {row['ratio']:6.2f} {row['right_sign']:11.1%}"
+        print(f"{name:22s} {figures}  {shown}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation, several starts.
+
+In turn pose, shape code and appearance code take a step while the other two rest; codes are disturbed by fresh noise
+that falls linearly to nothing, which keeps them from settling early. Codes are whitened, so that noise and steps count
+in standard deviations of the family.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..cameras import Cameras, look_at
+from ..evaluation import psnr
+from ..families.family import FOCAL, RADIUS
+from .model import ConditionalModel
+from .objective import GRID
+from .pictures import Target
+from .scorer import Scorer, clip_distance
+from .views import View
+
+LOWEST, HIGHEST = math.radians(-5), math.radians(85)
+"""Elevations that are tried."""
+FIRST_ELEVATION = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionConfig:
+    """How a picture is inverted."""
+
+    size: int = 32
+    """Side of the renders that are compared, pixels."""
+    iterations: int = 200
+    """Rounds of three steps; those of choosing a start included."""
+    starts: int = 8
+    """Azimuths to start from, evenly around."""
+    screening: int = 20
+    """Rounds after which the best start is kept."""
+    code_rate: float = 0.05
+    """Adam's rate for codes, in standard deviations; falls to zero as a cosine does."""
+    pose_rate: float = 0.02
+    """That of azimuth and elevation in radians, and of the distance's logarithm."""
+    noise: float = 0.3
+    """λ_n at the beginning, in standard deviations; the paper's is 1."""
+    mask_weight: float = 0.5
+    """Weight of the squared error of opacity against the mask."""
+    code_weight: float = 1e-3
+    """Weight of the codes' mean squared deviation."""
+    radius_weight: float = 1.0
+    """Weight of the squared logarithm of distance over the family's: one picture does not tell near from large."""
+    pose_clip: float = 0.1
+    """λ_v: weight of D_CLIP in steps of the pose, where a scorer is given."""
+    code_clip: float = 0.2
+    """λ_s and λ_a: that in steps of the codes."""
+    seed: int = 0
+    """Of the noise."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "iterations", "starts", "screening", "code_rate", "pose_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.screening > self.iterations:
+            raise ValueError(f"screening must be at most iterations ({self.iterations}), got {self.screening}")
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What was found."""
+
+    shape_code: Float[Tensor, " s"]
+    appearance_code: Float[Tensor, " a"]
+    azimuth: float
+    """Degrees, 0..360."""
+    elevation: float
+    """Degrees."""
+    radius: float
+    """Distance of the camera, world units."""
+    psnr: float
+    """Of the render against the picture, dB, at the size that was compared."""
+    losses: tuple[float, ...]
+    """What was left of each start when the best was chosen."""
+
+    def view(self, size: int) -> View:
+        """From where the object was seen, at the family's distance."""
+        return View(azimuth=self.azimuth, elevation=self.elevation, size=size)
+
+
+class Attempt:
+    """One start: three groups of parameters, each with an optimizer of its own."""
+
+    def __init__(self, search: Search, shape: Tensor, appearance: Tensor, azimuth: float, elevation: float):
+        config = search.config
+        pose = torch.tensor([azimuth, elevation, 0.0])
+        self.groups = {"pose": pose, "shape": shape.clone(), "appearance": appearance.clone()}
+        for value in self.groups.values():
+            value.requires_grad_()
+        rates = {"pose": config.pose_rate, "shape": config.code_rate, "appearance": config.code_rate}
+        self.optimizers = {name: torch.optim.Adam([value], rates[name]) for name, value in self.groups.items()}
+        self.rates = rates
+
+
+class Search:
+    """The loss of pose and codes against one picture, and the steps that lower it.
+
+    Args:
+        model: of the category.
+        target: the picture, at the settings' size.
+        config: settings.
+        scorer: CLIP for the paper's D_CLIP; None leaves it out.
+    """
+
+    def __init__(self, model: ConditionalModel, target: Target, config: InversionConfig, scorer: Scorer | None):
+        self.model, self.target, self.config, self.scorer = model, target, config, scorer
+        self.wish = None if scorer is None else scorer.pictures(target.rgb[None])
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.ground = torch.ones(config.size**2, 3)
+
+    def cameras(self, pose: Float[Tensor, " 3"]) -> Cameras:
+        """The camera of azimuth, elevation (radians) and the distance's logarithm over the family's."""
+        turn, rise = pose[0], pose[1].clamp(LOWEST, HIGHEST)
+        place = torch.stack([rise.cos() * turn.cos(), rise.cos() * turn.sin(), rise.sin()])
+        poses = look_at((RADIUS * pose[2].clamp(-0.5, 0.5).exp() * place)[None], (0.0, 0.0, 0.0))
+        size = self.config.size
+        return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
+
+    def loss(
+        self,
+        pose: Float[Tensor, " 3"],
+        shape: Float[Tensor, " s"],
+        appearance: Float[Tensor, " a"],
+        clip_weight: float,
+        disturbed: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Squared errors of colour and opacity, and what the settings add; codes are whitened.
+
+        Args:
+            disturbed: codes with noise, which are drawn in place of ``shape`` and ``appearance``.
+        """
+        config, model = self.config, self.model
+        drawn = (shape, appearance) if disturbed is None else disturbed
+        codes = model.shape_prior.unwhitened(drawn[0]), model.appearance_prior.unwhitened(drawn[1])
+        rays = self.cameras(pose).picture_rays(0)
+        out = model.trace(*codes, rays, self.ground, grid=model.grid(codes[0], GRID))
+        color = out.color.view(config.size, config.size, 3)
+        loss = (color - self.target.rgb).square().mean()
+        loss = loss + config.mask_weight * (out.opacity.view(config.size, -1) - self.target.alpha).square().mean()
+        loss = loss + config.code_weight * (shape.square().mean() + appearance.square().mean())
+        loss = loss + config.radius_weight * pose[2].square()
+        if self.scorer is not None and self.wish is not None:
+            loss = loss + clip_weight * clip_distance(self.scorer.pictures(color[None]), self.wish).mean()
+        return loss
+
+    def round(self, attempt: Attempt, number: int) -> None:
+        """A step of each group in turn, the others at rest."""
+        config = self.config
+        left = 1 - number / config.iterations
+        for name, value in attempt.groups.items():
+            optimizer = attempt.optimizers[name]
+            optimizer.param_groups[0]["lr"] = attempt.rates[name] * 0.5 * (1 + math.cos(math.pi * (1 - left)))
+            values = {other: v if other == name else v.detach() for other, v in attempt.groups.items()}
+            codes = values["shape"], values["appearance"]
+            disturbed = None
+            if name != "pose":
+                noise = config.noise * left * torch.randn(value.shape, generator=self.generator)
+                disturbed = (codes[0] + noise, codes[1]) if name == "shape" else (codes[0], codes[1] + noise)
+            weight = config.pose_clip if name == "pose" else config.code_clip
+            loss = self.loss(values["pose"], *codes, weight, disturbed)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    @torch.no_grad()
+    def left(self, attempt: Attempt) -> float:
+        """The loss without noise."""
+        return float(self.loss(*attempt.groups.values(), self.config.code_clip))
+
+
+def invert(
+    model: ConditionalModel,
+    target: Target,
+    config: InversionConfig | None = None,
+    *,
+    scorer: Scorer | None = None,
+    start: tuple[Float[Tensor, " s"], Float[Tensor, " a"], View] | None = None,
+) -> Inversion:
+    """Find pose, shape code and appearance code of the object in a picture.
+
+    Args:
+        model: of its category; not changed.
+        target: the picture (`pictures.target_of`), of the settings' size.
+        config: settings.
+        scorer: CLIP for the paper's term of it; None compares pixels alone.
+        start: codes and view to begin with; None begins with the family's mean at several azimuths.
+
+    Raises:
+        ValueError: the picture has another size than the settings'.
+    """
+    config = config or InversionConfig()
+    if tuple(target.alpha.shape) != (config.size, config.size):
+        raise ValueError(f"the picture must have {config.size} pixels a side, got {list(target.alpha.shape)}")
+    search = Search(model, target, config, scorer)
+    if start is None:
+        shape = torch.zeros(model.shape_codes.shape[1])
+        appearance = torch.zeros(model.appearance_codes.shape[1])
+        turns = [2 * math.pi * i / config.starts for i in range(config.starts)]
+        attempts = [Attempt(search, shape, appearance, turn, math.radians(FIRST_ELEVATION)) for turn in turns]
+    else:
+        codes = model.shape_prior.whitened(start[0]), model.appearance_prior.whitened(start[1])
+        angles = math.radians(start[2].azimuth), math.radians(start[2].elevation)
+        attempts = [Attempt(search, *codes, *angles)]
+    for attempt in attempts:
+        for number in range(config.screening):
+            search.round(attempt, number)
+    losses = [search.left(attempt) for attempt in attempts]
+    best = attempts[losses.index(min(losses))]
+    for number in range(config.screening, config.iterations):
+        search.round(best, number)
+    return _result(search, best, tuple(losses))
+
+
+@torch.no_grad()
+def _result(search: Search, best: Attempt, losses: tuple[float, ...]) -> Inversion:
+    model, (pose, shape, appearance) = search.model, best.groups.values()
+    codes = model.shape_prior.unwhitened(shape.detach()), model.appearance_prior.unwhitened(appearance.detach())
+    camera = search.cameras(pose)
+    nearness = psnr(model.render(*codes, camera).color, search.target.rgb)
+    turn, rise, far = pose.tolist()
+    return Inversion(
+        *codes,
+        azimuth=math.degrees(turn) % 360,
+        elevation=math.degrees(min(max(rise, LOWEST), HIGHEST)),
+        radius=RADIUS * math.exp(min(max(far, -0.5), 0.5)),
+        psnr=nearness,
+        losses=losses,
+    )

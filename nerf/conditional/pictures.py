@@ -1,0 +1,98 @@
+"""One picture of an object as inversion takes it: square, on white, with the object's mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+SMALLEST = 16
+"""Pixels of the shorter side, at least."""
+PLAIN = 0.08
+"""How far three quarters of a picture's rim may stray from its middle colour, for the ground to count as plain."""
+APART = 0.06
+"""How far a pixel differs from a plain ground, in its most different channel, to belong to the object."""
+LEAST, MOST = 0.005, 0.9
+"""Share of the picture that an object may take."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A picture of an object."""
+
+    rgb: Float[Tensor, "s s 3"]
+    """On white, in 0..1."""
+    alpha: Float[Tensor, "s s"]
+    """Where the object is, in 0..1."""
+
+
+def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) -> Target:
+    """Cut the object from its ground and bring it to ``size`` pixels; pictures that are not square are padded.
+
+    Args:
+        image: with transparency around the object, or on a plain ground. The object should stand whole and about in
+            the middle, as the family's pictures show it.
+        size: width and height wanted.
+        mask: white where the object is, of the picture's size; replaces both.
+
+    Raises:
+        ValueError: the picture is too small, has no plain ground, or shows no object; or the mask does not fit.
+    """
+    if min(image.size) < SMALLEST:
+        raise ValueError(f"the picture has {image.width}x{image.height} pixels; give one of at least {SMALLEST} a side")
+    rgba = torch.from_numpy(np.array(image.convert("RGBA"))).float() / 255
+    rgb, alpha = rgba[..., :3], rgba[..., 3]
+    if mask is not None:
+        if mask.size != image.size:
+            raise ValueError(
+                f"the mask has {mask.width}x{mask.height} pixels, its picture {image.width}x{image.height}; make them"
+                " the same size"
+            )
+        alpha = torch.from_numpy(np.array(mask.convert("L"))).float() / 255
+    elif bool((alpha > 0.99).all()):
+        alpha = _apart_from_ground(rgb)
+    share = float(alpha.mean())
+    if share < LEAST:
+        raise ValueError(f"the picture shows no object ({share:.1%} of it); give one in which it is seen whole")
+    if share > MOST:
+        raise ValueError(f"the object takes {share:.0%} of the picture; give one with ground around it, or a mask")
+    white = rgb * alpha[..., None] + 1 - alpha[..., None]
+    values = torch.cat([white, alpha[..., None]], -1).permute(2, 0, 1)
+    height, width = alpha.shape
+    across, down = max(height - width, 0), max(width - height, 0)
+    sides = (across // 2, across - across // 2, down // 2, down - down // 2)
+    values = torch.cat([F.pad(values[:3], sides, value=1.0), F.pad(values[3:], sides)])
+    if values.shape[-1] != size:
+        values = F.interpolate(values[None], (size, size), mode="bilinear", antialias=True)[0]
+    values = values.clamp(0, 1).permute(1, 2, 0)
+    return Target(values[..., :3].contiguous(), values[..., 3].contiguous())
+
+
+def _apart_from_ground(rgb: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w"]:
+    """Pixels unlike the rim's middle colour."""
+    rim = torch.cat([rgb[0], rgb[-1], rgb[1:-1, 0], rgb[1:-1, -1]])
+    ground = rim.median(0).values
+    if float((rim - ground).abs().amax(-1).quantile(0.75)) > PLAIN:
+        raise ValueError("the picture's ground is not plain; give a mask, or transparency around the object")
+    return ((rgb - ground).abs().amax(-1) > APART).float()
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture as scorers take exemplars: RGB, transparency on white, padded to a square with white.
+
+    Raises:
+        ValueError: it has one colour only, so that it shows nothing.
+    """
+    image = image.convert("RGBA")
+    side = max(image.size)
+    square = Image.new("RGBA", (side, side), "white")
+    square.alpha_composite(image, ((side - image.width) // 2, (side - image.height) // 2))
+    square = square.convert("RGB")
+    if all(low == high for low, high in square.getextrema()):  # pyright: ignore[reportGeneralTypeIssues]
+        raise ValueError("the exemplar shows no object: all its pixels are alike; give a picture of one")
+    return square

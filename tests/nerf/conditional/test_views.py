@@ -1,0 +1,28 @@
+"""Views are checked where they are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from nerf.conditional.views import View, around
+
+
+def test_turntables_go_once_around() -> None:
+    views = around(4, 32)
+    assert [view.azimuth % 360 for view in views] == [235, 325, 55, 145]
+    assert {view.size for view in views} == {32}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": 0}, "size of a picture must be at least 1 pixel, got 0"),
+        ({"elevation": 91.0}, "elevation must be in -90..90 degrees, got 91.0"),
+        ({"azimuth": float("nan")}, "azimuth must be a finite number of degrees"),
+    ],
+)
+def test_impossible_views_are_refused(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        View(**wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="a turntable needs at least 1 view, got 0"):
+        around(0, 32)
