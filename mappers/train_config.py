@@ -50,6 +50,8 @@ class TrainConfig:
     """How many checkpoints to keep."""
     validate_every: int | None = None
     """Steps between validations, and one at the end; none never validates."""
+    patience: int | None = None
+    """Stop after this many validations in a row whose loss is no lower than the lowest before; none goes on."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl and of the trackers."""
     log_with: tuple[str, ...] = ()
@@ -64,10 +66,12 @@ class TrainConfig:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("max_minutes", "save_every", "validate_every", "clip_norm"):
+        for name in ("max_minutes", "save_every", "validate_every", "patience", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive or none, got {value}")
+        if self.patience is not None and self.validate_every is None:
+            raise ValueError("patience counts validations, and there are none; set validate_every as well")
         if not 0 <= self.warmup_steps <= self.steps:
             raise ValueError(f"warmup_steps must be in 0..{self.steps} (steps), got {self.warmup_steps}")
         if self.ema is not None and not 0 < self.ema < 1:

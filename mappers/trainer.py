@@ -60,7 +60,10 @@ class Validates(Protocol):
     """A task that also measures itself, on every process and without gradients."""
 
     def validate(self, modules: Prepared, step: int) -> Validation:
-        """Figures to log and pictures to save under ``samples/``; the task's own modules hold whole weights here."""
+        """Figures to log and pictures to save under ``samples/``; the task's own modules hold whole weights here.
+
+        Among the figures ``loss`` decides, with ``patience``, when to stop.
+        """
         ...
 
 
@@ -80,7 +83,7 @@ class FitReport:
 
     steps: int = 0
     seconds: float = 0.0
-    stopped: Literal["steps", "time", "signal"] = "steps"
+    stopped: Literal["steps", "time", "signal", "patience"] = "steps"
     losses: list[tuple[int, float]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -126,6 +129,7 @@ class _Run:
         self.report = FitReport()
         self.step = 0
         self.saved_step = -1
+        self.validation_losses: list[float] = []
         self.interrupted = False
 
     @contextmanager
@@ -156,8 +160,10 @@ class _Run:
             unit="step",
             disable=None if self.accelerator.is_main_process else True,
         )
+        if self._no_gain():
+            self.report.stopped = "patience"
         with bar:
-            while self.step < total:
+            while self.step < total and self.report.stopped != "patience":
                 values = self._optimize()
                 self.step += 1
                 window.add(values)
@@ -226,11 +232,19 @@ class _Run:
             f" (now {learning_rate(self.config, self.step):g}), set clip_norm, or use precision fp32"
         )
 
-    def _stop_reason(self, seconds: float) -> Literal["time", "signal"] | None:
+    def _stop_reason(self, seconds: float) -> Literal["time", "signal", "patience"] | None:
         """Whether to stop before the last step."""
         minutes = self.config.max_minutes
-        interrupted, late = self._in_any_process(self.interrupted, minutes is not None and seconds >= 60 * minutes)
-        return "signal" if interrupted else "time" if late and self.step < self.config.steps else None
+        late = minutes is not None and seconds >= 60 * minutes
+        interrupted, idle, late = self._in_any_process(self.interrupted, self._no_gain(), late)
+        if interrupted or self.step == self.config.steps:
+            return "signal" if interrupted else None
+        return "patience" if idle else "time" if late else None
+
+    def _no_gain(self) -> bool:
+        """Whether the last ``patience`` validations brought nothing."""
+        losses, patience = self.validation_losses, self.config.patience
+        return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
     def _in_any_process(self, *flags: bool) -> list[bool]:
         """Flags on which the processes agree, or one would wait for the others forever."""
@@ -254,6 +268,12 @@ class _Run:
             result = self.task.validate(self.shared.calls, self.step)
         values = {f"val/{k}": float(v) for k, v in result.items() if not isinstance(v, Image.Image)}
         self.report.metrics.update(values)
+        if self.config.patience is not None:
+            if "val/loss" not in values:
+                raise TrainingError(
+                    "patience needs a validation that gives a loss, which this task has not; leave it out"
+                )
+            self.validation_losses.append(values["val/loss"])
         if self.trackers:
             self.accelerator.log(values, step=self.step)
         if not (self.output_dir and self.accelerator.is_main_process):
@@ -279,6 +299,7 @@ class _Run:
                 "config": dataclasses.asdict(self.config),
                 "optimizer_groups": groups,
                 "scaler": scaler.state_dict() if scaler else None,
+                "validation_losses": self.validation_losses,
             }
             checkpoint = checkpoints.Checkpoint(self.step, weights, tensors, average, state)
             checkpoints.save(self.checkpoint_dir, checkpoint, self.config.keep_last)
@@ -303,6 +324,7 @@ class _Run:
             ) from error
         if self.accelerator.scaler and loaded.state["scaler"]:
             self.accelerator.scaler.load_state_dict(loaded.state["scaler"])
+        self.validation_losses = list(loaded.state.get("validation_losses", []))
         self.step = self.saved_step = loaded.step
         self._forget_after(loaded.step)
 
@@ -327,6 +349,7 @@ def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path)
         "save_every",
         "keep_last",
         "validate_every",
+        "patience",
         "log_every",
         "log_with",
         "cpu",

@@ -12,17 +12,22 @@ if TYPE_CHECKING:
     from .audio_evaluation import evaluate_audio
     from .audio_fitting import fit_mapper
     from .audio_pipeline import VisionToAudioPipeline
+    from .editing import Editor, edit_nerf
+    from .editing_scene import edit_scene
     from .evaluation import evaluate
     from .neti_pipeline import NeTIPipeline
     from .personalization import personalize
     from .sonification import vision_to_audio
 
 _HOMES = {
+    "Editor": "pipelines.editing",
     "NeTIPipeline": "pipelines.neti_pipeline",
     "VisionToAudioPipeline": "pipelines.audio_pipeline",
     "compress": "nerf.compression",
     "decompress": "nerf.compression",
     "distill": "nerf.distillation",
+    "edit_nerf": "pipelines.editing",
+    "edit_scene": "pipelines.editing_scene",
     "evaluate": "pipelines.evaluation",
     "evaluate_audio": "pipelines.audio_evaluation",
     "fit_mapper": "pipelines.audio_fitting",
@@ -31,11 +36,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Editor",
     "NeTIPipeline",
     "VisionToAudioPipeline",
     "compress",
     "decompress",
     "distill",
+    "edit_nerf",
+    "edit_scene",
     "evaluate",
     "evaluate_audio",
     "fit_mapper",

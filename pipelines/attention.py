@@ -18,6 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .attention_maps import AttentionMaps
+from .regions import Regions
+
 
 class LayerContexts(NamedTuple):
     """What each cross-attention layer attends to at one timestep."""
@@ -49,6 +52,8 @@ class ContextAttention:
         attention_mask: Tensor | None = None,
         *,
         contexts: LayerContexts,
+        regions: Regions | None = None,
+        watched: AttentionMaps | None = None,
         **_: Any,
     ) -> Float[Tensor, "b q c"]:
         query = attn.to_q(hidden_states)
@@ -56,18 +61,28 @@ class ContextAttention:
         key = attn.get_submodule("to_k")(contexts.keys[read].to(query.dtype))
         value = attn.get_submodule("to_v")(contexts.values[read].to(query.dtype))
         query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        out = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        if watched is not None:
+            watched.look(query, key, attn.scale)
+        bias = None if regions is None else regions.bias(query)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attn.scale)
         out = out.transpose(1, 2).flatten(2).to(hidden_states.dtype)
         return attn.to_out[1](attn.to_out[0](out)) / attn.rescale_output_factor
 
 
 class _WithoutContexts:
-    """A self-attention's own processor, which knows nothing of contexts."""
+    """A self-attention's own processor, which knows nothing of contexts, regions and maps."""
 
     def __init__(self, processor: Any):
         self.processor = processor
 
-    def __call__(self, *args: Any, contexts: LayerContexts | None = None, **kwargs: Any) -> Tensor:
+    def __call__(
+        self,
+        *args: Any,
+        contexts: LayerContexts | None = None,
+        regions: Regions | None = None,
+        watched: AttentionMaps | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
         return self.processor(*args, **kwargs)
 
 
@@ -100,18 +115,34 @@ def cross_attention_order(unet: UNet2DConditionModel) -> list[str]:
     return order
 
 
+def layer_levels(unet: UNet2DConditionModel, order: list[str]) -> list[int]:
+    """For each cross-attention how often the latents are halved before it: 0 for the finest."""
+    coarsest = len(unet.config.down_block_types) - 1
+
+    def level(name: str) -> int:
+        block, number, *_ = name.split(".")
+        if block == "down_blocks":
+            return int(number)
+        return coarsest - int(number) if block == "up_blocks" else coarsest
+
+    return [level(name) for name in order]
+
+
 @contextmanager
-def context_attention(unet: UNet2DConditionModel) -> Iterator[list[str]]:
+def context_attention(unet: UNet2DConditionModel, order: list[str] | None = None) -> Iterator[list[str]]:
     """Within the block ``unet`` takes ``cross_attention_kwargs={"contexts": LayerContexts}``; yields the layers.
 
-    The processors that were there before are put back at the end. A block within a block changes nothing.
+    Beside the contexts it takes ``regions``, which words are confined to, and ``watched``, which collects attention.
+
+    ``order`` is that of `cross_attention_order`, where it is known. The processors that were there before are put back
+    at the end. A block within a block changes nothing.
     """
     before = dict(unet.attn_processors)
     installed = {name: p.layer for name, p in before.items() if isinstance(p, ContextAttention)}
     if installed:
         yield [name.removesuffix(".processor") for name in sorted(installed, key=lambda name: installed[name])]
         return
-    order = cross_attention_order(unet)
+    order = order or cross_attention_order(unet)
     processors: dict[str, Any] = {}
     for name, processor in before.items():
         layer = name.removesuffix(".processor")

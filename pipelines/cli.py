@@ -19,38 +19,9 @@ from mappers.command_line import Training, option, run_command
 from mappers.hub import embedded_models
 from mappers.settings import load_settings
 
+from .editing_command import EditNerf
+from .personalize_command import Personalize
 from .settings import EvaluateConfig, FitMapperConfig, PersonalizeConfig, SoundConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class Personalize:
-    """Learn a new word from a few pictures."""
-
-    images: Path
-    """Folder of pictures, or one picture."""
-    token: str
-    """The new word, such as '<my-cat>'."""
-    output: Path
-    """Folder for concept.safetensors, samples.png, loss.png and report.json."""
-    model: str = "nano"
-    """Embedded model, Stable Diffusion folder, or hub id."""
-    category: str | None = None
-    """What kind of thing it is, such as 'toy'."""
-    masks: str | None = None
-    """Folder of masks, white where the thing is, in the order of the pictures; or 'alpha' for their transparency."""
-    training: Annotated[Training, tyro.conf.arg(name="")] = Training(config="nano")
-    settings: Annotated[PersonalizeConfig, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=PersonalizeConfig
-    )
-
-    def run(self) -> None:
-        from .personalization import personalize
-
-        personalize(
-            self.images, self.token, model=self.model, category=self.category, masks=self.masks,
-            output_dir=self.output, config=self.settings, **self.training.arguments,
-        )  # fmt: skip
-        print(self.output / "concept.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +300,7 @@ Command = (
     | Annotated[VisionToAudio, tyro.conf.subcommand("vision-to-audio")]
     | Annotated[EvaluateAudio, tyro.conf.subcommand("evaluate-audio")]
     | Annotated[FitMapper, tyro.conf.subcommand("fit-mapper")]
+    | Annotated[EditNerf, tyro.conf.subcommand("edit-nerf")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[ImportNeTI, tyro.conf.subcommand("import-neti")]
     | Annotated[Models, tyro.conf.subcommand("models")]

@@ -48,6 +48,7 @@ class Canvas:
         size: width and height of what is drawn, pixels.
         count: pictures that are drawn.
         generator: randomness of the latents and their noise.
+        device: where the autoencoder computes.
 
     Raises:
         ValueError: picture and mask are of different sizes.
@@ -61,26 +62,26 @@ class Canvas:
         size: tuple[int, int],
         count: int,
         generator: Generators,
+        device: torch.device,
     ):
         (image,) = load_images([image])
-        weight = next(vae.parameters())
         pixels = torch.from_numpy(np.array(ImageOps.fit(image, size, Image.Resampling.BICUBIC)))
-        pixels = (pixels.permute(2, 0, 1)[None].float() / 127.5 - 1).to(weight).expand(count, -1, -1, -1)
+        pixels = (pixels.permute(2, 0, 1)[None].float() / 127.5 - 1).to(device, vae.dtype).expand(count, -1, -1, -1)
         posterior = vae.encode(pixels).latent_dist
         if isinstance(generator, list):
-            draw = [randn_tensor(posterior.mean[:1].shape, g, weight.device, weight.dtype) for g in generator]
+            draw = [randn_tensor(posterior.mean[:1].shape, g, device, vae.dtype) for g in generator]
             latents = posterior.mean + posterior.std * torch.cat(draw)
         else:
             latents = posterior.sample(generator)
         self.latents = latents * vae.config.scaling_factor
-        self.noise = randn_tensor(latents.shape, generator, weight.device, weight.dtype)
+        self.noise = randn_tensor(latents.shape, generator, device, vae.dtype)
         self.mask: Tensor | None = None
         if mask is not None:
             if mask.size != image.size:
                 found, wanted = (f"{w}x{h}" for w, h in (mask.size, image.size))
                 raise ValueError(f"mask has {found} pixels, the picture {wanted}; make them the same size")
             white = np.array(ImageOps.fit(mask.convert("L"), size, Image.Resampling.NEAREST)) >= 128
-            self.mask = F.interpolate(torch.from_numpy(white)[None, None].to(weight), latents.shape[-2:])
+            self.mask = F.interpolate(torch.from_numpy(white)[None, None].to(device, vae.dtype), latents.shape[-2:])
 
     def start(self, scheduler: Any, first: Tensor, *, whole: bool) -> Tensor:
         """Latents to begin with at timestep ``first``; of the ``whole`` schedule noise alone, when there is a mask."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,17 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from mappers.hub import resolve
 from mappers.neti import Envelope, Word
 
-from . import concepts
-from .attention import LayerContexts, context_attention, cross_attention_order
+from .attention import LayerContexts, context_attention, cross_attention_order, layer_levels
+from .attention_maps import AttentionMaps
+from .concept_loading import ConceptLoaderMixin
 from .concepts import Concept
 from .contexts import ContextTable
 from .inpainting import Canvas, later_timesteps
+from .regions import Regions, read_regions
 from .text_encoding import TextEncoders, check_text_encoders
 
 
-class NeTIPipeline(StableDiffusionPipeline):
+class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
     """Text-to-image with learned words (NeTI, arXiv 2305.15391).
 
     It has the components of a `StableDiffusionPipeline`, or of a `StableDiffusionXLPipeline` with its second text
@@ -118,14 +120,21 @@ class NeTIPipeline(StableDiffusionPipeline):
     @property
     def text(self) -> TextEncoders:
         """The text encoders as one."""
+        device = self._execution_device
         if self.text_encoder_2 is None:
-            return TextEncoders([self.tokenizer], [self.text_encoder])
-        return TextEncoders([self.tokenizer, self.tokenizer_2], [self.text_encoder, self.text_encoder_2])
+            return TextEncoders([self.tokenizer], [self.text_encoder], device)
+        return TextEncoders([self.tokenizer, self.tokenizer_2], [self.text_encoder, self.text_encoder_2], device)
 
-    @property
-    def base(self) -> concepts.Fingerprint:
-        """Fingerprint of the frozen model."""
-        return concepts.fingerprint(self.unet, self.text.encoders, self.layers)
+    def enable_sequential_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
+        """Not possible: learned words need the weights of the token tables, which would be nowhere between calls.
+
+        Raises:
+            NotImplementedError: always; the message names what to use instead.
+        """
+        raise NotImplementedError(
+            "sequential offload leaves no weights that learned words could be compared with; "
+            "use enable_model_cpu_offload()"
+        )
 
     def readers(self, mappers: Iterable[Any]) -> tuple[int, ...] | None:
         """Which context each layer reads when words of ``mappers`` are in the prompts.
@@ -141,66 +150,9 @@ class NeTIPipeline(StableDiffusionPipeline):
 
         They draw a thing's appearance, the coarser ones its geometry (arXiv 2303.09522, section 4.2).
         """
+        levels = layer_levels(self.unet, self.cross_attentions)
         coarsest = len(self.unet.config.down_block_types) - 1
-
-        def level(name: str) -> int:
-            block, number, *_ = name.split(".")
-            if block == "down_blocks":
-                return int(number)
-            return coarsest - int(number) if block == "up_blocks" else coarsest
-
-        return [i for i, name in enumerate(self.cross_attentions) if 2 * level(name) <= coarsest]
-
-    def load_concept(self, concept: Concept | str | Path, *, token: str | None = None) -> str:
-        """Make a learned word usable in prompts and return its token.
-
-        Args:
-            concept: a concept or its file.
-            token: another name for the word, when its own is taken.
-
-        Raises:
-            FileNotFoundError, ValueError: the file is missing, damaged, or of another base model; the token is
-                a word of the vocabulary.
-        """
-        loaded = concept if isinstance(concept, Concept) else concepts.load_concept(Path(concept))
-        difference = loaded.base.difference(self.base)
-        if difference:
-            raise ValueError(
-                f"the concept {loaded.token} was learned on another base model "
-                f"({loaded.model or 'unknown'}): {difference}; load it with that model"
-            )
-        token = token or loaded.token
-        self.text.check_token(token)
-        loaded.mapper.to(self.device).eval().requires_grad_(False)
-        self.concepts[token] = loaded
-        return token
-
-    def concept(self, token: str) -> Concept:
-        """A loaded word.
-
-        Raises:
-            ValueError: no such word is loaded.
-        """
-        if token not in self.concepts:
-            raise ValueError(f"no concept {token!r} is loaded; loaded are {sorted(self.concepts)}")
-        return self.concepts[token]
-
-    def unload_concept(self, token: str) -> None:
-        """Forget a word; the model was never changed by it.
-
-        Raises:
-            ValueError: no such word is loaded.
-        """
-        self.concept(token)
-        del self.concepts[token]
-
-    def save_concept(self, token: str, path: str | Path) -> Path:
-        """Write a loaded word to ``path`` (safetensors); see `pipelines.concepts.save_concept`.
-
-        Raises:
-            ValueError: no such word is loaded.
-        """
-        return concepts.save_concept(self.concept(token), Path(path))
+        return [i for i, level in enumerate(levels) if 2 * level <= coarsest]
 
     @torch.no_grad()
     def __call__(
@@ -212,6 +164,7 @@ class NeTIPipeline(StableDiffusionPipeline):
         guidance_scale: float = 7.5,
         num_images_per_prompt: int = 1,
         truncation: int | Envelope | None = None,
+        regions: Mapping[str, Image.Image] | None = None,
         image: Image.Image | None = None,
         mask: Image.Image | None = None,
         strength: float = 0.8,
@@ -234,6 +187,7 @@ class NeTIPipeline(StableDiffusionPipeline):
             num_images_per_prompt: pictures of each prompt.
             truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`
                 of them over timesteps and layers.
+            regions: for some words the part of the picture that they act in, in white, as large as what is drawn.
             image: a picture to draw over, instead of noise alone.
             mask: where to draw over it, in white, as large as the picture; None: everywhere.
             strength: how much of the schedule is drawn over it: near 0 hardly anything changes, 1 is the whole.
@@ -252,8 +206,8 @@ class NeTIPipeline(StableDiffusionPipeline):
         self._check(prompts, negative_prompt, num_images_per_prompt, output_type, height, width)
         if image is None and mask is not None:
             raise ValueError("mask needs the picture that it belongs to; give image= as well")
-        guided = guidance_scale > 1
-        rows = torch.arange(len(prompts), device=self.device).repeat_interleave(num_images_per_prompt)
+        guided, device = guidance_scale > 1, self._execution_device
+        rows = torch.arange(len(prompts), device=device).repeat_interleave(num_images_per_prompt)
         negative: list[str | None]
         if negative_prompt is None:
             negative = [None if self.config.force_zeros_for_empty_prompt else ""]
@@ -262,24 +216,29 @@ class NeTIPipeline(StableDiffusionPipeline):
         if guided:  # the rows to move away from come first
             away = rows if len(negative) == len(prompts) else torch.zeros_like(rows)
             rows = torch.cat([len(prompts) + away, rows])
-        table = self.contexts(tuple(prompts + negative if guided else prompts), truncation)
+        shown = prompts + negative if guided else prompts
+        where = None
+        if regions:
+            size, texts = (width, height), [text or "" for text in shown]
+            where = read_regions(regions, self.text, texts, list(self.concepts), size, rows)
+        table = self.contexts(tuple(shown), truncation)
 
-        self.scheduler.set_timesteps(num_inference_steps, device=self.device)
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
         timesteps, count = self.scheduler.timesteps, len(prompts) * num_images_per_prompt
-        canvas = None if image is None else Canvas(self.vae, image, mask, (width, height), count, generator)
+        canvas = None
+        if image is not None:
+            canvas = Canvas(self.vae, image, mask, (width, height), count, generator, device)
         if canvas is None:
             channels = self.unet.config.in_channels
-            latents = self.prepare_latents(
-                count, channels, height, width, self.unet.dtype, self.device, generator, latents
-            )
+            latents = self.prepare_latents(count, channels, height, width, self.unet.dtype, device, generator, latents)
         else:
             timesteps = later_timesteps(self.scheduler, num_inference_steps, strength)
             latents = canvas.start(self.scheduler, timesteps[0], whole=strength == 1)
         step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
-        with context_attention(self.unet), self.progress_bar(total=len(timesteps)) as bar:
+        with context_attention(self.unet, self.cross_attentions), self.progress_bar(total=len(timesteps)) as bar:
             for i, t in enumerate(timesteps):
                 contexts = table.at(float(t), timesteps[i + 1 :].tolist()).rows(rows)
-                noise = self._predict(latents, t, contexts, guidance_scale if guided else None)
+                noise = self._predict(latents, t, contexts, guidance_scale if guided else None, where)
                 latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
                 if canvas is not None:
                     following = timesteps[i + 1] if i + 1 < len(timesteps) else None
@@ -291,19 +250,30 @@ class NeTIPipeline(StableDiffusionPipeline):
         images: Any = latents
         if output_type != "latent":
             images = self.image_processor.postprocess(self._decode(latents), output_type=output_type)
+        self.maybe_free_model_hooks()
         return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=None)
 
-    def _predict(self, latents: Tensor, t: Tensor, contexts: LayerContexts, guidance_scale: float | None) -> Tensor:
+    def _predict(
+        self, latents: Tensor, t: Tensor, contexts: LayerContexts, guidance_scale: float | None, regions: Regions | None
+    ) -> Tensor:
         """The model's prediction; with guidance the first half of the contexts is what to move away from."""
         if guidance_scale is not None:
             latents = torch.cat([latents, latents])
-        noise = self.predict(self.scheduler.scale_model_input(latents, t), t, contexts)
+        noise = self.predict(self.scheduler.scale_model_input(latents, t), t, contexts, regions=regions)
         if guidance_scale is None:
             return noise
         away, towards = noise.chunk(2)
         return away + guidance_scale * (towards - away)
 
-    def predict(self, sample: Tensor, t: Tensor, contexts: LayerContexts) -> Tensor:
+    def predict(
+        self,
+        sample: Tensor,
+        t: Tensor,
+        contexts: LayerContexts,
+        *,
+        regions: Regions | None = None,
+        watched: AttentionMaps | None = None,
+    ) -> Tensor:
         """The UNet's answer to ``sample`` [b, c, h, w] at timestep ``t``, within `context_attention`.
 
         Stable Diffusion XL is told that the picture has the size that is drawn and was never cropped.
@@ -318,7 +288,7 @@ class NeTIPipeline(StableDiffusionPipeline):
             t,
             contexts.keys[0],
             added_cond_kwargs=conditions,
-            cross_attention_kwargs={"contexts": contexts},
+            cross_attention_kwargs={"contexts": contexts, "regions": regions, "watched": watched},
             return_dict=False,
         )[0]
 
@@ -340,7 +310,8 @@ class NeTIPipeline(StableDiffusionPipeline):
         Raises:
             ValueError: a prompt is too long.
         """
-        text, words = self.text, {token: concept.mapper for token, concept in self.concepts.items()}
+        text = self.text
+        words = {token: concept.mapper.to(text.device) for token, concept in self.concepts.items()}
         state = [(id(p), p._version) for m in (*text.encoders, *words.values()) for p in m.parameters()]
         key = (prompts, tuple(words), repr(truncation), tuple(state))
         if self._last_contexts is None or self._last_contexts[0] != key:

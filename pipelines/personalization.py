@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib.figure
-import numpy as np
 import torch
 from accelerate import PartialState
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
@@ -24,19 +22,20 @@ from mappers.trainer import FitReport, fit
 from .attention import context_attention
 from .concepts import Concept
 from .familiarity import warn_of_strangers
-from .images import Images, load_images, load_masks, square
+from .images import Images
 from .neti_pipeline import NeTIPipeline
 from .neti_task import SAMPLE_PROMPTS, NeTITask, sample_grid
 from .settings import PersonalizeConfig
+from .subjects import folder_names, read_sources
 
 
 def personalize(
-    images: Images,
-    token: str,
+    images: Images | Mapping[str, Images],
+    token: str | None = None,
     *,
     model: str | Path = "nano",
-    category: str | None = None,
-    masks: Images | None = None,
+    category: str | Mapping[str, str] | None = None,
+    masks: Images | Mapping[str, Images] | None = None,
     steps: int | None = None,
     max_minutes: float | None = None,
     seed: int = 0,
@@ -45,25 +44,29 @@ def personalize(
     config: PersonalizeConfig | None = None,
     device: str | None = None,
 ) -> NeTIPipeline:
-    """Teach a frozen text-to-image model a new word.
+    """Teach a frozen text-to-image model a new word, or several in one run.
 
     Args:
-        images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice.
-        token: the new word, such as "<my-cat>"; prompts use it like any other.
+        images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice. Of several words a
+            mapping from each to its own: ``{"<my-cat>": "cat", "<my-dog>": "dog"}``.
+        token: the new word, such as "<my-cat>"; prompts use it like any other. None when ``images`` names the words.
         model: "nano", a folder of Stable Diffusion 1, 2 or XL, or a hub id.
-        category: what kind of thing it is, such as "toy"; the word starts there. None takes "object".
+        category: what kind of thing it is, such as "toy"; the word starts there. None takes "object". Of several
+            words one for all, or a mapping.
         masks: where the thing is in each picture, white on black, as ``images`` or in the order of its names; "alpha"
-            takes the pictures' own transparency. The rest of a picture then weighs ``config.outside_weight``.
+            takes the pictures' own transparency. The rest of a picture then weighs ``config.outside_weight``. Of
+            several words a mapping, or "alpha".
         steps: optimizer steps; None takes the config's.
         max_minutes: stop, keeping what was learned, after this many minutes of training.
         seed: seed of every draw.
-        output_dir: where ``concept.safetensors``, ``samples.png``, ``loss.png`` and ``report.json`` go.
+        output_dir: where ``concept.safetensors``, ``samples.png``, ``loss.png`` and ``report.json`` go; of several
+            words in a folder for each, see `concept_files`.
         resume: go on from the checkpoints in ``output_dir``.
         config: all further settings.
         device: where to train; None takes the accelerator when there is one.
 
     Returns:
-        A pipeline that knows the word: ``pipeline("a photo of a <my-cat> on the beach").images``.
+        A pipeline that knows the words: ``pipeline("a photo of a <my-cat> on the beach").images``.
 
     Raises:
         FileNotFoundError, ValueError: pictures, token, category or model cannot be used; the message says why.
@@ -72,32 +75,48 @@ def personalize(
     """
     config = config or PersonalizeConfig()
     config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
-    pictures = load_images(images)
-    where = None if masks is None else load_masks(masks, images, [picture.size for picture in pictures])
+    sources = read_sources(images, token, category, masks)
+    parts = [source.split(config.held_out) for source in sources]
     output = None if output_dir is None else writable_folder(output_dir)
+    files = [] if output is None else concept_files(output, [source.token for source in sources])
     on = device or ("cpu" if config.train.cpu else str(PartialState().device))
     pipeline = NeTIPipeline.from_model(model, device=on)
-    pipeline.text.check_token(token)
-    mapper = _build_mapper(pipeline, category or "object", config)
+    for source in sources:
+        pipeline.text.check_token(source.token)
     side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    pixels = _pixels(pictures, side) * 2 - 1
+    mappers = [_build_mapper(pipeline, source.category, config) for source in sources]
+    subjects = [part[0].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
+    held_out = None
+    if config.held_out:
+        held_out = [part[1].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
     if resolve(model) == resolve("nano"):
-        warn_of_strangers(pipeline.vae, pixels)
-    inside = None if where is None else _pixels(where, side)
+        for subject in subjects:
+            warn_of_strangers(pipeline.vae, subject.pictures)
     for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):
         module.requires_grad_(False).eval()
-    task = NeTITask(pipeline, mapper, token, pixels, config, inside)
+    task = NeTITask(pipeline, subjects, config, held_out)
     with context_attention(pipeline.unet):
         report = fit(task, config.train, output_dir=output, resume=resume)
-    concept = Concept(
-        token, category or "object", mapper, pipeline.base, str(model), {"seed": seed, "steps": report.steps}
-    )
-    pipeline.load_concept(concept)
-    if output and PartialState().is_main_process:
-        # The concept first: whatever fails below, what was learned is on the disk.
-        pipeline.save_concept(token, output / "concept.safetensors")
-        _write_results(pipeline, token, report, config, output)
+    about = {"seed": seed, "steps": report.steps}
+    for source, mapper in zip(sources, mappers, strict=True):
+        pipeline.load_concept(Concept(source.token, source.category, mapper, pipeline.base, str(model), dict(about)))
+    if files and PartialState().is_main_process:
+        # The concepts first: whatever fails below, what was learned is on the disk.
+        for subject, file in zip(subjects, files, strict=True):
+            pipeline.save_concept(subject.token, file)
+        for subject, file in zip(subjects, files, strict=True):
+            _write_results(pipeline, subject.token, report, config, file.parent)
     return pipeline
+
+
+def concept_files(output_dir: Path, tokens: Sequence[str]) -> list[Path]:
+    """Where `personalize` writes words: into ``output_dir``, or of several each into a folder there named after it.
+
+    Raises:
+        ValueError: two of several words would share a folder.
+    """
+    folders = [output_dir] if len(tokens) == 1 else [output_dir / name for name in folder_names(tokens)]
+    return [folder / "concept.safetensors" for folder in folders]
 
 
 def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConfig) -> nn.Module:
@@ -119,12 +138,6 @@ def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConf
     return mapper
 
 
-def _pixels(pictures: list[Image.Image], side: int) -> Float[Tensor, "n c side side"]:
-    """The centred squares of ``pictures``, in 0..1."""
-    pixels = np.stack([np.asarray(square(picture, side)) for picture in pictures])
-    return torch.from_numpy(pixels).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2).float() / 255
-
-
 def _write_results(
     pipeline: NeTIPipeline, token: str, report: FitReport, config: PersonalizeConfig, output: Path
 ) -> None:
@@ -144,6 +157,7 @@ def _write_results(
             "stopped": report.stopped,
             "seconds": round(report.seconds, 2),
             "final_loss": report.losses[-1][1] if report.losses else None,
+            **report.metrics,
         },
         "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
         "settings": dataclasses.asdict(config),

@@ -89,7 +89,13 @@ class PersonalizeConfig:
 
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=160, batch_size=8, learning_rate=2e-3, precision="fp32", save_every=100, log_every=10
+            steps=100,
+            batch_size=8,
+            learning_rate=2e-3,
+            schedule="cosine",
+            precision="fp32",
+            save_every=50,
+            log_every=10,
         )
     )
     """The shared trainer's settings."""
@@ -113,16 +119,35 @@ class PersonalizeConfig:
     """Min-SNR weighting of the loss, by its gamma (5 in its paper); none weighs all timesteps the same."""
     outside_weight: float = 0.0
     """With masks: weight of what is around the thing. Above 0 a throw-away word is learned that stands for it."""
+    attention_weight: float = 0.0
+    """With masks: weight of the loss that keeps the word's cross-attention within them (0.01 in Break-A-Scene)."""
+    early_resolution: int | None = None
+    """Pixels of the pictures in the first `early_steps` steps, fewer than later; none has one resolution."""
+    early_steps: int = 0
+    """Steps at `early_resolution`."""
+    held_out: int = 0
+    """Pictures of each word, the last ones, that only measure when `train.patience` ends; 0: the training's do."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip must be in 0..1, got {self.flip}")
         if not 0 <= self.outside_weight <= 1:
             raise ValueError(f"outside_weight must be in 0..1, got {self.outside_weight}")
+        if not self.attention_weight >= 0:
+            raise ValueError(f"attention_weight must be at least 0, got {self.attention_weight}")
+        if self.early_steps < 0 or (self.early_resolution is None) != (self.early_steps == 0):
+            raise ValueError(
+                "early_resolution and a positive early_steps belong together; "
+                f"got {self.early_resolution} and {self.early_steps}"
+            )
+        if self.held_out < 0:
+            raise ValueError(f"held_out must be at least 0, got {self.held_out}")
         if self.min_snr is not None and not self.min_snr > 0:
             raise ValueError(f"min_snr must be positive or none, got {self.min_snr}")
-        if self.resolution is not None and self.resolution < 16:
-            raise ValueError(f"resolution must be at least 16 pixels, got {self.resolution}")
+        for name in ("resolution", "early_resolution"):
+            value = getattr(self, name)
+            if value is not None and value < 16:
+                raise ValueError(f"{name} must be at least 16 pixels, got {value}")
         if self.shared_points < 1:
             raise ValueError(f"shared_points must be at least 1, got {self.shared_points}")
 

@@ -106,14 +106,14 @@ def encode_rows(
         penultimate: take the states before the last layer, as Stable Diffusion XL does. No LayerNorm follows them.
     """
     device = next(text_encoder.parameters()).device
-    places = {token: place.to(device) for token, place in prompts.places.items()}
-    replacements = [(place, words[token].embedding) for token, place in places.items()]
+    replacements = [(place, words[token].embedding) for token, place in prompts.places.items()]
     with _replaced_embeddings(text_encoder, replacements), _captured_final_norm(text_encoder) as captured:
         output = text_encoder(input_ids=prompts.ids.to(device), output_hidden_states=penultimate)
     keys = output.hidden_states[-2] if penultimate else output.last_hidden_state
     states, finish = (keys, nn.Identity()) if penultimate else (captured[0], _final_norm(text_encoder))
     values = keys
-    for token, place in places.items():
+    for token, place in prompts.places.items():
+        place = place.to(keys.device)
         bypass = words[token].bypass
         if bypass is None:
             continue
@@ -132,13 +132,19 @@ class TextEncoders:
     Args:
         tokenizers: one or two.
         encoders: as many; of two, both give their penultimate states and the second the pooled embedding.
+        device: where they compute; None: where their weights are, which offloading puts elsewhere between calls.
     """
 
-    def __init__(self, tokenizers: Sequence[CLIPTokenizer], encoders: Sequence[CLIPTextModel]):
+    def __init__(
+        self,
+        tokenizers: Sequence[CLIPTokenizer],
+        encoders: Sequence[CLIPTextModel],
+        device: torch.device | None = None,
+    ):
         self.tokenizers, self.encoders = tuple(tokenizers), tuple(encoders)
         self.widths = [int(encoder.config.hidden_size) for encoder in self.encoders]
         weight = next(self.encoders[0].parameters())
-        self.device, self.dtype = weight.device, weight.dtype
+        self.device, self.dtype = device or weight.device, weight.dtype
 
     def tokenize(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[TokenizedPrompts]:
         """Token ids and places, by each tokenizer; see `tokenize`."""
@@ -205,6 +211,7 @@ def _replaced_embeddings(
 
     def replace(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         for place, embedding in replacements:
+            place = place.to(output.device)
             output = torch.where(place[..., None], embedding[:, None].to(output.dtype), output)
         return output
 

@@ -82,6 +82,53 @@ def test_resume_is_bit_equal_to_the_uninterrupted_run(tmp_path: Path) -> None:
     assert [step for step, _ in report.losses] == list(range(1, 21))
 
 
+class Judged(Regression):
+    """Validation losses that were written beforehand."""
+
+    def __init__(self, *losses: float):
+        super().__init__()
+        self.losses = losses
+
+    def validate(self, modules: Prepared, step: int) -> dict[str, float | Image.Image]:
+        return {"loss": self.losses[step // 2 - 1]}
+
+
+def test_patience_stops_after_validations_without_gain() -> None:
+    patient = dataclasses.replace(CONFIG, validate_every=2, patience=2)
+    for losses, steps in (
+        ((3.0, 2.0, 2.0, 2.5, 1.0), 8),  # as low as before is no gain
+        ((3.0, 4.0, 2.0, 2.5, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4), 20),
+    ):
+        report = fit(Judged(*losses), patient)
+        assert (report.steps, report.stopped) == (steps, "patience" if steps < 20 else "steps")
+    with pytest.raises(TrainingError, match="patience needs a validation that gives a loss"):
+        fit(Regression(), patient)
+    with pytest.raises(ValueError, match="patience counts validations, and there are none"):
+        TrainConfig(patience=2)
+
+
+def test_patience_is_remembered_by_checkpoints(tmp_path: Path) -> None:
+    """An interrupted run stops where the uninterrupted one does, with its weights, and stays stopped."""
+    patient = dataclasses.replace(CONFIG, validate_every=2, patience=2, save_every=2)
+    losses = 3.0, 2.0, 2.1, 2.2, 1.0
+    whole = Judged(*losses)
+    fit(whole, patient)
+
+    class Late(Judged):
+        def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+            if draws.step == 6:
+                raise KeyError("interrupted")
+            return super().loss(modules, batch, draws)
+
+    with pytest.raises(KeyError):
+        fit(Late(*losses), patient, output_dir=tmp_path)
+    for again in range(2):
+        resumed = Judged(*losses)
+        report = fit(resumed, patient, output_dir=tmp_path, resume=True)
+        assert (report.steps, report.stopped) == (8, "patience"), again
+        assert equal(whole, resumed)
+
+
 def test_accumulation_changes_nothing() -> None:
     whole, parts = Regression(dropout=0.0), Regression(dropout=0.0)
     fit(whole, CONFIG)

@@ -19,6 +19,7 @@ from pipelines.attention import context_attention
 from pipelines.neti_pipeline import NeTIPipeline
 from pipelines.neti_task import NeTITask, min_snr_weight
 from pipelines.settings import PersonalizeConfig
+from pipelines.subjects import Subject
 
 TOKEN = "<thing>"
 CONFIG = PersonalizeConfig(train=TrainConfig(steps=4, batch_size=4, learning_rate=1e-2, save_every=2, log_every=1))
@@ -29,11 +30,17 @@ def pictures(count: int = 2) -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
 
 
-def task(pipeline: NeTIPipeline, config: PersonalizeConfig = CONFIG) -> NeTITask:
+def task(
+    pipeline: NeTIPipeline,
+    config: PersonalizeConfig = CONFIG,
+    pixels: torch.Tensor | None = None,
+    inside: torch.Tensor | None = None,
+) -> NeTITask:
     mapper = NeTIMapper(pipeline.layers, 16, 20.0)
     for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         module.requires_grad_(False)
-    return NeTITask(pipeline, mapper, TOKEN, torch.rand(2, 3, 32, 32) * 2 - 1, config)
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1 if pixels is None else pixels
+    return NeTITask(pipeline, [Subject(TOKEN, mapper, pixels, inside)], config)
 
 
 def test_only_the_mapper_gets_gradients(pipeline: NeTIPipeline) -> None:
@@ -41,15 +48,14 @@ def test_only_the_mapper_gets_gradients(pipeline: NeTIPipeline) -> None:
     draws = Draws(0, 0, range(4))
     with context_attention(pipeline.unet):
         made.loss(made.modules, made.batch(draws), draws)["loss"].backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.mapper.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.modules["mapper"].parameters())
     for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         assert all(p.grad is None for p in module.parameters())
 
 
 def test_cached_latents_equal_direct_encoding(pipeline: NeTIPipeline) -> None:
-    made = task(pipeline, dataclasses.replace(CONFIG, flip=0.0))
     pixels = torch.rand(2, 3, 32, 32) * 2 - 1
-    made = NeTITask(pipeline, made.mapper, TOKEN, pixels, made.config)
+    made = task(pipeline, dataclasses.replace(CONFIG, flip=0.0), pixels)
     draws = Draws(0, 5, range(3))
     latents, _ = made.batch(draws)
     chosen = draws.integers("picture", 2)
@@ -62,7 +68,7 @@ def test_cached_latents_equal_direct_encoding(pipeline: NeTIPipeline) -> None:
 def test_shared_points_share_timestep_and_sentence_only(pipeline: NeTIPipeline) -> None:
     """Groups of two give the loss of the same four samples, whichever process holds them."""
     made = task(pipeline, dataclasses.replace(CONFIG, shared_points=2))
-    made.mapper.dropout = 0.0
+    made.modules["mapper"].dropout = 0.0
     with context_attention(pipeline.unet), torch.no_grad():
         whole = Draws(0, 0, range(4))
         together = made.loss(made.modules, made.batch(whole), whole)["loss"]
@@ -96,20 +102,22 @@ def test_what_a_mask_hides_is_not_learned(pipeline: NeTIPipeline) -> None:
     """The left half counts: errors in the right one change nothing, mirrored pictures included."""
     pixels, inside = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32)
     inside[..., :16] = 1
-    made = NeTITask(pipeline, task(pipeline).mapper, TOKEN, pixels, dataclasses.replace(CONFIG, flip=0.5), inside)
+    made = task(pipeline, dataclasses.replace(CONFIG, flip=0.5), pixels, inside)
     assert set(made.modules) == {"mapper"}
-    assert made.weights is not None
-    torch.testing.assert_close(made.weights.mean((2, 3, 4)), torch.ones(2, 2))
+    weights = made.pictures.weights
+    assert weights is not None
+    torch.testing.assert_close(weights.mean((2, 3, 4)), torch.ones(2, 2))
     draws = Draws(0, 0, range(6))
     flipped = draws.uniform("flip") < 0.5
     assert flipped.any()
     assert not flipped.all()
-    hidden = made.weights[made._chosen(draws)] == 0
+    chosen = made.pictures.choose(draws, torch.zeros(6, dtype=torch.long), 0.5)
+    hidden = weights[chosen] == 0
     assert hidden[flipped][..., :4].all()
     assert hidden[~flipped][..., 4:].all()
     latents, noise = made.batch(draws)
     with context_attention(pipeline.unet), torch.no_grad():
-        pipeline.predict = lambda sample, *_: torch.zeros_like(sample)  # pyright: ignore
+        pipeline.predict = lambda sample, *_, **__: torch.zeros_like(sample)  # pyright: ignore
         before = made.loss(made.modules, (latents, noise), draws)["loss"]
         after = made.loss(made.modules, (latents, torch.where(hidden, noise + 9, noise)), draws)["loss"]
         seen = made.loss(made.modules, (latents, torch.where(hidden, noise, noise + 9)), draws)["loss"]
@@ -125,14 +133,14 @@ def test_a_background_word_is_learned_and_thrown_away(tiny_model: Path) -> None:
     learned = personalize(pictures(), TOKEN, model=tiny_model, masks=[mask, mask], config=config)
     assert list(learned.concepts) == [TOKEN]
     pixels = torch.rand(2, 3, 32, 32)
-    made = NeTITask(learned, learned.concepts[TOKEN].mapper, TOKEN, pixels, config, torch.ones(2, 1, 32, 32))
+    made = task(learned, config, pixels, torch.ones(2, 1, 32, 32))
     background = made.modules["background"].requires_grad_(True)
     draws = Draws(0, 0, range(4))
     with context_attention(learned.unet):
         made.loss(made.modules, made.batch(draws), draws)["loss"].backward()
     assert background.vectors.grad.abs().max() > 0
-    with pytest.raises(ValueError, match="the mask of picture 1 is black"):
-        NeTITask(learned, made.mapper, TOKEN, pixels, config, torch.zeros(2, 1, 32, 32))
+    with pytest.raises(ValueError, match="the mask of picture 1 of <thing> is black"):
+        task(learned, config, pixels, torch.zeros(2, 1, 32, 32))
 
 
 def test_writes_everything_and_resumes_bit_equal(tiny_model: Path, tmp_path: Path) -> None:
@@ -188,13 +196,8 @@ def test_learns_a_picture(method: str, model: str, request: pytest.FixtureReques
     config = dataclasses.replace(CONFIG, method=method, train=steps)
     learned = personalize(pictures(1), TOKEN, model=request.getfixturevalue(model), category="toy", config=config)
     concept = learned.concepts[TOKEN]
-    made = NeTITask(
-        learned,
-        concept.mapper,
-        TOKEN,
-        torch.from_numpy(np.asarray(pictures(1)[0]).copy()).permute(2, 0, 1)[None] / 127.5 - 1,
-        config,
-    )
+    pixels = torch.from_numpy(np.asarray(pictures(1)[0]).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    made = NeTITask(learned, [Subject(TOKEN, concept.mapper, pixels)], config)
     draws = Draws(99, 0, range(64))
     start = type(concept.mapper).from_config(concept.mapper.config)
     start.start_at(
