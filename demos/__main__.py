@@ -9,11 +9,14 @@ from typing import Annotated, Literal
 
 import tyro
 
+Name = Literal["all", "personalize", "explorer", "sound", "fields", "codec", "example"]
+
 
 def main(
-    name: Annotated[Literal["all", "personalize", "sound", "fields", "codec", "example"], tyro.conf.Positional] = "all",
+    name: Annotated[Name, tyro.conf.Positional] = "all",
     *,
     output: Path | None = None,
+    models: tuple[str, ...] = ("nano",),
 ) -> None:
     """Open the app on the embedded models, or draw the example without it.
 
@@ -22,6 +25,7 @@ def main(
             in new places.
         output: folder for what is made, runs/app or, for the example, runs/demo; the example replaces what an earlier
             one left there.
+        models: text-to-image models that visitors may choose of: nano, folders or hub ids.
     """
     if name == "example":
         from . import example
@@ -31,7 +35,7 @@ def main(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from .app import TABS, launch
 
-    launch(list(TABS) if name == "all" else [name], output or Path("runs/app"))
+    launch(list(TABS) if name == "all" else [name], output or Path("runs/app"), models=models)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import gradio as gr
 
-from . import codec, fields, personalize, sound
+from . import codec, explorer, fields, personalize, sound
 from .studio import Studio, new_visitor
 
 TABS: dict[str, tuple[str, Callable[[Studio, gr.BrowserState], None]]] = {
-    "personalize": ("A new word from pictures", personalize.tab),
-    "sound": ("A sound for a picture", sound.tab),
-    "fields": ("One field from another", fields.tab),
-    "codec": ("A picture as a small file", codec.tab),
+    "personalize": ("Word", personalize.tab),
+    "explorer": ("Map", explorer.tab),
+    "sound": ("Sound", sound.tab),
+    "fields": ("Fields", fields.tab),
+    "codec": ("File", codec.tab),
 }
-"""Name on the command line: title, and what builds it."""
+"""Name on the command line: title, short enough for all to stand in one row, and what builds it."""
 UPLOAD_LIMIT = "20mb"
+FONTS = ("system-ui", "sans-serif")
+"""The machine's own: nothing is fetched, and text looks as elsewhere on it."""
 
 
 def build(studio: Studio, names: Sequence[str] = tuple(TABS)) -> gr.Blocks:
@@ -30,24 +33,25 @@ def build(studio: Studio, names: Sequence[str] = tuple(TABS)) -> gr.Blocks:
             with gr.Tab(title):
                 tab(studio, visitor)
         with gr.Tab("Your results") as results:
-            gallery = gr.Gallery(label="Pictures of your jobs, the latest first", columns=6)
+            gallery = gr.Gallery(label="Pictures of your jobs, the latest first", columns=6, elem_id="results")
         page.load(lambda visitor: visitor or new_visitor(), visitor, visitor, api_name="visitor")
         results.select(studio.results, visitor, gallery, api_name="results")
     return page
 
 
-def launch(names: Sequence[str], root: Path, *, wait: bool = True) -> gr.Blocks:
+def launch(names: Sequence[str], root: Path, *, models: Sequence[str] = ("nano",), wait: bool = True) -> gr.Blocks:
     """Serve the page where GRADIO_SERVER_PORT and GRADIO_SERVER_NAME say.
 
     Args:
         names: of `TABS`.
         root: folder of all results.
+        models: text-to-image models to choose of.
         wait: return only when the server is stopped.
     """
-    page = build(Studio(root.resolve()), names)
+    page = build(Studio(root.resolve(), tuple(models)), names)
     page.queue(default_concurrency_limit=4, max_size=32)
     page.launch(
         share=False, max_file_size=UPLOAD_LIMIT, allowed_paths=[str(root.resolve())], prevent_thread_lock=not wait,
-        quiet=not wait, theme=gr.themes.Soft(),
+        quiet=not wait, theme=gr.themes.Soft(font=FONTS),
     )  # fmt: skip
     return page

@@ -8,15 +8,16 @@ from typing import Any
 
 import gradio as gr
 
-from .studio import Studio
+from .studio import Studio, refusal
 
 SIDE = 96
 """Pixels of the longer side that a picture is brought to: a tile of 32x32 takes about two seconds of a core."""
+SHARES = (0.25, 0.5, 0.75)
+"""Of the file, that are decoded too: its indices are sorted by what they tell."""
 
 
 def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
     """Compress a picture, decompress it, and do the same with JPEG; runs in the worker."""
-    import numpy as np
     from PIL import Image
 
     import pipelines
@@ -28,6 +29,13 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
     picture.save(folder / "input.png")
     done = pipelines.compress(folder / "input.png", folder / "picture.mfc", target_bytes=target_bytes)
     pipelines.decompress(folder / "picture.mfc", folder / "decoded.png")
+    points = [
+        (round(len(done.data) * share), _psnr(pipelines.decompress(folder / "picture.mfc", share=share), picture))
+        for share in SHARES
+    ]
+    curves = {name: _curve(picture, name) for name in ("JPEG", "WEBP")}
+    plot({"mapfield, a leading share of the file": [*points, (len(done.data), done.psnr)], **curves}, target_bytes,
+         folder / "rate.png")  # fmt: skip
     jpeg = _jpeg(picture, len(done.data))
     lines = ["| | bytes | PSNR |", "|---|---|---|", f"| mapfield | {len(done.data)} | {done.psnr:.2f} dB |"]
     made = {"input": str(folder / "input.png"), "decoded": str(folder / "decoded.png")}
@@ -36,22 +44,78 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
     else:
         (folder / "jpeg.jpg").write_bytes(jpeg)
         with Image.open(folder / "jpeg.jpg") as opened:
-            error = np.asarray(opened, dtype=float) - np.asarray(picture, dtype=float)
-        lines.append(f"| JPEG | {len(jpeg)} | {10 * np.log10(255**2 / np.square(error).mean()):.2f} dB |")
+            lines.append(f"| JPEG | {len(jpeg)} | {_psnr(opened, picture):.2f} dB |")
         made["jpeg"] = str(folder / "jpeg.jpg")
-    return {**made, "file": str(folder / "picture.mfc"), "table": "\n".join(lines)}
+    return {
+        **made, "file": str(folder / "picture.mfc"), "table": "\n".join(lines), "plot": str(folder / "rate.png")
+    }  # fmt: skip
+
+
+def _psnr(decoded: Any, picture: Any) -> float:
+    import numpy as np
+
+    error = np.asarray(decoded.convert("RGB"), dtype=float) - np.asarray(picture, dtype=float)
+    return float(10 * np.log10(255**2 / np.square(error).mean().clip(1e-10)))
+
+
+def _encoded(picture: Any, form: str, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, quality=quality, **({"optimize": True} if form == "JPEG" else {"method": 6}))
+    return buffer.getvalue()
 
 
 def _jpeg(picture: Any, limit: int) -> bytes | None:
     """The best JPEG of at most so many bytes, if there is one."""
     best = None
     for quality in range(1, 96):
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality, optimize=True)
-        if buffer.tell() > limit:
+        data = _encoded(picture, "JPEG", quality)
+        if len(data) > limit:
             break
-        best = buffer.getvalue()
+        best = data
     return best
+
+
+def _curve(picture: Any, form: str) -> list[tuple[int, float]]:
+    from PIL import Image
+
+    points = []
+    for quality in (1, 5, 10, 20, 30, 45, 60, 75):
+        data = _encoded(picture, form, quality)
+        with Image.open(io.BytesIO(data)) as opened:
+            points.append((len(data), _psnr(opened, picture)))
+    return points
+
+
+def plot(curves: dict[str, list[tuple[int, float]]], target: int, path: Path) -> None:
+    """PSNR over bytes, up to a few times the wanted ones."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        near = [point for point in points if point[0] <= 4 * target]
+        axes.plot(*zip(*near, strict=True) if near else ((), ()), marker=".", label=name)
+    axes.set(xlabel="bytes", ylabel="PSNR (dB)")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def examples(root: Path) -> list[str]:
+    """A face of NASA's archive and a thing of nano's world, written once."""
+    from PIL import Image
+
+    from pipelines.nano import world
+
+    folder = root / "examples" / "codec"
+    paths = [folder / "face.png", folder / "cactus.png"]
+    if not all(path.is_file() for path in paths):
+        from skimage import data
+
+        folder.mkdir(parents=True, exist_ok=True)
+        face = Image.fromarray(data.astronaut()).crop((150, 0, 310, 160))
+        face.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(paths[0])
+        world.render_all(world.reference_scenes("cactus", 1))[0].save(paths[1])
+    return [str(path) for path in paths]
 
 
 def tab(studio: Studio, visitor: gr.BrowserState) -> None:
@@ -62,28 +126,31 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     )
     with gr.Row():
         with gr.Column():
-            picture = gr.File(label="Picture", file_types=["image"])
+            picture = gr.File(label="Picture", file_types=["image"], height=160)
+            gr.Examples(examples(studio.root), picture, label="Examples")
             size = gr.Slider(200, 4000, 900, step=50, label="Bytes at most")
             with gr.Row():
                 start = gr.Button("Compress", variant="primary")
                 stop = gr.Button("Cancel")
         with gr.Column():
-            gallery = gr.Gallery(label="Input, decoded, JPEG", columns=3)
-            table = gr.Markdown()
-            file = gr.File(label="The compressed file")
+            compared = gr.ImageSlider(label="Input and decoded: drag the line", interactive=False, height=280)
+            gallery = gr.Gallery(label="Input, decoded, JPEG", columns=3, height=200)
+            table = gr.Markdown(elem_id="rates")
+            curve = gr.Image(label="PSNR over bytes", interactive=False, height=260, alt_text="PSNR over bytes")
+            file = gr.File(label="The compressed file", height=90)
 
     def on_code(
         picture: str | None, size: int, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[list[tuple[str, str]], str, str]:  # fmt: skip
+    ) -> tuple[list[tuple[str, str]], str, str, str, tuple[str, str]]:  # fmt: skip
         if not picture:
-            raise gr.Error("there is no picture yet; drop one", print_exception=False)
+            raise refusal("there is no picture yet; drop one")
         made = studio.work(visitor, code, progress=progress, file=picture, target_bytes=int(size))
         shown = [(made[name], name) for name in ("input", "decoded", "jpeg") if name in made]
-        return shown, made["table"], made["file"]
+        return shown, made["table"], made["file"], made["plot"], (made["input"], made["decoded"])
 
     start.click(
-        on_code, [picture, size, visitor], [gallery, table, file],
+        on_code, [picture, size, visitor], [gallery, table, file, curve, compared],
         api_name="compress", concurrency_id="work", concurrency_limit=1,
     )  # fmt: skip
     stop.click(studio.cancel, visitor, None, api_name=False, queue=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from .studio import Studio
+from .studio import Studio, refusal
 
 SCENES = ("robot", "lighthouse", "still-life")
 """Shipped scenes that do not move."""
@@ -40,7 +42,47 @@ def teach(scene: str, family: str, count: int, seed: int, teachers: Path, folder
     for label, run, figure in rows:
         parameters = sum(p.numel() for p in run.field.parameters())
         lines.append(f"| {label} | {parameters:,} | {student.figures[figure]:.1f} dB |")
-    return {**made, "table": "\n".join(lines)}
+    plot(folder, folder / "psnr.png")
+    return {**made, "table": "\n".join(lines), "plot": str(folder / "psnr.png"), "folder": str(folder)}
+
+
+def plot(folder: Path, path: Path) -> None:
+    """PSNR of a student's batches over its steps, one stage after the other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    begun = 0
+    for stage in sorted(folder.rglob("metrics.jsonl")):
+        rows = [json.loads(line) for line in stage.read_text(encoding="utf-8").splitlines()]
+        rows = [row for row in rows if "train/psnr" in row]
+        if rows:
+            axes.plot([begun + row["step"] for row in rows], [row["train/psnr"] for row in rows], marker=".")
+            begun += rows[-1]["step"]
+    axes.set(xlabel="step", ylabel="PSNR to the teacher (dB)")
+    figure.savefig(path, dpi=100)
+
+
+def look(runs: list[str], azimuth: float, elevation: float, folder: Path) -> dict[str, Any]:
+    """Teacher and student from one place; runs in the worker."""
+    from nerf.evaluation import picture_of
+    from nerf.runs import turntable
+
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for name, place in zip(("teacher", "student"), runs, strict=True):
+        run = _run(place)
+        cameras = turntable(run, 360, size=SIZE, elevation=elevation)
+        made.append(str(folder / f"{name}.png"))
+        picture_of(run.draw(cameras[round(azimuth) % 360]).color).save(made[-1])
+    return {"pictures": made}
+
+
+@lru_cache(maxsize=4)
+def _run(place: str) -> Any:
+    import nerf
+
+    return nerf.load_run(place)
 
 
 def tab(studio: Studio, visitor: gr.BrowserState) -> None:
@@ -58,24 +100,45 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
             with gr.Row():
                 start = gr.Button("Teach", variant="primary")
                 stop = gr.Button("Cancel")
-        with gr.Column():
+        with gr.Column(scale=2):
             with gr.Row():
-                teacher = gr.Image(label="Teacher", interactive=False)
-                student = gr.Image(label="Student", interactive=False)
+                teacher = gr.Image(label="Teacher", interactive=False, height=240, alt_text="The teacher's field")
+                student = gr.Image(
+                    label="Student", interactive=False, height=240, elem_id="student", alt_text="The student's field"
+                )
+            with gr.Row():
+                azimuth = gr.Slider(0, 359, 30, step=1, label="Azimuth", info="let go to draw from there")
+                elevation = gr.Slider(-10, 80, 25, step=1, label="Elevation")
             table = gr.Markdown()
+            curve = gr.Image(label="PSNR over steps", interactive=False, height=260, alt_text="PSNR over steps")
+    runs = gr.State(None)
 
     def on_teach(
         scene: str, family: str, steps: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[str, str, str]:  # fmt: skip
+    ) -> tuple[str, str, str, str, list[str]]:  # fmt: skip
+        teachers = studio.root / "teachers"
         made = studio.work(
             visitor, teach, progress=progress, steps=int(steps), scene=scene, family=family, count=int(steps),
-            seed=int(seed), teachers=studio.root / "teachers",
+            seed=int(seed), teachers=teachers,
         )  # fmt: skip
-        return made["teacher"], made["student"], made["table"]
+        return made["teacher"], made["student"], made["table"], made["plot"], [str(teachers / scene), made["folder"]]
+
+    def on_look(
+        azimuth: float, elevation: float, runs: list[str] | None, visitor: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, str]:  # fmt: skip
+        if runs is None:
+            raise refusal("there is no student to look at yet; teach one")
+        made = studio.work(visitor, look, progress=progress, runs=runs, azimuth=azimuth, elevation=elevation)
+        return tuple(made["pictures"])
 
     start.click(
-        on_teach, [scene, family, steps, seed, visitor], [teacher, student, table],
+        on_teach, [scene, family, steps, seed, visitor], [teacher, student, table, curve, runs],
         api_name="distill", concurrency_id="work", concurrency_limit=1,
+    )  # fmt: skip
+    gr.on(
+        [azimuth.release, elevation.release], on_look, [azimuth, elevation, runs, visitor], [teacher, student],
+        api_name="look", concurrency_id="work", concurrency_limit=1, trigger_mode="always_last",
     )  # fmt: skip
     stop.click(studio.cancel, visitor, None, api_name=False, queue=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,47 +13,95 @@ import gradio as gr
 from mappers.settings import load_settings
 from pipelines.settings import PersonalizeConfig
 
-from .studio import Studio
+from .studio import Studio, refusal
 
 OBJECT = "teapot"
 """Of the example, which the embedded model has never seen."""
 
 
-def learn(files: list[str], token: str, category: str, model: str, seed: int, folder: Path) -> dict[str, Any]:
+TURN = 400
+"""Timestep from which on the late units are kept: by then the layout is there."""
+UNITS = 128
+"""Of a mapper, by default; an envelope of more keeps all there are."""
+
+
+def learn(
+    files: list[str], token: str, category: str, model: str, count: int | None, seed: int, folder: Path
+) -> dict[str, Any]:
     """Learn a word; runs in the worker."""
     import pipelines
 
     pipelines.personalize(
-        files, token, category=category or None, model=model, seed=seed, output_dir=folder,
+        files, token, category=category or None, model=model, steps=count, seed=seed, output_dir=folder,
         config=load_settings(PersonalizeConfig, "nano", task="personalize") if model == "nano" else None,
     )  # fmt: skip
     names = {"samples": "samples.png", "loss": "loss.png", "concept": "concept.safetensors"}
     return {key: str(folder / name) for key, name in names.items()}
 
 
-def draw(concept: str, prompt: str, count: int, seed: int, truncation: int, folder: Path) -> dict[str, Any]:
-    """Pictures with a learned word; runs in the worker."""
+def draw(
+    concept: str, looks: str | None, prompt: str, count: int, seed: int, early: int, late: int, fine: float,
+    models: tuple[str, ...], folder: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Pictures with a learned word; runs in the worker.
+
+    Args:
+        concept: file of the word.
+        looks: file of a word that the finer layers take in its place.
+        prompt: what to draw.
+        count: pictures.
+        seed: of the noise.
+        early: units of the mapper kept at the first, noisiest step.
+        late: units kept once the layout is there.
+        fine: share of the units that finer layers keep.
+        models: the app's.
+        folder: where pictures go.
+    """
     import torch
 
-    from pipelines.concepts import load_concept
+    from mappers.neti import Envelope
 
-    learned = load_concept(Path(concept))
-    pipeline = _pipeline(learned.model or "nano")
-    token = pipeline.load_concept(learned)
-    try:
+    with loaded(concept, looks, models=models) as (pipeline, token):
         if token not in prompt:
             raise ValueError(f"the prompt {prompt!r} does not have the word {token} in it; add it")
+        layers = {layer: fine for layer in pipeline.fine_layers()} if fine < 1 else {}
+        whole = min(early, late) >= UNITS and not layers
         pictures = pipeline(
             prompt, num_inference_steps=25, guidance_scale=5.0, num_images_per_prompt=count,
-            truncation=min(truncation, learned.mapper.hidden), generator=torch.Generator().manual_seed(seed),
+            truncation=None if whole else Envelope(times={999: early, TURN: late}, layers=layers),
+            generator=torch.Generator().manual_seed(seed),
         ).images  # fmt: skip
-    finally:
-        pipeline.unload_concept(token)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"picture_{i}.png" for i in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
         picture.save(path)
     return {"pictures": [str(path) for path in paths]}
+
+
+@contextmanager
+def loaded(concept: str | None, looks: str | None = None, *, models: tuple[str, ...]) -> Iterator[tuple[Any, str]]:
+    """A pipeline with a word in it for the time being, and the word ("" for none); in the worker.
+
+    Raises:
+        ValueError: the file is no word, or one of a model that the app does not have: which models are loaded is not
+            for an uploaded file to say.
+    """
+    from pipelines.concepts import load_concept
+
+    if concept is None:
+        yield _pipeline(models[0]), ""
+        return
+    learned = load_concept(Path(concept))
+    if learned.model not in models:
+        raise ValueError(f"the word {learned.token} was learned on {learned.model!r}; this app has {', '.join(models)}")
+    pipeline = _pipeline(learned.model)
+    if looks is not None:
+        learned = learned.mix(load_concept(Path(looks)), layers=pipeline.fine_layers(), token=learned.token)
+    token = pipeline.load_concept(learned)
+    try:
+        yield pipeline, token
+    finally:
+        pipeline.unload_concept(token)
 
 
 @lru_cache(maxsize=2)
@@ -76,64 +126,81 @@ def examples(root: Path) -> list[str]:
 
 def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     """Build the tab."""
-    steps = load_settings(PersonalizeConfig, "nano", task="personalize").train.steps
+    nano_steps = load_settings(PersonalizeConfig, "nano", task="personalize").train.steps
     gr.Markdown(
         "Drop a few pictures of one thing, name it, and ask for it in new places. Takes a minute or two on nano."
     )
     with gr.Row():
         with gr.Column():
-            files = gr.File(label="Pictures of one thing", file_count="multiple", file_types=["image"])
+            files = gr.File(label="Pictures of one thing", file_count="multiple", file_types=["image"], height=160)
             example = gr.Button("Four pictures of a teapot", size="sm")
             token = gr.Textbox("<my-thing>", label="New word")
             category = gr.Textbox("object", label="What kind of thing it is")
             with gr.Accordion("More", open=False):
-                model = gr.Textbox("nano", label="Model: nano, a folder or a hub id")
-                seed = gr.Number(0, label="Seed", precision=0)
+                model = gr.Dropdown(list(studio.models), value=studio.models[0], label="Model")
+                steps = gr.Slider(
+                    10, 1000, nano_steps, step=10, label="Steps",
+                    info=f"{nano_steps} are right for nano; other models want 500 or more",
+                )  # fmt: skip
+                seed = gr.Number(0, label="Seed of learning", precision=0)
             with gr.Row():
                 start = gr.Button("Learn the word", variant="primary")
                 stop = gr.Button("Cancel")
         with gr.Column():
-            samples = gr.Image(label="First samples", interactive=False)
-            loss = gr.Image(label="Loss", interactive=False)
-            concept = gr.File(label="The learned word (concept.safetensors)")
-    with gr.Row():
+            samples = gr.Image(
+                label="First samples",
+                interactive=False,
+                height=240,
+                elem_id="samples",
+                alt_text="Samples of the new word",
+            )
+            loss = gr.Image(label="Loss", interactive=False, height=240, alt_text="Loss over steps")
+            concept = gr.File(label="The learned word; or drop one", file_types=[".safetensors"], height=150)
+    with gr.Row(equal_height=True):
         prompt = gr.Textbox("a photo of a <my-thing> on the beach", label="Prompt", scale=3)
         count = gr.Slider(1, 8, 4, step=1, label="Pictures")
-        units = gr.Slider(0, 128, 128, step=1, label="Units of the mapper kept: fewer obeys the prompt more")
-        paint = gr.Button("Draw", variant="primary")
-    gallery = gr.Gallery(label="Pictures", columns=4)
+        noise = gr.Number(0, label="Seed of drawing", precision=0)
+    with gr.Accordion("Less of the thing, more of the prompt; another thing's looks", open=False):
+        with gr.Row():
+            early = gr.Slider(0, UNITS, UNITS, step=1, label="Units early", info="few: the layout is the prompt's")
+            late = gr.Slider(0, UNITS, UNITS, step=1, label="Units late", info="many: the details are the thing's")
+            fine = gr.Slider(0, 1, 1, step=0.05, label="Share in fine layers", info="little: looks by the prompt")
+        looks = gr.File(label="Word whose looks to take", file_types=[".safetensors"], height=150)
+    paint = gr.Button("Draw", variant="primary")
+    gallery = gr.Gallery(label="Pictures", columns=4, height=320, elem_id="pictures")
 
     def on_learn(
-        files: list[str] | None, token: str, category: str, model: str, seed: float, visitor: str,
+        files: list[str] | None, token: str, category: str, model: str, steps: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, str, str, str]:  # fmt: skip
         if not files:
-            raise gr.Error("there are no pictures yet; drop two to six of one thing", print_exception=False)
+            raise refusal("there are no pictures yet; drop two to six of one thing")
         made = studio.work(
-            visitor, learn, progress=progress, steps=steps if model == "nano" else None, files=list(files),
-            token=token, category=category, model=model, seed=int(seed),
+            visitor, learn, progress=progress, steps=int(steps), files=list(files), token=token, category=category,
+            model=model, count=int(steps), seed=int(seed),
         )  # fmt: skip
         return made["samples"], made["loss"], made["concept"], f"a photo of a {token} on the beach"
 
     def on_draw(
-        concept: str | None, prompt: str, count: int, seed: float, units: int, visitor: str,
+        concept: str | None, prompt: str, count: int, seed: float, early: int, late: int, fine: float,
+        looks: str | None, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[str]:  # fmt: skip
         if not concept:
-            raise gr.Error("no word is learned yet; learn one or drop a concept file", print_exception=False)
+            raise refusal("no word is learned yet; learn one or drop a concept file")
         made = studio.work(
-            visitor, draw, progress=progress, concept=concept, prompt=prompt, count=int(count), seed=int(seed),
-            truncation=int(units),
+            visitor, draw, progress=progress, concept=concept, looks=looks, prompt=prompt, count=int(count),
+            seed=int(seed), early=int(early), late=int(late), fine=fine, models=studio.models,
         )  # fmt: skip
         return made["pictures"]
 
     example.click(lambda: examples(studio.root), None, files, api_name="example_pictures")
     start.click(
-        on_learn, [files, token, category, model, seed, visitor], [samples, loss, concept, prompt],
+        on_learn, [files, token, category, model, steps, seed, visitor], [samples, loss, concept, prompt],
         api_name="personalize", concurrency_id="work", concurrency_limit=1,
     )  # fmt: skip
     paint.click(
-        on_draw, [concept, prompt, count, seed, units, visitor], gallery,
+        on_draw, [concept, prompt, count, noise, early, late, fine, looks, visitor], gallery,
         api_name="draw", concurrency_id="work", concurrency_limit=1,
     )  # fmt: skip
     stop.click(studio.cancel, visitor, None, api_name="cancel", queue=False)

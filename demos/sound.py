@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .studio import Studio
+from .studio import Studio, refusal
 
 NAMES = ("bell", "dog", "train")
 """Of the example pictures: objects that the embedded model knows by sound."""
@@ -50,7 +50,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     gr.Markdown("A picture becomes a sound that fits. nano knows sixteen drawn objects: a bell, a dog, a train ...")
     with gr.Row():
         with gr.Column():
-            picture = gr.File(label="Picture or video", file_types=["image", "video"])
+            picture = gr.File(label="Picture or video", file_types=["image", "video"], height=160)
             gr.Examples(examples(studio.root), picture, label="Examples")
             candidates = gr.Slider(1, 8, 2, step=1, label="Sounds to choose the best of")
             seed = gr.Number(0, label="Seed", precision=0)
@@ -58,15 +58,21 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
                 start = gr.Button("Make a sound", variant="primary")
                 stop = gr.Button("Cancel")
         with gr.Column():
-            sound = gr.Audio(label="Sound", type="filepath", interactive=False)
-            spectrogram = gr.Image(label="Spectrogram", interactive=False)
+            sound = gr.Audio(label="Sound", type="filepath", interactive=False, elem_id="sound")
+            spectrogram = gr.Image(
+                label="Spectrogram",
+                interactive=False,
+                height=280,
+                elem_id="spectrogram",
+                alt_text="Spectrogram of the sound",
+            )
 
     def on_listen(
         picture: str | None, candidates: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, str]:  # fmt: skip
         if not picture:
-            raise gr.Error("there is no picture yet; drop one or choose an example", print_exception=False)
+            raise refusal("there is no picture yet; drop one or choose an example")
         made = studio.work(visitor, listen, progress=progress, file=picture, candidates=int(candidates), seed=int(seed))
         return made["sound"], made["spectrogram"]
 

@@ -16,6 +16,13 @@ from .jobs import JobError, Progress, Worker
 
 VISITOR = re.compile(r"[0-9a-f]{32}")
 PICTURES = (".png", ".jpg", ".gif")
+FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"]+/)+")
+"""Of this machine, in messages: no visitor's business."""
+
+
+def refusal(message: str) -> gr.Error:
+    """What a visitor is told who asked for what cannot be done; it stays long enough to be read."""
+    return gr.Error(message, duration=20, print_exception=False)
 
 
 @dataclass(frozen=True)
@@ -24,9 +31,11 @@ class Studio:
 
     Args:
         root: folder of all results, one folder for each visitor in it.
+        models: text-to-image models that visitors may choose of; nothing else is loaded, whatever they upload.
     """
 
     root: Path
+    models: tuple[str, ...] = ("nano",)
     worker: Worker = field(default_factory=Worker)
 
     def work(
@@ -57,7 +66,7 @@ class Studio:
                 else:
                     result = state
         except JobError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise refusal(FOLDERS.sub("", str(error))) from None
         return result
 
     def cancel(self, visitor: str) -> None:
@@ -72,7 +81,7 @@ class Studio:
             gr.Error: that is no visitor's number.
         """
         if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):
-            raise gr.Error("this page has lost its visitor's number; load it again", print_exception=False)
+            raise refusal("this page has lost its visitor's number; load it again")
         return self.root / visitor
 
     def results(self, visitor: str) -> list[tuple[str, str]]:

@@ -239,10 +239,10 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(Command, words, prog="python -m nerf", default=_defaults)
+    return run_command(Command, words, prog="python -m nerf", default=defaults)
 
 
-def _defaults(words: list[str]) -> Train | FitMedia | Distill | None:
+def defaults(words: list[str]) -> Train | FitMedia | Distill | None:
     """Settings files have to be read before the command line that may override them."""
     if not words or words[0] not in ("train", "fit", "distill"):
         return None

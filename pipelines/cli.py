@@ -310,10 +310,10 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(Command, words, prog="mapfield", default=_defaults)
+    return run_command(Command, words, prog="mapfield", default=defaults)
 
 
-def _defaults(words: list[str]) -> Personalize | FitMapper | None:
+def defaults(words: list[str]) -> Personalize | FitMapper | None:
     """A training's settings file has to be read before the command line that may override it."""
     command = words[0] if words else ""
     if command == "personalize":

@@ -16,7 +16,10 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from demos.app import TABS, launch
+from demos.personalize import loaded
 from demos.studio import Studio, new_visitor
+from mappers.neti import NeTIMapper
+from pipelines.concepts import Concept, Fingerprint, save_concept
 
 
 def test_visitors_numbers_are_no_paths(tmp_path: Path) -> None:
@@ -37,6 +40,16 @@ def test_results_are_one_visitors_and_the_latest_first(tmp_path: Path) -> None:
         (tmp_path / number / job / "concept.safetensors").write_bytes(b"")
     assert [name for _, name in studio.results(number)] == ["20260102-000000-code/a.png", "20260101-000000-draw/a.png"]
     assert studio.results(new_visitor()) == []
+
+
+def test_an_uploaded_word_does_not_say_which_model_is_loaded(tmp_path: Path) -> None:
+    word = Concept("<x>", "toy", NeTIMapper(2, 8, 0.4), Fingerprint(2, 8, [0.0] * 16), "/somewhere/else")
+    path = save_concept(word, tmp_path / "concept.safetensors")
+    with (
+        pytest.raises(ValueError, match="learned on '/somewhere/else'; this app has nano"),
+        loaded(str(path), models=("nano",)),
+    ):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +74,7 @@ def test_a_picture_is_compressed_and_found_again(client: Client, tmp_path: Path)
     visitor = client.predict("", api_name="/visitor")
     assert client.predict(visitor, api_name="/visitor") == visitor
     Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(tmp_path / "a.png")
-    gallery, table, file = client.predict(handle_file(tmp_path / "a.png"), 200, visitor, api_name="/compress")
+    gallery, table, file, *_ = client.predict(handle_file(tmp_path / "a.png"), 200, visitor, api_name="/compress")
     assert Path(file).stat().st_size <= 200
     assert f"| mapfield | {Path(file).stat().st_size} |" in table
     assert [one["caption"] for one in gallery][:2] == ["input", "decoded"]
@@ -76,8 +89,12 @@ def test_bad_input_is_one_sentence(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     wrong = [
         ("/compress", (handle_file(tmp_path / "a.png"), 200, visitor), "a.png"),
-        ("/draw", (None, "a photo of a <x>", 1, 0, 128, visitor), "no word is learned"),
-        ("/personalize", (None, "<x>", "object", "nano", 0, visitor), "no pictures"),
+        ("/draw", (None, "a photo of a <x>", 1, 0, 128, 128, 1, None, visitor), "no word is learned"),
+        ("/personalize", (None, "<x>", "object", "nano", 160, 0, visitor), "no pictures"),
+        ("/personalize", (None, "<x>", "object", "/etc", 160, 0, visitor), "not in the list of choices"),
+        ("/explore", ("a photo of a bell", 1, 4, 0, None, visitor), "2 to 64"),
+        ("/zoom_out", (), "no map yet"),
+        ("/look", (30, 25, visitor), "no student"),
         ("/compress", (handle_file(tmp_path / "a.png"), 200, "../../etc"), "visitor"),
     ]
     for name, arguments, message in wrong:

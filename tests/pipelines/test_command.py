@@ -1,0 +1,67 @@
+"""The command ``mapfield``: both command lines behind one name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipelines.command import main
+
+
+def refused(*words: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    return int(stopped.value.code or 0)
+
+
+def test_lists_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.startswith("nano\t")
+
+
+def test_help_knows_both_command_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused("--help") == 0
+    out = capsys.readouterr().out
+    assert "personalize" in out
+    assert "nerf" in out
+    assert refused("nerf", "--help") == 0
+    assert "distill" in capsys.readouterr().out
+
+
+def test_settings_of_a_field_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """As ``python -m nerf`` reads them: the defaults in the help come from the family's file."""
+    shown = []
+    for family in ("hash", "cp"):
+        assert refused("nerf", "train", "--field", family, "--help") == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] != shown[1]
+    assert "mapfield nerf train" in shown[0]
+
+
+def test_errors_are_those_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nerf", "render", "--run", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert refused("nerf", "trian") == 2
+    assert refused("personalise") == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_complete_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused("--tyro-print-completion", shell) == 0
+    out = capsys.readouterr().out
+    for word in ("vision-to-audio", "distill", "--teacher"):
+        assert word in out
+
+
+def test_help_answers_at_once() -> None:
+    """Best of three, because the machine may be busy."""
+    code = "import sys; from pipelines.command import main; main(['--help'])"
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 2
