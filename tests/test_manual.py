@@ -53,7 +53,7 @@ def test_a_command_parses(page: str, line: str, tmp_path: Path, monkeypatch: pyt
             command.main(words)
         assert not stopped.value.code
     else:
-        run_command(command.Command, words, prog="mapfield", default=command._defaults)
+        run_command(command.Command, words, prog="mapfield", default=command.defaults)
         assert parsed, f"{page}: {line}"
 
 
