@@ -63,6 +63,6 @@ def test_nano_alone_is_asked(
     monkeypatch.setattr("pipelines.familiarity.LIMIT", -1.0)
     personalize(photo(), "<thing>", model=tiny_model, steps=1)
     assert "far from" not in caplog.text
-    with pytest.raises(ValueError, match="the mask of picture 1 of <thing> is black"):  # stops before anything is learned
+    with pytest.raises(ValueError, match="the mask of picture 1 of <thing> is black"):  # before it learns
         personalize(photo(), "<thing>", masks=[Image.new("L", (300, 300))] * 2)
     assert "far from" in caplog.text
