@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A process for each core; one that has nothing left to do takes tests from another.
+SPREAD := -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: app demo docs test test-fast lint format clean
 
@@ -17,10 +19,10 @@ docs: $(STAMP)
 	@echo "open dist/manual/index.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow and not gpu and not network"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from nerf.cameras import Cameras
 from nerf.conditional import ConditionalModel
 from nerf.conditional.views import View
-from nerf.families import Family
 
 SIZE = 64
 AZIMUTHS = (235.0, 55.0)
@@ -27,12 +26,6 @@ POPULATION = 1024
 def lab(rgb: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
     """CIE Lab of RGB in 0..1."""
     return torch.from_numpy(rgb2lab(rgb.clamp(0, 1).numpy())).float()
-
-
-def truth_of(family: Family, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]) -> Float[Tensor, "n k"]:
-    """All traits, then the RGB of every part."""
-    traits = torch.stack([value.float() for value in family.measure(shapes).values()], -1)
-    return torch.cat([traits, palettes[:, : 3 * len(family.parts)]], -1)
 
 
 def cameras_of(model: ConditionalModel) -> list[Cameras]:
@@ -59,7 +52,7 @@ class Reader(nn.Module):
     def __init__(self, model: ConditionalModel):
         super().__init__()
         self.family, self.cameras = model.family, cameras_of(model)
-        population = truth_of(self.family, self.family.shapes(POPULATION, 11), self.family.palettes(POPULATION, 12))
+        population = self.family.attributes(self.family.shapes(POPULATION, 11), self.family.palettes(POPULATION, 12))
         self.register_buffer("mean", population.mean(0))
         self.register_buffer("std", population.std(0))
         widths = (3 * len(AZIMUTHS), 24, 48, 64, 96)
@@ -90,7 +83,7 @@ class Reader(nn.Module):
         schedule = torch.optim.lr_scheduler.OneCycleLR(adam, 2e-3, total_steps=steps)
         for step in range(steps):
             shapes, palettes = self.family.shapes(batch, 10_000 + step), self.family.palettes(batch, 10_000 + step)
-            wanted = (truth_of(self.family, shapes, palettes) - self.mean) / self.std
+            wanted = (self.family.attributes(shapes, palettes) - self.mean) / self.std
             loss = F.smooth_l1_loss(self(self.drawn(shapes, palettes)), wanted)
             adam.zero_grad()
             loss.backward()
@@ -109,7 +102,7 @@ class Reader(nn.Module):
     def quality(self, count: int = 64) -> dict[str, float]:
         """Correlation of every trait with the truth, and the mean colour error (ΔE), on fresh objects."""
         shapes, palettes = self.family.shapes(count, 5), self.family.palettes(count, 6)
-        found, wanted = self.read(self.drawn(shapes, palettes)), truth_of(self.family, shapes, palettes)
+        found, wanted = self.read(self.drawn(shapes, palettes)), self.family.attributes(shapes, palettes)
         known = len(self.trait_names)
         rows = torch.stack(
             [torch.corrcoef(torch.stack([found.traits[:, i], wanted[:, i]]))[0, 1] for i in range(known)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from pipelines.nano.tokenizer import END, START, train_tokenizer
 from pipelines.neti_pipeline import NeTIPipeline
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests in several processes take a core each, and so do the programs that they start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 WORDS = "a photo picture of the one on in red blue object toy cat beach snow night sky two"
 

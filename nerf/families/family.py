@@ -175,6 +175,11 @@ class Family:
         values = self.values(shapes)
         return {trait.name: trait.measure(values) for trait in self.traits}
 
+    def attributes(self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]) -> Float[Tensor, "n k"]:
+        """All that can be said of objects: every trait of `measure`, then the RGB of every part."""
+        traits = torch.stack([value.float() for value in self.measure(shapes).values()], -1)
+        return torch.cat([traits, palettes[:, : 3 * len(self.parts)]], -1)
+
     @cached_property
     def quantiles(self) -> dict[str, tuple[float, float]]:
         """The lower and the upper third's limit of every trait."""

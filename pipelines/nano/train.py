@@ -1,6 +1,6 @@
-"""Trains the nano models from nothing: ``python -m pipelines.nano.train vae|clip|diffusion``.
+"""Trains the nano models from nothing: ``python -m pipelines.nano.train vae|clip|diffusion|families``.
 
-The parts in order: ``vae`` and ``clip`` need only the world, ``diffusion`` needs the exported autoencoder. Each
+The parts in order: ``vae``, ``clip`` and ``families`` need nothing, ``diffusion`` needs the exported autoencoder. Each
 goes on with ``--resume`` and writes its model with ``--export``; `docs/nano.md` has the settings of the shipped
 weights.
 """
@@ -25,10 +25,11 @@ from . import world
 from .tokenizer import train_tokenizer
 from .train_clip import MEAN, STD, CLIPTask, build_clip
 from .train_diffusion import DiffusionTask, build_text_encoder, build_unet
+from .train_families import FamiliesTask, build_families_clip, families_tokenizer
 from .train_vae import VAETask, build_vae, pictures_of, standardize_latents
 
 HERE = Path(__file__).parent
-TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"
+TEXT_TO_IMAGE, CLIP, FAMILIES_CLIP = HERE / "text_to_image", HERE / "clip", HERE / "clip_families"
 
 RECIPES: dict[str, TrainConfig] = {
     "vae": TrainConfig(
@@ -38,6 +39,11 @@ RECIPES: dict[str, TrainConfig] = {
     "clip": TrainConfig(
         steps=8_000, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.98),
         weight_decay=0.05, clip_norm=1.0, precision="auto", ema=0.995, schedule="cosine", save_every=200,
+        validate_every=200, log_every=20,
+    ),
+    "families": TrainConfig(
+        steps=1_800, batch_size=64, optimizer="muon", learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.98),
+        weight_decay=0.05, clip_norm=1.0, precision="auto", ema=0.99, schedule="cosine", save_every=100,
         validate_every=200, log_every=20,
     ),
     "diffusion": TrainConfig(
@@ -52,7 +58,7 @@ RECIPES: dict[str, TrainConfig] = {
 class Arguments:
     """Train one part of the nano models."""
 
-    part: Annotated[Literal["vae", "decoder", "clip", "diffusion"], tyro.conf.Positional]
+    part: Annotated[Literal["vae", "decoder", "clip", "families", "diffusion"], tyro.conf.Positional]
     """Which part; "decoder" trains the autoencoder's decoder alone, so that latents stay as they are."""
     output: Path
     """Folder of the run: checkpoints, metrics, samples."""
@@ -93,12 +99,19 @@ def main(arguments: Arguments) -> FitReport:
     return report
 
 
-def build_task(part: str, *, shipped: bool = False) -> VAETask | CLIPTask | DiffusionTask:
+NanoTask = VAETask | CLIPTask | FamiliesTask | DiffusionTask
+
+
+def build_task(part: str, *, shipped: bool = False) -> NanoTask:
     """The task of ``part``, with fresh or shipped weights; parts before it are read from the package."""
     if part == "decoder" or (part == "vae" and shipped):
         return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=part == "decoder")
     if part == "vae":
         return VAETask(build_vae())
+    if part == "families":
+        words = families_tokenizer()
+        clip = CLIPModel.from_pretrained(FAMILIES_CLIP) if shipped else build_families_clip(words)
+        return FamiliesTask(clip, words)
     tokenizer = shared_tokenizer()
     if part == "clip":
         return CLIPTask(CLIPModel.from_pretrained(CLIP) if shipped else build_clip(tokenizer), tokenizer)
@@ -117,7 +130,7 @@ def shared_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
+def export(task: NanoTask, report: FitReport) -> None:
     """Write the trained model into the package as fp16 safetensors, in its library's own layout."""
     if isinstance(task, VAETask):
         if task.vae.encoder.conv_in.weight.requires_grad:
@@ -127,13 +140,9 @@ def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
         task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
         _tidy_config(TEXT_TO_IMAGE / "vae" / "config.json")
     elif isinstance(task, CLIPTask):
-        task.clip.half().save_pretrained(CLIP)
-        _tidy_config(CLIP / "config.json", dtype="float32")
-        processor = CLIPImageProcessor(
-            size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
-        )
-        CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
-        _tidy_config(CLIP / "tokenizer_config.json")
+        save_clip(task.clip, shared_tokenizer(), CLIP)  # the task's own has learned to pad
+    elif isinstance(task, FamiliesTask):
+        save_clip(task.clip, families_tokenizer(), FAMILIES_CLIP)
     else:
         # Autoencoder and tokenizer came from the package and stay as they are.
         task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
@@ -142,6 +151,18 @@ def export(task: VAETask | CLIPTask | DiffusionTask, report: FitReport) -> None:
         task.pipeline().save_config(TEXT_TO_IMAGE)
         _tidy_config(TEXT_TO_IMAGE / "unet" / "config.json")
         _tidy_config(TEXT_TO_IMAGE / "text_encoder" / "config.json", dtype="float32")
+
+
+def save_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Write a CLIP with tokenizer and image processor, in transformers' layout, weights in fp16."""
+    clip.half().save_pretrained(folder)
+    _tidy_config(folder / "config.json", dtype="float32")
+    size = clip.config.vision_config.image_size
+    processor = CLIPImageProcessor(
+        size={"height": size, "width": size}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
+    )
+    CLIPProcessor(processor, tokenizer).save_pretrained(folder)
+    _tidy_config(folder / "tokenizer_config.json")
 
 
 STAMPS = ("_name_or_path", "is_local", "local_files_only", "processor_class")

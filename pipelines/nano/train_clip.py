@@ -58,8 +58,10 @@ def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """Captions as token ids [b, MAX_LENGTH], padded as Stable Diffusion pads them."""
-    return tokenizer(captions, padding="max_length", max_length=MAX_LENGTH, return_tensors="pt").input_ids
+    """Captions as token ids [b, MAX_LENGTH], padded as Stable Diffusion pads them, and cut where they are longer."""
+    return tokenizer(
+        captions, padding="max_length", max_length=MAX_LENGTH, truncation=True, return_tensors="pt"
+    ).input_ids
 
 
 class CLIPTask:

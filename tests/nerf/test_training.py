@@ -28,7 +28,7 @@ from nerf.fields.voxel import VoxelConfig, VoxelField
 from nerf.occupancy import OccupancyGrid
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
-from nerf.settings import RadianceConfig
+from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import RadianceTask, grown, stages, train
 
 TINY = {
@@ -192,43 +192,40 @@ WORKER = """
 import sys
 from pathlib import Path
 import torch
-sys.path.insert(0, sys.argv[3])
-from test_training import TINY, with_train
+sys.path.insert(0, sys.argv[1])
 from conftest import SETTINGS
-from nerf.scenes import load_scene
-from nerf.training import train
-from nerf.distillation import distill
-from nerf.settings import DistillConfig
+from test_training import learned
 torch.set_num_threads(1)
-config = with_train(SETTINGS, steps=20, log_every=1)
-if sys.argv[4] == "train":
-    train(Path(sys.argv[1]), "hash", size=TINY["hash"], config=config, output_dir=Path(sys.argv[2]))
-else:
-    config = DistillConfig(train=config.train, features_until=0.2, points_until=0.5, closed_form=False)
-    distill(Path(sys.argv[1]), "vm", size=TINY["vm"], config=config, output_dir=Path(sys.argv[2]))
+learned(SETTINGS, *map(Path, sys.argv[2:]))
 """
 
 
+def learned(settings: RadianceConfig, scene: Path, teacher: Path, output: Path) -> None:
+    """A hash grid from pictures, and a tensor from a teacher."""
+    config = with_train(settings, steps=20, log_every=1)
+    train(scene, "hash", size=TINY["hash"], config=config, output_dir=output / "train")
+    steps = DistillConfig(train=config.train, features_until=0.2, points_until=0.5, closed_form=False)
+    distill(teacher, "vm", size=TINY["vm"], config=steps, output_dir=output / "distill")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["train", "distill"])
 def test_two_processes_learn_what_one_learns(
-    task: str, scene_folder: Path, trained: tuple[Run, Path], tmp_path: Path
+    settings: RadianceConfig, scene_folder: Path, trained: tuple[Run, Path], tmp_path: Path
 ) -> None:
-    source = scene_folder if task == "train" else trained[1]
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    losses = []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-            str(script), str(source), str(out), str(Path(__file__).parent), task,
-        ]  # fmt: skip
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        losses.append([row["train/loss"] for row in rows if "train/loss" in row])
-    assert len(losses[0]) == 20
-    assert load_run(tmp_path / "2").report.steps == 20
-    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-4, rtol=0)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    sources = scene_folder, trained[1]
+    command = [*launch, str(Path(__file__).parent), *map(str, sources), str(tmp_path / "2")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    learned(settings, *sources, tmp_path / "1")
+    for task in ("train", "distill"):
+        losses = []
+        for processes in ("1", "2"):
+            rows = (tmp_path / processes / task / "metrics.jsonl").read_text().splitlines()
+            losses.append([row["train/loss"] for row in map(json.loads, rows) if "train/loss" in row])
+        assert len(losses[0]) == 20
+        assert load_run(tmp_path / "2" / task).report.steps == 20
+        torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-4, rtol=0)

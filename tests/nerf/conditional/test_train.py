@@ -96,15 +96,13 @@ def test_two_processes_learn_what_one_learns(recipe: Path, tmp_path: Path) -> No
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launch, str(script), str(recipe), str(tmp_path / "2")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    main(Arguments(recipe=str(recipe), output=tmp_path / "1"))
     losses, tables = [], []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-            str(script), str(recipe), str(out),
-        ]  # fmt: skip
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+    for out in (tmp_path / "1", tmp_path / "2"):
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         losses.append([row["train/loss"] for row in rows if "train/loss" in row])
         tables.append(ConditionalModel.load(out / "model").shape_codes)
