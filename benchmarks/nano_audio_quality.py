@@ -118,7 +118,7 @@ def measure_parts(m: Measured) -> dict[str, float]:
                          for x in mels.split(32)])  # fmt: skip
     vocoded = torch.cat([m.pipeline.vocoder(x) for x in mels[:64, 0].split(16)])
     found = measure_clap(m.clap, m.reference_embeds, m.reference)
-    texts = CLIPModel.from_pretrained(resolve("nano-clip")).eval()
+    texts = CLIPModel.from_pretrained(resolve("nano-clip", "CLIP")).eval()
     names = texts.get_text_features(
         tokens_of(shared_tokenizer(), [plain_caption(name) for name in NAMES])
     ).pooler_output

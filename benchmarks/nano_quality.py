@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano.json")
     parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano_samples.png")
     arguments = parser.parse_args()
-    pipeline = StableDiffusionPipeline.from_pretrained(resolve(arguments.model))
+    pipeline = StableDiffusionPipeline.from_pretrained(resolve(arguments.model, "text-to-image"))
     pipeline.set_progress_bar_config(disable=True)
     judge = load_classifier()
 

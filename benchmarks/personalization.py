@@ -66,7 +66,7 @@ class Scores:
     """The three similarities, given the references of one object."""
 
     def __init__(self) -> None:
-        folder = resolve("nano-clip")
+        folder = resolve("nano-clip", "CLIP")
         self.clip = CLIPModel.from_pretrained(folder).eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
         self.net = EfficientNet.from_pretrained(

@@ -32,7 +32,9 @@ def build(size: str, pixels: int, device: torch.device) -> NeTIPipeline:
     """A Stable Diffusion 1 with random weights; nano's tokenizer, whose ids fit in, does for words."""
     channels, width, heads, vae_channels, text_layers, vocabulary, length = SIZES[size]
     torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(Path(resolve("nano")) / "tokenizer", model_max_length=length)
+    tokenizer = CLIPTokenizer.from_pretrained(
+        Path(resolve("nano", "text-to-image")) / "tokenizer", model_max_length=length
+    )
     text = CLIPTextConfig(
         vocab_size=vocabulary or len(tokenizer), hidden_size=width, intermediate_size=4 * width,
         num_hidden_layers=text_layers, num_attention_heads=max(2, width // 64), max_position_embeddings=length,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-Name = Literal["all", "personalize", "explorer", "sound", "fields", "codec", "example"]
+Name = Literal["all", "personalize", "explorer", "sound", "fields", "editing", "codec", "example"]
 
 
 def main(
@@ -17,7 +17,8 @@ def main(
     *,
     output: Path | None = None,
     models: tuple[str, ...] = ("nano",),
-) -> None:
+    categories: tuple[str, ...] = (),
+) -> int:
     """Open the app on the embedded models, or draw the example without it.
 
     Args:
@@ -26,16 +27,25 @@ def main(
         output: folder for what is made, runs/app or, for the example, runs/demo; the example replaces what an earlier
             one left there.
         models: text-to-image models that visitors may choose of: nano, folders or hub ids.
+        categories: models of objects to edit that visitors may choose of: nano-chairs, nano-cars, or folders; those
+            that are part of the installation when none is given.
     """
     if name == "example":
         from . import example
 
         example.run(output or Path("runs/demo"))
-        return
+        return 0
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from .app import TABS, launch
+    from .categories import CategoryError
 
-    launch(list(TABS) if name == "all" else [name], output or Path("runs/app"), models=models)
+    names = list(TABS) if name == "all" else [name]
+    try:
+        launch(names, output or Path("runs/app"), models=models, categories=categories)
+    except CategoryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from . import codec, explorer, fields, personalize, sound
+from . import codec, editing, explorer, fields, personalize, sound
+from .categories import found
 from .studio import Studio, new_visitor
 
 TABS: dict[str, tuple[str, Callable[[Studio, gr.BrowserState], None]]] = {
@@ -15,6 +16,7 @@ TABS: dict[str, tuple[str, Callable[[Studio, gr.BrowserState], None]]] = {
     "explorer": ("Map", explorer.tab),
     "sound": ("Sound", sound.tab),
     "fields": ("Fields", fields.tab),
+    "editing": ("Edit", editing.tab),
     "codec": ("File", codec.tab),
 }
 """Name on the command line: title, short enough for all to stand in one row, and what builds it."""
@@ -39,16 +41,23 @@ def build(studio: Studio, names: Sequence[str] = tuple(TABS)) -> gr.Blocks:
     return page
 
 
-def launch(names: Sequence[str], root: Path, *, models: Sequence[str] = ("nano",), wait: bool = True) -> gr.Blocks:
+def launch(
+    names: Sequence[str], root: Path, *, models: Sequence[str] = ("nano",), categories: Sequence[str] = (),
+    wait: bool = True,
+) -> gr.Blocks:  # fmt: skip
     """Serve the page where GRADIO_SERVER_PORT and GRADIO_SERVER_NAME say.
 
     Args:
         names: of `TABS`.
         root: folder of all results.
         models: text-to-image models to choose of.
+        categories: category models to choose of; those of this installation when none is given.
         wait: return only when the server is stopped.
+
+    Raises:
+        CategoryError: a category model is not one.
     """
-    page = build(Studio(root.resolve(), tuple(models)), names)
+    page = build(Studio(root.resolve(), tuple(models), found(categories)), names)
     page.queue(default_concurrency_limit=4, max_size=32)
     page.launch(
         share=False, max_file_size=UPLOAD_LIMIT, allowed_paths=[str(root.resolve())], prevent_thread_lock=not wait,

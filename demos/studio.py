@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from .categories import Category, Editors
 from .jobs import JobError, Progress, Worker
 
 VISITOR = re.compile(r"[0-9a-f]{32}")
@@ -25,6 +28,15 @@ def refusal(message: str) -> gr.Error:
     return gr.Error(message, duration=20, print_exception=False)
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What the library refuses within, as visitors are told it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise refusal(FOLDERS.sub("", str(error))) from None
+
+
 @dataclass(frozen=True)
 class Studio:
     """The app's place on disk and its worker.
@@ -32,11 +44,14 @@ class Studio:
     Args:
         root: folder of all results, one folder for each visitor in it.
         models: text-to-image models that visitors may choose of; nothing else is loaded, whatever they upload.
+        categories: category models that visitors may choose of; likewise.
     """
 
     root: Path
     models: tuple[str, ...] = ("nano",)
+    categories: tuple[Category, ...] = ()
     worker: Worker = field(default_factory=Worker)
+    editors: Editors = field(default_factory=Editors)
 
     def work(
         self,
@@ -57,7 +72,7 @@ class Studio:
         Raises:
             gr.Error: the job gave no result; the message says why.
         """
-        folder = self.folder(visitor) / f"{time.strftime('%Y%m%d-%H%M%S')}-{work.__name__}"
+        folder = self.fresh(visitor, work.__name__)
         result: dict[str, Any] = {}
         try:
             for state in self.worker.run(visitor, work, folder=folder, **arguments):
@@ -83,6 +98,16 @@ class Studio:
         if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):
             raise refusal("this page has lost its visitor's number; load it again")
         return self.root / visitor
+
+    def fresh(self, visitor: str, job: str) -> Path:
+        """A folder that is not there yet, for a job of a visitor.
+
+        Raises:
+            gr.Error: that is no visitor's number.
+        """
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{job}"
+        names = (name if i == 1 else f"{name}-{i}" for i in count(1))
+        return next(path for path in map(self.folder(visitor).joinpath, names) if not path.exists())
 
     def results(self, visitor: str) -> list[tuple[str, str]]:
         """A visitor's pictures, the latest first, each with the name of its job."""

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
+from typing import Literal
+
+Kind = Literal["text-to-image", "CLIP", "OpenCLIP", "vision-to-audio", "CLAP", "category field", "codec"]
+"""What a model is for."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,9 @@ class EmbeddedModel:
     """A model that ships with the package and works offline."""
 
     id: str
-    kind: str
+    kind: Kind
+    about: str
+    """Its layout, or what it is of."""
     package: str
     """Import package that holds it; found without importing upwards."""
     subfolder: str
@@ -45,14 +51,17 @@ class EmbeddedModel:
 
 
 EMBEDDED = (
-    EmbeddedModel("nano", "text-to-image (Stable Diffusion layout)", "pipelines", "nano/text_to_image"),
-    EmbeddedModel("nano-clip", "picture and text embedding (CLIP layout)", "pipelines", "nano/clip"),
+    EmbeddedModel("nano", "text-to-image", "Stable Diffusion layout", "pipelines", "nano/text_to_image"),
+    EmbeddedModel("nano-clip", "CLIP", "pictures of nano's world", "pipelines", "nano/clip"),
+    EmbeddedModel("nano-clip-families", "OpenCLIP", "pictures of chairs and cars", "pipelines", "nano/clip_families"),
     EmbeddedModel(
-        "nano-audio", "vision-to-audio (AudioLDM layout with CLIP and mapper)", "pipelines", "nano/vision_to_audio"
+        "nano-audio", "vision-to-audio", "AudioLDM layout with CLIP and mapper", "pipelines", "nano/vision_to_audio"
     ),
-    EmbeddedModel("nano-clap", "sound and text embedding (CLAP layout)", "pipelines", "nano/clap"),
-    EmbeddedModel("pictures32", "codec of small pictures (RECOMBINER)", "nerf", "nano/pictures32"),
-    EmbeddedModel("tiny", "codec for tests (RECOMBINER)", "nerf", "nano/tiny"),
+    EmbeddedModel("nano-clap", "CLAP", "sounds of nano's world", "pipelines", "nano/clap"),
+    EmbeddedModel("nano-chairs", "category field", "chairs, with code mappers", "nerf", "nano/nano-chairs"),
+    EmbeddedModel("nano-cars", "category field", "cars, with code mappers", "nerf", "nano/nano-cars"),
+    EmbeddedModel("pictures32", "codec", "small pictures", "nerf", "nano/pictures32"),
+    EmbeddedModel("tiny", "codec", "small pictures, for tests", "nerf", "nano/tiny"),
 )
 
 
@@ -61,25 +70,34 @@ def embedded_models() -> list[EmbeddedModel]:
     return [model for model in EMBEDDED if model.files]
 
 
-def resolve(model: str | Path) -> str:
+def resolve(model: str | Path, *kinds: Kind) -> str:
     """What ``from_pretrained`` takes for ``model``: an absolute folder or a hub id ``organisation/name``.
 
+    Args:
+        model: a folder, the id of an embedded model, or an id of the hub.
+        kinds: what would do; embedded models of other kinds are refused.
+
     Raises:
-        FileNotFoundError: it looks like neither; the message says what was tried.
+        FileNotFoundError: it looks like none of them; the message says what was tried.
     """
     if Path(model).expanduser().is_dir():
         return str(Path(model).expanduser().resolve())
-    for candidate in EMBEDDED:
-        if str(model) == candidate.id:
-            if not candidate.files:
-                raise FileNotFoundError(f"the embedded model {model} has no weights in {candidate.folder}")
-            return str(candidate.folder)
+    found = next((candidate for candidate in EMBEDDED if candidate.id == str(model)), None)
+    fitting = ", ".join(candidate.id for candidate in EMBEDDED if candidate.kind in kinds)
+    needed = " or ".join(kinds)
+    if found is not None and found.kind not in kinds:
+        raise FileNotFoundError(
+            f"the embedded model {model} is for {found.kind}, and {needed} is needed here; take {fitting}"
+        )
+    if found is not None:
+        if not found.files:
+            raise FileNotFoundError(f"the embedded model {model} has no weights in {found.folder}")
+        return str(found.folder)
     if isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
         return model
-    ids = ", ".join(candidate.id for candidate in EMBEDDED)
     raise FileNotFoundError(
-        f"model {str(model)!r} is neither a folder, nor an embedded model ({ids}), nor a hub id like "
-        "organisation/name; use 'nano' to run without downloads"
+        f"model {str(model)!r} is neither a folder, nor an embedded model for {needed} ({fitting}), nor a hub id like "
+        f"organisation/name; use '{fitting.split(',')[0]}' to run without downloads"
     )
 
 

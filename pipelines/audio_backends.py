@@ -122,7 +122,7 @@ def load_backend(model: str | Path, *, clap: Clap | None = None, device: str = "
         FileNotFoundError: ``model`` names nothing that can be loaded.
         ValueError: it holds a generator of another kind, or needs ``clap`` and has none.
     """
-    folder = resolve(model)
+    folder = resolve(model, "vision-to-audio")
     try:
         name = DiffusionPipeline.load_config(folder)["_class_name"]
         if name in ("AudioLDMPipeline", "VisionToAudioPipeline"):

@@ -109,7 +109,7 @@ def evaluate_audio(
     output = writable_folder(output_dir)
     config = config or SoundConfig()
     sonifier = sonifier or Sonifier.load()
-    judge = Clap.from_folder(resolve(clap))
+    judge = Clap.from_folder(resolve(clap, "CLAP"))
     rate = sonifier.backend.sampling_rate
     seconds = duration or sonifier.backend.native_seconds
     asked = _asked(Path(pairs), sonifier, round(seconds * rate), output / "cache", config)

@@ -169,4 +169,4 @@ def load_extractor(path: str | Path, classes: Sequence[str]) -> Extractor:
     """
     if Path(path).suffix in (".pth", ".pt", ".safetensors"):
         return Cnn14Extractor(path)
-    return ClapExtractor(Path(path).name, Clap.from_folder(resolve(path)), classes)
+    return ClapExtractor(Path(path).name, Clap.from_folder(resolve(path, "CLAP")), classes)

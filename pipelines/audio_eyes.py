@@ -92,7 +92,7 @@ def load_clip(folder: str | Path) -> tuple[CLIPVisionModelWithProjection, CLIPIm
     Raises:
         FileNotFoundError: it holds none.
     """
-    path = resolve(folder)
+    path = resolve(folder, "CLIP", "vision-to-audio")
     tower, processor = ("image_encoder", "feature_extractor") if (Path(path) / "image_encoder").is_dir() else ("", "")
     try:
         return (

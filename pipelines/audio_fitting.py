@@ -161,7 +161,7 @@ def _sides(
     files = read_pairs(pairs)
     on = device or ("cuda" if torch.cuda.is_available() else "cpu")
     image_encoder, feature_extractor = load_clip(clip)
-    hearing = Clap.from_folder(resolve(clap))
+    hearing = Clap.from_folder(resolve(clap, "CLAP"))
     source_space = space_id(image_encoder)
     # What a video's embedding is depends on how many of its frames are looked at.
     looks = EmbeddingCache(cache, f"{source_space}-{config.frames_per_second:g}")

@@ -281,6 +281,7 @@ class Models:
                 {
                     "id": m.id,
                     "kind": m.kind,
+                    "about": m.about,
                     "parameters": m.parameters,
                     "bytes": m.size,
                     "folder": str(m.folder),
@@ -290,7 +291,7 @@ class Models:
             print(json.dumps(rows, indent=2))
             return
         for m in found:
-            print(f"{m.id}\t{m.kind}\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
+            print(f"{m.id}\t{m.kind} ({m.about})\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
 
 
 Command = (

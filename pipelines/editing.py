@@ -298,7 +298,7 @@ def edit_nerf(
         instance: number of a training object; the first when neither it nor ``seed`` is given.
         seed: of an object that was not trained on.
         clip: CLIP of texts and exemplars: folder, embedded or hub id. None takes the one that the mapper was trained
-            with, else nano-clip.
+            with, else nano-clip-families.
         method: "mapper", "ridge" or "optimize"; None takes the trained mapper if the model's folder has one, else the
             closed form.
         mapper: folder of a mapper in place of the model's own.

@@ -67,8 +67,8 @@ def edit_to_folder(
     if image is None and text is None and exemplar is None:
         raise ValueError("say what to do: give a text, an exemplar, or a picture to find an object in")
     view, circle = View(size=size), around(views, PREVIEW)
-    folder = writable_folder(output)
     editor = edit_nerf(model, instance=instance, seed=seed, clip=clip, method=method, mapper=mapper)
+    folder = writable_folder(output)
     report: dict[str, Any] = {"model": str(model), "clip": editor.scorer.name}
     if image is not None:
         started = time.monotonic()

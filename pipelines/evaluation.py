@@ -48,13 +48,13 @@ class Judges:
     def __init__(self, clip: str | Path, dino: str | Path | None, device: str | torch.device):
         self.device = torch.device(device)
         try:
-            folder = resolve(clip)
+            folder = resolve(clip, "CLIP")
             self.clip = CLIPModel.from_pretrained(folder).eval().to(self.device)
             self.tokenizer = CLIPTokenizer.from_pretrained(folder)
             self.embeds: dict[str, Embed] = {"clip_i": self._clip(AutoImageProcessor.from_pretrained(folder))}
             if dino is not None:
                 clip = dino
-                folder = resolve(dino)
+                folder = resolve(dino, "CLIP")
                 model = AutoModel.from_pretrained(folder).eval().to(self.device)
                 self.embeds["dino"] = self._dino(model, AutoImageProcessor.from_pretrained(folder))
         except (OSError, ValueError) as error:

@@ -57,7 +57,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         """
         try:
             pipeline = cls.from_pretrained(
-                resolve(model),
+                resolve(model, "text-to-image"),
                 dtype=dtype or torch.float32,
                 safety_checker=None,
                 requires_safety_checker=False,

@@ -89,7 +89,7 @@ def personalize(
     held_out = None
     if config.held_out:
         held_out = [part[1].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
-    if resolve(model) == resolve("nano"):
+    if resolve(model, "text-to-image") == resolve("nano", "text-to-image"):
         for subject in subjects:
             warn_of_strangers(pipeline.vae, subject.pictures)
     for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):

@@ -96,7 +96,7 @@ class Sonifier:
         on = device or ("cuda" if torch.cuda.is_available() else "cpu")
         nano = str(model) == "nano"
         chosen = NANO_CLAP if clap is None and nano else clap
-        judge = None if chosen is None else Clap.from_folder(resolve(chosen))
+        judge = None if chosen is None else Clap.from_folder(resolve(chosen, "CLAP"))
         backend = load_backend(NANO if nano else model, clap=judge, device=on)
         own = backend.pipeline if isinstance(backend, AudioLDMBackend) else None
         return cls(backend, load_eyes(own, clip, mapper, regression_mapper, on), judge)

@@ -41,6 +41,9 @@ class Library:
 def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: float = 0.5, seed: int = 0) -> Library:
     """``count`` embeddings of random training pairs; held-out pairs are left aside.
 
+    Where the model's instances are samples (`ConditionalModel.sampled`) pictures are its own renders of them, and
+    captions are true of the family's objects but not of the instances, which have none.
+
     Args:
         model: whose tables of codes say how many shapes and palettes there are.
         scorer: embeds.
@@ -62,8 +65,12 @@ def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: fl
     rows, prompts = [], [""] * seen
     for first in range(0, seen, PICTURE_BATCH):
         part = slice(first, min(first + PICTURE_BATCH, seen))
-        shapes, palettes = split.shapes[shape[part]], split.palettes[palette[part]]
-        drawn, _, _ = family.render(shapes, palettes, family.cameras(len(shapes), scorer.size, generator))
+        cameras = family.cameras(len(shape[part]), scorer.size, generator)
+        if model.sampled:
+            codes = zip(model.shape_codes[shape[part]], model.appearance_codes[palette[part]], strict=True)
+            drawn = torch.stack([model.render(*pair, cameras[i]).color for i, pair in enumerate(codes)])
+        else:
+            drawn, _, _ = family.render(split.shapes[shape[part]], split.palettes[palette[part]], cameras)
         rows.append(scorer.pictures(drawn))
     said = range(seen, count)
     prompts += [family.caption(split.shapes[shape[i]], split.palettes[palette[i]], generator) for i in said]
@@ -77,8 +84,11 @@ def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: fl
 def fit_ridge(
     model: ConditionalModel, scorer: Scorer, *, count: int = PAIRS, ridge: float = 1e-2, seed: int = 0
 ) -> RidgeCodeMapper:
-    """The closed form from a library's embeddings to the codes of its objects; takes seconds."""
-    known = library(model, scorer, count, seed=seed)
+    """The closed form from a library's embeddings to the codes of its objects; takes seconds.
+
+    From pictures alone, and some minutes, where the model's instances are samples: no caption is known of them.
+    """
+    known = library(model, scorer, count, pictures=1.0 if model.sampled else 0.5, seed=seed)
     sizes = model.shape_codes.shape[1], model.appearance_codes.shape[1]
     mapper = RidgeCodeMapper(scorer.width, *sizes, field_space=model.space, clip_space=scorer.space, clip=scorer.name)
     mapper.fit(known.embedding, model.shape_codes[known.shape], model.appearance_codes[known.palette], ridge=ridge)

@@ -22,7 +22,7 @@ from .library import library
 from .model import ConditionalModel
 from .objective import Objective, ObjectiveConfig, Wish
 from .scorer import Scorer
-from .teaching import viewed
+from .views import facing
 
 MEASURED = 16
 """Edits that a validation looks at."""
@@ -77,9 +77,14 @@ class MapperTask:
         model: of the category; its field is not changed.
         scorer: CLIP, not changed either.
         config: settings.
+
+    Raises:
+        ValueError: a direction is asked for, and the model's instances have no captions (`ConditionalModel.sampled`).
     """
 
     def __init__(self, model: ConditionalModel, scorer: Scorer, config: MapperConfig):
+        if model.sampled and config.objective.direction_weight:
+            raise ValueError("direction_weight needs captions of the model's instances, which are samples; set it to 0")
         self.model, self.scorer, self.config = model, scorer, config
         self.objective = Objective(model, scorer, config.objective)
         self.library = library(model, scorer, config.prompts, pictures=config.pictures, seed=config.train.seed)
@@ -108,7 +113,7 @@ class MapperTask:
             (model.shape_codes[shape], model.appearance_codes[palette]),
             draws.integers("kind", 2).cpu() == 0,
             Wish(self.library.embedding[wanted], source),
-            viewed(model.family, size, draws),
+            facing(model.family, size, draws),
             draws.uniform("background", (3,)).cpu(),
             draws.uniform("jitter", (size * size,)).cpu(),
         )

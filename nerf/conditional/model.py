@@ -115,6 +115,11 @@ class ConditionalModel:
         """What tells its codes from those of other fields; mappers and saved edits remember it."""
         return space_id(self.field)
 
+    @property
+    def sampled(self) -> bool:
+        """Whether its instances are samples, as the objective gan leaves them: the family knows no object of theirs."""
+        return self.notes.get("objective") == "gan"
+
     def prior(self, kind: Kind) -> Gaussian:
         """The Gaussian of a table."""
         return self.shape_prior if kind == "shape" else self.appearance_prior

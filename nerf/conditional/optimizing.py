@@ -14,7 +14,7 @@ from mappers.draws import Draws
 from .model import ConditionalModel
 from .objective import Objective, ObjectiveConfig, Wish
 from .scorer import Scorer
-from .teaching import viewed
+from .views import facing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class PromptOptimizer:
             draws = Draws(config.seed, step, range(config.views))
             after = [prior.unwhitened(value).expand(config.views, -1) for prior, value in zip(priors, z, strict=True)]
             loss = self.objective(
-                (before[0], before[1]), (after[0], after[1]), wish, viewed(self.model.family, size, draws),
+                (before[0], before[1]), (after[0], after[1]), wish, facing(self.model.family, size, draws),
                 draws.uniform("background", (3,)), draws.uniform("jitter", (size * size,)),
             )["loss"]  # fmt: skip
             adam.zero_grad()

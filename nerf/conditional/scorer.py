@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer
 
 from mappers.embeddings import space_id
 from mappers.hub import resolve
 
 from ..families import Family
+from .towers import HUB, Towers, load_towers
 
-DEFAULT = "nano-clip"
+DEFAULT = "nano-clip-families"
 CAPTIONS = 128
 """Captions of a family that texts are compared with."""
 UNUSUAL = 0.01
@@ -29,47 +28,41 @@ class Scorer:
     """A frozen CLIP.
 
     Args:
-        clip: both towers.
-        tokenizer: of the text tower.
-        mean: of the pixels, per channel.
-        std: of the pixels, per channel.
+        towers: what embeds.
         name: how messages call it.
     """
 
-    def __init__(self, clip: CLIPModel, tokenizer: Any, mean: Sequence[float], std: Sequence[float], name: str):
-        self.clip, self.tokenizer, self.name = clip.eval().requires_grad_(False), tokenizer, name
-        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
-        self.size: int = clip.config.vision_config.image_size
-        self.width: int = clip.config.projection_dim
-        self.space = space_id(clip)
+    def __init__(self, towers: Towers, name: str):
+        self.towers, self.name = towers, name
+        towers.model.eval().requires_grad_(False)
+        self.mean, self.std = torch.tensor(towers.mean), torch.tensor(towers.std)
+        self.size, self.width = towers.size, towers.width
+        self.space = space_id(towers.model)
 
     @classmethod
     def load(cls, model: str | Path = DEFAULT) -> Scorer:
-        """Read a CLIP in transformers' layout with tokenizer and image processor: folder, embedded or hub id.
+        """Read a CLIP, in transformers' layout or in open_clip's.
+
+        Args:
+            model: folder, embedded id, hub id (transformers' layout), or ``hf-hub:organisation/name`` (open_clip's).
 
         Raises:
             FileNotFoundError: it cannot be loaded.
         """
-        folder = resolve(model)
+        source = str(model) if str(model).startswith(HUB) else resolve(model, "CLIP", "OpenCLIP")
         try:
-            clip, tokenizer = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
-            processor: Any = AutoImageProcessor.from_pretrained(folder)
+            return cls(load_towers(source), str(model))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise FileNotFoundError(
-                f"could not load the CLIP {str(model)!r} ({reason}); give a folder in transformers' layout of CLIP"
+                f"could not load the CLIP {str(model)!r} ({reason}); give a folder in transformers' layout or in"
+                " open_clip's"
             ) from error
-        return cls(clip, tokenizer, processor.image_mean, processor.image_std, str(model))
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Embeddings of texts, of unit length."""
-        length = self.clip.config.text_config.max_position_embeddings
-        tokens = self.tokenizer(
-            list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        states = self.clip.text_model(input_ids=tokens.input_ids).pooler_output
-        return F.normalize(self.clip.text_projection(states).float(), dim=-1)
+        return F.normalize(self.towers.texts(texts).float(), dim=-1)
 
     def pixels(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 s s"]:
         """Pictures in 0..1 as the model takes them: its size (bicubic, antialiased), its mean and deviation."""
@@ -80,8 +73,7 @@ class Scorer:
 
     def pictures(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
         """Embeddings of square pictures in 0..1, of unit length; differentiable."""
-        states = self.clip.vision_model(pixel_values=self.pixels(pictures)).pooler_output
-        return F.normalize(self.clip.visual_projection(states).float(), dim=-1)
+        return F.normalize(self.towers.pictures(self.pixels(pictures)).float(), dim=-1)
 
     @torch.no_grad()
     def images(self, images: Sequence[Image.Image]) -> Float[Tensor, "n d"]:

@@ -87,9 +87,9 @@ def lesson(
     ).to(draws.device)
 
 
-def viewed(family: Family, size: int, draws: Draws) -> Cameras:
-    """A random camera of the family for every sample of a batch."""
-    seeds = draws.integers("camera", 2**62).tolist()
+def viewed(family: Family, size: int, draws: Draws, name: str = "camera") -> Cameras:
+    """A random camera of the family for every sample of a batch; another for every ``name``."""
+    seeds = draws.integers(name, 2**62).tolist()
     poses = [family.cameras(1, size, torch.Generator().manual_seed(seed)).poses for seed in seeds]
     focal = float(family.viewpoints(size).focal)
     return Cameras.pinhole(torch.cat(poses), width=size, height=size, focal=focal)

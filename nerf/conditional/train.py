@@ -15,12 +15,13 @@ import tyro
 from mappers.settings import load_settings
 from mappers.trainer import FitReport, fit
 
+from .adversarial import AdversarialTask
 from .model import SHIPPED
 from .settings import CategoryConfig
 from .task import DecoderTask, measured
 
 FINAL = 64
-"""Pictures of each kind that a finished model is measured on."""
+"""Pictures (or patches) of each kind that a finished model is measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Arguments:
     """Train a category field on a procedural family."""
 
     recipe: Annotated[str, tyro.conf.Positional]
-    """Shipped settings (chairs, cars) or a YAML file."""
+    """Shipped settings (chairs, cars, chairs-gan) or a YAML file."""
     output: Path
     """Folder of the run: checkpoints, metrics, and the model in `model/`."""
     steps: int | None = None
@@ -52,11 +53,12 @@ def main(arguments: Arguments) -> FitReport:
     config = load_settings(CategoryConfig, arguments.recipe, task="conditional")
     given = config.train.given(steps=arguments.steps, max_minutes=arguments.max_minutes, seed=arguments.seed)
     config = dataclasses.replace(config, train=given)
-    task = DecoderTask(config)
+    task = AdversarialTask(config) if config.objective == "gan" else DecoderTask(config)
     report = fit(task, config.train, output_dir=arguments.output, resume="auto" if arguments.resume else False)
     model = task.model()
-    figures = {name: round(value, 2) for name, value in measured(model, config, FINAL).items()}
-    model.notes = {"steps": report.steps, **figures}
+    adversarial = isinstance(task, AdversarialTask)
+    figures = task.logits(report.steps, FINAL) if adversarial else measured(model, config, FINAL)
+    model.notes |= {"steps": report.steps, **{name: round(value, 2) for name, value in figures.items()}}
     model.save(arguments.output / "model")
     if arguments.export:
         model.save(SHIPPED / f"nano-{config.family}")

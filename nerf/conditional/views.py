@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..cameras import Cameras
+import torch
+
+from mappers.draws import Draws
+
+from ..cameras import Cameras, look_at
+from ..families import Family
+from ..families.family import RADIUS
 from .model import ConditionalModel
+
+SWING = 30.0
+"""Farthest, in degrees, that `facing` turns to either side of a view's usual azimuth."""
+RISE = (10.0, 45.0)
+"""Elevations of `facing`, degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +58,16 @@ def around(count: int, size: int, elevation: float = 25.0) -> list[View]:
         raise ValueError(f"a turntable needs at least 1 view, got {count}")
     first = View().azimuth
     return [View(azimuth=first + 360 * i / count, elevation=elevation, size=size) for i in range(count)]
+
+
+def facing(family: Family, size: int, draws: Draws) -> Cameras:
+    """A random camera about where pictures are usually taken from, for every sample of a batch.
+
+    What texts say of a shape can be seen from there, and need not be told apart from all sides.
+    """
+    across, up = draws.uniform("facing", (2,)).cpu().unbind(1)
+    turn = torch.deg2rad(View.azimuth + SWING * (2 * across - 1))
+    rise = torch.deg2rad(RISE[0] + (RISE[1] - RISE[0]) * up)
+    places = torch.stack([rise.cos() * turn.cos(), rise.cos() * turn.sin(), rise.sin()], -1)
+    focal = float(family.viewpoints(size).focal)
+    return Cameras.pinhole(look_at(RADIUS * places, (0.0, 0.0, 0.0)), width=size, height=size, focal=focal)

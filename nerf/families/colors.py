@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 
 import torch
 from jaxtyping import Float
@@ -52,11 +53,14 @@ def sample_palettes(count: int, parts: int, seed: int) -> Float[Tensor, "n q"]:
 
 def nearest_name(rgb: Float[Tensor, " 3"]) -> str:
     """The colour name whose prototype is nearest, by hue, saturation and value as a cone."""
-    point = _cone(*colorsys.rgb_to_hsv(*rgb.tolist()))
-    return min(PROTOTYPES, key=lambda name: float((_cone(*PROTOTYPES[name]) - point).square().sum()))
+    distance = (_POINTS - torch.tensor(_cone(*colorsys.rgb_to_hsv(*rgb.tolist())))).square().sum(-1)
+    return tuple(PROTOTYPES)[int(distance.argmin())]
 
 
-def _cone(hue: float, saturation: float, value: float) -> Float[Tensor, " 3"]:
+def _cone(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
     """Colours as points of a cone, where hue means little for dull and dark ones."""
-    angle = torch.tensor(2 * torch.pi * hue)
-    return torch.stack([saturation * value * angle.cos(), saturation * value * angle.sin(), torch.tensor(value)])
+    angle = 2 * math.pi * hue
+    return saturation * value * math.cos(angle), saturation * value * math.sin(angle), value
+
+
+_POINTS = torch.tensor([_cone(*prototype) for prototype in PROTOTYPES.values()])

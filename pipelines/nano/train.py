@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
 from mappers.train_config import TrainConfig
@@ -25,7 +26,13 @@ from . import world
 from .tokenizer import train_tokenizer
 from .train_clip import MEAN, STD, CLIPTask, build_clip
 from .train_diffusion import DiffusionTask, build_text_encoder, build_unet
-from .train_families import FamiliesTask, build_families_clip, families_tokenizer
+from .train_families import (
+    FamiliesTask,
+    build_families_clip,
+    families_config,
+    families_tokenizer,
+    save_open_clip,
+)
 from .train_vae import VAETask, build_vae, pictures_of, standardize_latents
 
 HERE = Path(__file__).parent
@@ -42,9 +49,8 @@ RECIPES: dict[str, TrainConfig] = {
         validate_every=200, log_every=20,
     ),
     "families": TrainConfig(
-        steps=1_800, batch_size=64, optimizer="muon", learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.98),
-        weight_decay=0.05, clip_norm=1.0, precision="auto", ema=0.99, schedule="cosine", save_every=100,
-        validate_every=200, log_every=20,
+        steps=1_200, batch_size=64, learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.98), weight_decay=0.05,
+        clip_norm=1.0, ema=0.99, schedule="cosine", save_every=100, validate_every=200, log_every=20,
     ),
     "diffusion": TrainConfig(
         steps=100_000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
@@ -110,8 +116,11 @@ def build_task(part: str, *, shipped: bool = False) -> NanoTask:
         return VAETask(build_vae())
     if part == "families":
         words = families_tokenizer()
-        clip = CLIPModel.from_pretrained(FAMILIES_CLIP) if shipped else build_families_clip(words)
-        return FamiliesTask(clip, words)
+        config = families_config(words)
+        clip = build_families_clip(config)
+        if shipped:
+            clip.load_state_dict(load_file(FAMILIES_CLIP / "open_clip_model.safetensors"))
+        return FamiliesTask(clip, config, words, RECIPES["families"].batch_size)
     tokenizer = shared_tokenizer()
     if part == "clip":
         return CLIPTask(CLIPModel.from_pretrained(CLIP) if shipped else build_clip(tokenizer), tokenizer)
@@ -140,9 +149,15 @@ def export(task: NanoTask, report: FitReport) -> None:
         task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
         _tidy_config(TEXT_TO_IMAGE / "vae" / "config.json")
     elif isinstance(task, CLIPTask):
-        save_clip(task.clip, shared_tokenizer(), CLIP)  # the task's own has learned to pad
+        task.clip.half().save_pretrained(CLIP)
+        _tidy_config(CLIP / "config.json", dtype="float32")
+        processor = CLIPImageProcessor(
+            size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
+        )
+        CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
+        _tidy_config(CLIP / "tokenizer_config.json")
     elif isinstance(task, FamiliesTask):
-        save_clip(task.clip, families_tokenizer(), FAMILIES_CLIP)
+        save_open_clip(task.clip, task.config, families_tokenizer(), FAMILIES_CLIP)
     else:
         # Autoencoder and tokenizer came from the package and stay as they are.
         task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
@@ -151,18 +166,6 @@ def export(task: NanoTask, report: FitReport) -> None:
         task.pipeline().save_config(TEXT_TO_IMAGE)
         _tidy_config(TEXT_TO_IMAGE / "unet" / "config.json")
         _tidy_config(TEXT_TO_IMAGE / "text_encoder" / "config.json", dtype="float32")
-
-
-def save_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write a CLIP with tokenizer and image processor, in transformers' layout, weights in fp16."""
-    clip.half().save_pretrained(folder)
-    _tidy_config(folder / "config.json", dtype="float32")
-    size = clip.config.vision_config.image_size
-    processor = CLIPImageProcessor(
-        size={"height": size, "width": size}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
-    )
-    CLIPProcessor(processor, tokenizer).save_pretrained(folder)
-    _tidy_config(folder / "tokenizer_config.json")
 
 
 STAMPS = ("_name_or_path", "is_local", "local_files_only", "processor_class")

@@ -31,7 +31,7 @@ HELD_OUT_SEED = 1
 
 def build_audio_clip() -> CLIPModel:
     """nano-clip with its text tower frozen."""
-    clip = CLIPModel.from_pretrained(resolve("nano-clip"))
+    clip = CLIPModel.from_pretrained(resolve("nano-clip", "CLIP"))
     clip.text_model.requires_grad_(False)
     clip.text_projection.requires_grad_(False)
     return clip

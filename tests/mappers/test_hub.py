@@ -10,11 +10,13 @@ from mappers.hub import embedded_models, resolve
 
 
 def test_folders_ids_and_embedded_models(tmp_path: Path) -> None:
-    assert resolve(tmp_path) == str(tmp_path.resolve())
-    assert resolve("org/name") == "org/name"
-    assert Path(resolve("nano"), "model_index.json").is_file()
+    assert resolve(tmp_path, "CLAP") == str(tmp_path.resolve())
+    assert resolve("org/name", "CLIP") == "org/name"
+    assert Path(resolve("nano", "text-to-image"), "model_index.json").is_file()
     with pytest.raises(FileNotFoundError, match="'nope' is neither a folder.*use 'nano' to run without downloads"):
-        resolve("nope")
+        resolve("nope", "text-to-image")
+    with pytest.raises(FileNotFoundError, match="nano-clap is for CLAP, and CLIP is needed here; take nano-clip,"):
+        resolve("nano-clap", "CLIP")
 
 
 def test_embedded_models_count_their_weights() -> None:

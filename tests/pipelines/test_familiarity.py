@@ -20,7 +20,7 @@ from pipelines.nano import world
 
 @pytest.fixture(scope="module")
 def vae() -> AutoencoderKL:
-    return AutoencoderKL.from_pretrained(resolve("nano"), subfolder="vae").eval()
+    return AutoencoderKL.from_pretrained(resolve("nano", "text-to-image"), subfolder="vae").eval()
 
 
 def pixels(pictures: list[Image.Image]) -> torch.Tensor:

@@ -81,7 +81,7 @@ def brightness() -> Brightness:
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP with nano-clip's tokenizer and image processor."""
     folder = tmp_path_factory.mktemp("clip")
-    shutil.copytree(resolve("nano-clip"), folder, dirs_exist_ok=True)
+    shutil.copytree(resolve("nano-clip", "CLIP"), folder, dirs_exist_ok=True)
     torch.manual_seed(0)
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig.from_pretrained(folder)

@@ -17,7 +17,7 @@ from nerf.families import FAMILIES
 
 def test_pictures_reach_the_model_as_its_own_processor_makes_them(tiny_clip: Scorer) -> None:
     """Of the model's size to rounding; of another as near as two implementations of bicubic resizing are."""
-    processor = AutoImageProcessor.from_pretrained(resolve(DEFAULT))
+    processor = AutoImageProcessor.from_pretrained(resolve(DEFAULT, "CLIP"))
     steps = np.linspace(0, 255, 128).astype(np.uint8)
     smooth = np.stack(np.broadcast_arrays(steps[:, None], steps[None], 255 - steps[:, None]), -1)
     for size, tolerance in ((64, 1e-5), (128, 0.02)):

@@ -26,14 +26,14 @@ FRESH = 12_345
 
 @pytest.fixture(scope="module")
 def pipeline() -> VisionToAudioPipeline:
-    loaded = VisionToAudioPipeline.from_pretrained(resolve("nano-audio"))
+    loaded = VisionToAudioPipeline.from_pretrained(resolve("nano-audio", "vision-to-audio"))
     loaded.set_progress_bar_config(disable=True)
     return loaded
 
 
 @pytest.fixture(scope="module")
 def clap() -> Clap:
-    return Clap.from_folder(resolve("nano-clap"))
+    return Clap.from_folder(resolve("nano-clap", "CLAP"))
 
 
 def test_the_folders_are_small_and_licensed_and_name_no_folder() -> None:
@@ -65,8 +65,8 @@ def test_mappers_belong_to_the_models_beside_them(pipeline: VisionToAudioPipelin
 
 
 def test_nano_clap_loads_with_its_processor_and_names_sounds(clap: Clap) -> None:
-    assert isinstance(ClapModel.from_pretrained(resolve("nano-clap")), ClapModel)
-    assert ClapProcessor.from_pretrained(resolve("nano-clap")).feature_extractor.sampling_rate == 16_000
+    assert isinstance(ClapModel.from_pretrained(resolve("nano-clap", "CLAP")), ClapModel)
+    assert ClapProcessor.from_pretrained(resolve("nano-clap", "CLAP")).feature_extractor.sampling_rate == 16_000
     moments = [moment_of(FRESH, index) for index in range(48)]
     found = measure_clap(clap, clap.embed_sounds([moment.sound() for moment in moments], 16_000), moments)
     assert found["named"] >= 0.95

@@ -134,7 +134,7 @@ def test_log_signal_to_noise_ratios_of_training_are_normal() -> None:
 
 
 def test_the_shipped_model_loads_with_plain_diffusers_and_reconstructs() -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(resolve("nano"))
+    pipeline = StableDiffusionPipeline.from_pretrained(resolve("nano", "text-to-image"))
     assert {m.dtype for m in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
     assert isinstance(pipeline.scheduler, DDIMScheduler)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
@@ -146,7 +146,7 @@ def test_the_shipped_model_loads_with_plain_diffusers_and_reconstructs() -> None
 
 
 def test_shipped_configurations_name_no_folder_and_share_one_tokenizer() -> None:
-    folders = [Path(resolve("nano")), Path(resolve("nano-clip"))]
+    folders = [Path(resolve("nano", "text-to-image")), Path(resolve("nano-clip", "CLIP"))]
     for path in (path for folder in folders for path in folder.rglob("*.json")):
         text = path.read_text(encoding="utf-8")
         assert "_name_or_path" not in text, path
@@ -158,7 +158,7 @@ def test_shipped_configurations_name_no_folder_and_share_one_tokenizer() -> None
 @pytest.mark.parametrize("part", ["clip", "diffusion"])
 def test_export_writes_what_loads_again(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build_task(part, shipped=True)
-    shipped = {path.name for path in Path(resolve("nano-clip")).iterdir()} - {"LICENSE"}
+    shipped = {path.name for path in Path(resolve("nano-clip", "CLIP")).iterdir()} - {"LICENSE"}
     tokenizer = shared_tokenizer()
     monkeypatch.setattr(train, "shared_tokenizer", lambda: tokenizer)
     monkeypatch.setattr(train, "TEXT_TO_IMAGE", tmp_path / "t2i")
@@ -168,25 +168,25 @@ def test_export_writes_what_loads_again(part: str, tmp_path: Path, monkeypatch: 
         assert {path.name for path in (tmp_path / "clip").iterdir()} == shipped
         assert CLIPModel.from_pretrained(tmp_path / "clip").dtype == torch.float32
         written = json.loads((tmp_path / "clip" / "tokenizer_config.json").read_text())
-        assert written == json.loads(Path(resolve("nano-clip"), "tokenizer_config.json").read_text())
+        assert written == json.loads(Path(resolve("nano-clip", "CLIP"), "tokenizer_config.json").read_text())
         return
     assert (tmp_path / "t2i" / "model_index.json").is_file()
     for name in ("unet", "text_encoder"):
         config = json.loads((tmp_path / "t2i" / name / "config.json").read_text())
         assert "_name_or_path" not in config
     assert (tmp_path / "t2i" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == Path(
-        resolve("nano"), "unet", "diffusion_pytorch_model.safetensors"
+        resolve("nano", "text-to-image"), "unet", "diffusion_pytorch_model.safetensors"
     ).read_bytes()
 
 
 def test_the_content_hash_of_nano_clip_is_on_its_card() -> None:
-    digest = hashlib.sha256(Path(resolve("nano-clip"), "model.safetensors").read_bytes()).hexdigest()
+    digest = hashlib.sha256(Path(resolve("nano-clip", "CLIP"), "model.safetensors").read_bytes()).hexdigest()
     assert digest in (Path(__file__).parents[3] / "docs" / "nano.md").read_text(encoding="utf-8")
 
 
 def test_nano_clip_prefers_the_caption_of_the_picture() -> None:
     """Surroundings and tints that its pictures have against ones that they do not."""
-    clip = CLIPModel.from_pretrained(resolve("nano-clip")).eval()
+    clip = CLIPModel.from_pretrained(resolve("nano-clip", "CLIP")).eval()
     tokenizer = shared_tokenizer()
     scenes = world.scenes_of(world.SUBSET[:32], seed=8, style=None, count=1)
     captions = [f"a photo of {world.subject(s.object, s.tint)} {world.where(s.place, s.color)}" for s in scenes]
@@ -197,7 +197,7 @@ def test_nano_clip_prefers_the_caption_of_the_picture() -> None:
 
 def test_the_shipped_model_obeys_the_ground(tmp_path: Path) -> None:
     """Corners of pictures on a plain ground have the colour that the prompt names."""
-    pipeline = StableDiffusionPipeline.from_pretrained(resolve("nano"))
+    pipeline = StableDiffusionPipeline.from_pretrained(resolve("nano", "text-to-image"))
     pipeline.set_progress_bar_config(disable=True)
     colors = ["red", "blue", "green", "yellow"]
     pictures = pipeline(

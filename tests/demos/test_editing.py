@@ -1,0 +1,394 @@
+"""The tab Edit: edits and the way back, views, visitors apart, jobs, and what is refused, on a tiny random model."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import shutil
+import socket
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+from demos import categories, editing, edits
+from demos.__main__ import main
+from demos.app import build, launch
+from demos.categories import CategoryError, Editors, found
+from demos.edits import PREVIEW, SESSION, SHOWN, START, Place
+from demos.studio import Studio, new_visitor
+from mappers.code_mapper import CodeMapper
+from nerf.conditional import ConditionalModel, inversion
+from nerf.conditional.scorer import Scorer
+from nerf.families import FAMILIES
+from nerf.fields.conditional import ConditionalConfig, ConditionalField
+
+SMALL = ConditionalConfig(
+    shape_code=4, appearance_code=3, layers=2, width=24, octaves=4, deform_layers=1, deform_width=16, features=8,
+    color_layers=1, color_width=16,
+)  # fmt: skip
+WISH: dict[str, Any] = {"exemplar": None, "strength": 1.0, "shape": True, "appearance": True}
+START_PLACE = Place("chairs", 2)
+
+
+def write_model(folder: Path, family: str) -> Path:
+    """A random category model that is seen, and a mapper that moves codes by whatever it is given."""
+    torch.manual_seed(len(family))
+    field = ConditionalField(FAMILIES[family].bounds, SMALL)
+    torch.nn.init.normal_(field.deform.last.weight)
+    torch.nn.init.constant_(field.trunk.last.bias[:1], 1.0)
+    ConditionalModel(field, torch.randn(6, 4), torch.randn(5, 3), family).save(folder)
+    spaces = ConditionalModel.load(folder).space, Scorer.load("nano-clip").space
+    mapper = CodeMapper(128, 4, 3, hidden=8, field_space=spaces[0], clip_space=spaces[1], clip="nano-clip")
+    for net in mapper.nets.values():
+        torch.nn.init.normal_(net[-1].weight, std=0.3)  # pyright: ignore[reportIndexIssue, reportArgumentType]
+    mapper.save_pretrained(folder / "mapper")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("runs") / "chairs" / "model", "chairs")
+
+
+@pytest.fixture(scope="module")
+def cars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("runs") / "cars", "cars")
+
+
+@pytest.fixture
+def studio(chairs: Path, tmp_path: Path) -> Studio:
+    return Studio(tmp_path / "app", categories=found([str(chairs)]))
+
+
+@pytest.fixture
+def disc(tmp_path: Path) -> str:
+    image = Image.new("RGB", (900, 600), "white")
+    ImageDraw.Draw(image).ellipse((300, 150, 600, 450), fill=(200, 30, 30))
+    image.save(tmp_path / "disc.png")
+    return str(tmp_path / "disc.png")
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    return np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def codes(place: Place) -> list[list[float]]:
+    assert place.session is not None
+    return load_file(place.session)["shape_codes"].tolist()
+
+
+def test_the_list_of_models_is_the_installation_s_or_what_the_app_is_started_with(
+    chairs: Path, cars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = found([str(chairs), str(cars)])
+    assert [(one.name, one.family, one.count) for one in both] == [("chairs", "chairs", 6), ("cars", "cars", 6)]
+    shutil.copytree(chairs, tmp_path / "nano-chairs")
+    shutil.copytree(cars, tmp_path / "nano-cars")
+    (tmp_path / "nano-cars" / "config.json").write_text("{}")
+    names = {"nano-chairs": categories.KIND, "nano-cars": categories.KIND, "nano": "text-to-image"}
+    shipped = [SimpleNamespace(id=name, kind=kind, folder=tmp_path / name) for name, kind in names.items()]
+    monkeypatch.setattr(categories, "embedded_models", lambda: shipped)
+    with caplog.at_level(logging.WARNING):
+        assert [one.name for one in found()] == ["nano-chairs"]
+    assert "nano-cars is not a whole category model" in caplog.text
+    assert found(["nano-chairs"])[0].folder == tmp_path / "nano-chairs"
+    for given, message in (
+        ([str(tmp_path / "none")], "none is no category model, nor part of this installation; train one"),
+        (["nano-cars"], "is not a whole category model"),
+        ([str(cars), str(cars)], r"have the same name \(cars, cars\)"),
+    ):
+        with pytest.raises(CategoryError, match=message):
+            found(given)
+
+
+def test_the_command_refuses_a_model_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("editing", output=tmp_path, categories=("nano-trucks",)) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.fixture
+def loops() -> Iterator[None]:
+    """For tests that build a page: gradio leaves its event loops open; not for a later test to stumble over."""
+    yield
+    close_loops()
+
+
+def close_loops() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.set_event_loop(None)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("loops")
+@pytest.mark.filterwarnings("ignore")
+def test_without_a_model_the_tab_says_how_to_get_one(tmp_path: Path) -> None:
+    page = json.dumps(build(Studio(tmp_path), ["editing"]).get_config_file(), default=str)
+    assert "No category model (nano-chairs or nano-cars) is part of this installation; train one with" in page
+    assert "What it should be" not in page
+
+
+def test_edits_are_undone_and_done_again_and_their_pictures_stay(studio: Studio, disc: str) -> None:
+    visitor = new_visitor()
+    (place, before, first, history, files), doubt = edits.edit(
+        studio, visitor, START_PLACE, START, text="a tall red chair", **WISH
+    )
+    assert (history, doubt) == ("instance 2\n→ a tall red chair", "")
+    assert files == [str(place.session)]
+    assert before.size == first.size == (SHOWN, SHOWN)
+    assert not same(before, first)
+    (again, _, second, history, _), _ = edits.edit(
+        studio, visitor, place, START, text=" ", **WISH | {"exemplar": disc, "shape": False}
+    )
+    assert again == place
+    assert history.splitlines() == ["instance 2", "a tall red chair", "→ exemplar"]
+    shapes = codes(place)
+    assert shapes[0] != shapes[1] == shapes[2]  # only its colours
+    assert same(edits.step(studio, place, START, "undo")[2], first)
+    assert same(edits.step(studio, place, START, "redo")[2], second)
+    begun = edits.step(studio, place, START, "start_again")
+    assert same(begun[1], before)
+    assert same(begun[2], before)
+    assert begun[3].startswith("→ instance 2")
+    with pytest.raises(gr.Error, match="there is nothing to undo"):
+        edits.step(studio, place, START, "start_again")
+    assert same(edits.step(studio, place, START, "redo")[2], first)
+    assert place.session is not None
+    folder = place.session.parent.name
+    names = [name for _, name in studio.results(visitor)]
+    assert names == [f"{folder}/edit_02.png", f"{folder}/edit_01.png", f"{folder}/before.png"]
+    assert place.session.parent.parent == studio.root / visitor
+    assert str(studio.root).encode() not in place.session.read_bytes()
+
+
+def test_a_page_that_is_loaded_again_goes_on_where_its_visitor_was(studio: Studio, cars: Path) -> None:
+    visitor, handlers = new_visitor(), editing.Handlers(studio)
+    fresh = handlers.enter(None, editing.Looking(), visitor)
+    assert fresh[5:6] == (Place("chairs", 0),)
+    (place, _, after, history, _), _ = edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **WISH)
+    looking = editing.Looking()
+    model, instance, examples, *angles, found_place, _, shown, told, _, film = handlers.enter(None, looking, visitor)
+    assert (model, instance["value"], instance["maximum"], tuple(angles)) == ("chairs", 2, 5, START)
+    assert (found_place, told, film, looking.sharp) == (place, history, None, START)
+    assert same(shown, after)
+    assert examples["samples"][0] == ["a tall red chair"]
+    assert len(handlers.enter(place, looking, visitor)) == 11  # all as it is: the tab was only left for a while
+    assert edits.latest(studio, new_visitor()) is None
+    assert edits.latest(studio, "") is None
+    others = Studio(studio.root, categories=found([str(cars)]))
+    assert edits.latest(others, visitor) is None
+    assert place.session is not None
+    place.session.write_bytes(b"damaged")
+    assert edits.latest(studio, visitor) is None
+
+
+def test_a_model_that_was_trained_anew_begins_anew(studio: Studio, cars: Path) -> None:
+    visitor = new_visitor()
+    edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **WISH)
+    (cars_model,) = found([str(cars)])
+    other = Studio(studio.root, categories=(categories.Category("chairs", cars_model.folder, "cars", 6),))
+    assert edits.latest(other, visitor) is not None
+    assert editing.Handlers(other).enter(None, editing.Looking(), visitor)[5] == Place("chairs", 0)
+
+
+def test_another_view_is_drawn_coarsely_and_then_sharply(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editing, "SETTLED", 0.0)
+    handlers, looking, visitor = editing.Handlers(studio), editing.Looking(), new_visitor()
+    edited = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, looking)
+    place = edited[0]
+    assert looking.sharp == START
+    coarse = handlers.preview(300.0, 40.0, place, looking)
+    assert looking.sharp is None
+    small = coarse[1].resize((PREVIEW, PREVIEW), Image.Resampling.BICUBIC)
+    assert not same(coarse[0], coarse[1])
+    sharp = handlers.settle(300.0, 40.0, place, looking)
+    assert looking.sharp == (300.0, 40.0)
+    assert not same(sharp[1], edited[2])
+    assert not same(sharp[1], coarse[1])
+    near = sharp[1].resize((PREVIEW, PREVIEW), Image.Resampling.BOX)
+    assert np.abs(np.asarray(near, float) - np.asarray(small, float)).mean() < 8  # the same view
+    for late in (handlers.preview, handlers.settle):  # what comes up after the slider was let go changes nothing
+        assert not any(isinstance(one, Image.Image) for one in late(300.0, 40.0, place, looking))
+    assert same(handlers.look(*START, place, looking)[1], edited[2])
+
+    def moves_on(studio: Studio, place: Place, angles: edits.Angles) -> Any:
+        looking.previews += 1
+        return place, None, None
+
+    looking.sharp = None
+    with monkeypatch.context() as patch:
+        patch.setattr(edits, "look", moves_on)
+        handlers.settle(10.0, 10.0, place, looking)
+    assert looking.sharp is None
+
+
+def test_another_object_or_model_begins_anew(studio: Studio, cars: Path) -> None:
+    studio = Studio(studio.root, categories=(*studio.categories, *found([str(cars)])))
+    handlers, looking, visitor = editing.Handlers(studio), editing.Looking(), new_visitor()
+    place = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, looking)[0]
+    assert not any(isinstance(one, Place) for one in handlers.choose("chairs", 2, *START, place, looking))
+    assert handlers.leaf("chairs", 3, *START, place, looking)[0] == Place("chairs", 3)
+    assert looking.sharp is None
+    assert handlers.choose("chairs", 3, *START, Place("chairs", 3), looking)[0] == Place("chairs", 3)
+    text, instance, examples, other, *_ = handlers.model("cars", *START, looking)
+    assert (text, instance["value"], other) == ("a long red car", 0, Place("cars", 0))
+    assert examples["samples"] == [[text] for text in editing.EXAMPLES["cars"]]
+    # An edit of another object than the page has starts from that.
+    other = handlers.edit("cars", 1, "a red car", None, 1.0, True, True, *START, visitor, place, looking)[0]
+    assert (other.category, other.instance) == ("cars", 1)
+    assert other.session != place.session
+
+
+def test_two_visitors_do_not_see_each_other(studio: Studio) -> None:
+    visitors = new_visitor(), new_visitor()
+    places = [START_PLACE, Place("chairs", 4)]
+    for text in ("a tall red chair", "a wide chair"):
+        for i, visitor in enumerate(visitors):
+            (places[i], *_), _ = edits.edit(studio, visitor, places[i], START, text=text, **WISH)
+    edits.step(studio, places[0], START, "undo")
+    (_, _, _, histories, _) = edits.look(studio, places[1], START)
+    assert histories == "instance 4\na tall red chair\n→ a wide chair"
+    (alone, *_), _ = edits.edit(studio, new_visitor(), Place("chairs", 4), START, text="a tall red chair", **WISH)
+    assert codes(alone) == codes(places[1])[:2]
+    assert {str(place.session).split("/")[-3] for place in places} == {*visitors}
+
+
+def test_what_cannot_be_done_is_one_sentence_without_folders(studio: Studio, disc: str, tmp_path: Path) -> None:
+    visitor = new_visitor()
+    (tmp_path / "wrong.png").write_bytes(b"no picture")
+    Image.new("1", (6000, 5000)).save(tmp_path / "huge.png")
+    Image.new("RGB", (40, 40)).save(tmp_path / "plain.png")
+    edit = partial(edits.edit, studio, visitor, START_PLACE, START)
+    wrong = [
+        (lambda: edit(text=" ", **WISH), "the text is empty; say what"),
+        (lambda: edit(text="x" * 201, **WISH), "the text has 201 characters"),
+        (lambda: edit(text="a", **WISH | {"shape": False, "appearance": False}), "neither shape nor appearance"),
+        (lambda: edit(text="a", **WISH | {"exemplar": disc}), "give either a text or an exemplar"),
+        (lambda: edit(text="a red chair", **WISH | {"strength": 1e3}), "lower the strength"),
+        (lambda: edit(text="", **WISH | {"exemplar": str(tmp_path / "wrong.png")}), "wrong.png is not a picture"),
+        (lambda: edit(text="", **WISH | {"exemplar": str(tmp_path / "huge.png")}), "huge.png has 6000x5000 pixels"),
+        (lambda: edit(text="", **WISH | {"exemplar": str(tmp_path / "plain.png")}), "the exemplar shows no object"),
+        (lambda: edits.edit(studio, "../x", START_PLACE, START, text="a", **WISH), "visitor's number"),
+        (lambda: edits.look(studio, Place("chairs", 99), START), "instance 99 does not exist; there are 0..5"),
+        (lambda: edits.look(studio, Place("/etc", 0), START), "has no model '/etc'"),
+        (lambda: edits.look(studio, START_PLACE, (0.0, 91.0)), "elevation must be in"),
+        (lambda: edits.look(studio, Place("chairs", 0, tmp_path / "gone"), START), "there is no saved edit gone"),
+        (lambda: editing.Handlers(studio).look(0, 0, None, editing.Looking()), "there is no object yet"),
+        (lambda: editing.Handlers(studio).turn(0, visitor, START_PLACE), "no edit to turn around yet"),
+        (lambda: editing.Handlers(studio).find("chairs", 0, None, 0, visitor, editing.Looking()), "no picture yet"),
+    ]
+    for act, message in wrong:
+        with pytest.raises(gr.Error, match=message) as caught:
+            act()
+        assert str(tmp_path) not in str(caught.value)
+    assert studio.results(visitor) == []
+
+
+def test_a_strange_text_is_doubted(studio: Studio, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.CRITICAL):
+        _, doubt = edits.edit(studio, new_visitor(), START_PLACE, START, text="a cat", **WISH | {"strength": 0.2})
+    assert doubt.startswith("'a cat' is far from what is said of chairs")
+
+
+def test_few_models_stay_loaded(chairs: Path, cars: Path) -> None:
+    editors, models = Editors(most=1), found([str(chairs), str(cars)])
+    with editors.at(models[0], 0) as first:
+        pass
+    with editors.at(models[0], 1) as again:
+        assert again is first
+    with editors.at(models[1], 0) as other:
+        assert other.model.family_name == "cars"
+    with editors.at(models[0], 0) as later:
+        assert later is not first
+
+
+def test_an_upload_keeps_its_transparency_and_loses_size(disc: str, tmp_path: Path) -> None:
+    assert edits.upload(disc).size == (512, 341)
+    assert edits.upload(disc).mode == "RGB"
+    Image.new("RGBA", (600, 300), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    clear = edits.upload(str(tmp_path / "clear.png"))
+    assert (clear.size, clear.getchannel("A").getextrema()) == ((512, 256), (0, 0))
+    Image.new("I;16", (30, 20), 40_000).save(tmp_path / "deep.png")
+    assert edits.upload(str(tmp_path / "deep.png")).mode == "RGB"
+
+
+def test_jobs_find_an_object_and_turn_it_around(
+    studio: Studio, disc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = partial(inversion.InversionConfig, size=8, iterations=2, starts=1, screening=1)
+    monkeypatch.setattr(inversion, "InversionConfig", quick)
+    monkeypatch.setattr(edits, "VIEWS", 2)
+    (category,) = studio.categories
+    made = edits.find(category, disc, 5, tmp_path / "find")
+    assert made["said"].endswith("; seed 5")
+    assert {path.name for path in (tmp_path / "find").iterdir()} == {SESSION, "picture.png", "found.png"}
+    seen = edits.look(studio, Place("chairs", 0, made["session"]), made["angles"])
+    assert seen[3] == "→ picture"
+    film = edits.turn(category, made["session"], 20.0, tmp_path / "turn")["film"]
+    with Image.open(film) as opened:
+        assert (opened.size, getattr(opened, "n_frames", 1)) == ((2 * edits.TURNED, edits.TURNED), 2)
+    assert (tmp_path / "turn" / "metrics.jsonl").read_text().splitlines()[-1] == '{"step": 2}'
+
+
+@pytest.fixture(scope="module")
+def address(chairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free, pytest.MonkeyPatch.context() as patch:
+        free.bind(("127.0.0.1", 0))
+        patch.setenv("GRADIO_SERVER_PORT", str(free.getsockname()[1]))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        free.close()
+        page = launch(["editing"], tmp_path_factory.mktemp("app"), categories=[str(chairs)], wait=False)
+        yield page.local_url
+        page.close()
+        close_loops()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_endpoints_keep_each_page_s_place(address: str, disc: str) -> None:
+    pages = [Client(address, verbose=False) for _ in range(2)]
+    visitors = [page.predict("", api_name="/visitor") for page in pages]
+    wish = ("a tall red chair", None, 1, True, True, *START)
+    for i, (page, visitor) in enumerate(zip(pages, visitors, strict=True)):
+        assert page.predict(visitor, api_name="/enter")[7] == "→ instance 0"
+        assert page.predict("chairs", 3 + i, *wish, visitor, api_name="/edit")[2] == (
+            f"instance {3 + i}\n→ a tall red chair"
+        )
+    assert pages[0].predict(*START, api_name="/undo")[2] == "→ instance 3\na tall red chair"
+    before, after, history, files, film = pages[1].predict(
+        "chairs", 4, "", handle_file(disc), 0.5, True, True, *START, visitors[1], api_name="/edit"
+    )
+    assert history == "instance 4\na tall red chair\n→ exemplar"
+    assert film is None
+    assert load_file(files[0])["shape_codes"].shape == (3, 4)
+    with Image.open(before) as one, Image.open(after) as other:
+        assert not same(one, other)
+    film, files = pages[1].predict(20, visitors[1], api_name="/turntable")
+    assert [Path(file).name for file in files] == [SESSION, "turntable.gif"]
+    found_again: Any = pages[1].predict(visitors[1], api_name="/results")
+    names = [one["caption"].split("/")[1] for one in found_again]
+    assert sorted(names) == ["before.png", "edit_01.png", "edit_02.png", "turntable.gif"]
+    views = [pages[1].predict(*angles, api_name=name) for name in ("/preview", "/look_at") for angles in [(10, 10)]]
+    assert views[0] != views[1]
+    for name, arguments, message in (
+        ("/undo", (*START,), "nothing to undo"),
+        ("/edit", ("/etc", 0, *wish, visitors[0]), "not in the list of choices"),
+        ("/edit", ("chairs", 0, " ", *wish[1:], visitors[0]), "the text is empty"),
+        ("/edit", ("chairs", 0, *wish, "../../etc"), "visitor"),
+        ("/find", ("chairs", 0, None, 0, visitors[0]), "no picture yet"),
+    ):
+        with pytest.raises(Exception, match=message):
+            pages[0].predict(*arguments, api_name=name)

@@ -1,0 +1,107 @@
+"""nano-clip-families: its words, its lessons, and that the shipped model knows the families."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mappers.draws import Draws
+from nerf.conditional.scorer import DEFAULT, Scorer
+from nerf.families import FAMILIES
+from pipelines.nano import train_families
+from pipelines.nano.train import build_task
+from pipelines.nano.train_families import Described, FamiliesTask, enlarged, families_tokenizer
+
+
+@pytest.fixture(scope="module")
+def task() -> FamiliesTask:
+    torch.manual_seed(0)
+    built = build_task("families")
+    assert isinstance(built, FamiliesTask)
+    return built
+
+
+def test_every_word_of_the_families_is_one_token() -> None:
+    tokenizer = families_tokenizer()
+    for family in FAMILIES.values():
+        words = [word for trait in family.traits for word in (*trait.low.split(), *trait.high.split())]
+        for word in {*words, *family.parts, *family.colors, family.name.removesuffix("s")}:
+            assert len(tokenizer.tokenize(word)) == 1, word
+
+
+def test_a_fresh_model_guesses(task: FamiliesTask) -> None:
+    draws = Draws(0, 0, range(8))
+    with torch.no_grad():
+        losses = task.loss(task.modules, task.batch(draws), draws)
+    assert losses["contrastive"].item() == pytest.approx(math.log(8), abs=0.5)
+    assert losses["reading"].item() == pytest.approx(0.5, abs=0.15)  # of a standard normal truth
+
+
+def test_families_come_in_turn_and_halves_of_a_batch_draw_what_the_whole_draws(task: FamiliesTask) -> None:
+    assert [task.batch(Draws(0, step, range(2))).family for step in range(3)] == ["chairs", "cars", "chairs"]
+    whole, half = task.batch(Draws(0, 5, range(6))), task.batch(Draws(0, 5, range(3, 6)))
+    assert torch.equal(whole.tokens[3:], half.tokens)
+    torch.testing.assert_close(whole.pixels[3:], half.pixels)
+    torch.testing.assert_close(whole.truth[3:], half.truth)
+
+
+def test_equal_captions_are_right_for_each_other_s_pictures(task: FamiliesTask) -> None:
+    """Four pictures, two captions: a model that tells the captions apart and no more can do no better than ln 2."""
+    first = task.batch(Draws(0, 0, range(4)))
+    tokens = first.tokens[[0, 0, 1, 1]]
+    batch = Described(first.family, first.pixels, tokens, first.truth)
+    kind = torch.eye(2)[[0, 0, 1, 1]] * 40
+
+    class Seer(torch.nn.Module):
+        def forward(self, **inputs: torch.Tensor) -> object:
+            class Output:
+                logits_per_image = kind @ kind.T / 40
+
+                class vision_model_output:  # noqa: N801
+                    pooler_output = torch.zeros(4, 128)
+
+            return Output
+
+    loss = task.loss({"clip": Seer(), "head": task.head}, batch, Draws(0, 0, range(4)))["contrastive"]
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_soft_pictures_are_the_sharp_ones_halved_and_enlarged(
+    task: FamiliesTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(train_families, "SOFT", share)
+        drawn.append(task.described("chairs", Draws(0, 0, range(3))).pixels)
+    torch.testing.assert_close(drawn[1], enlarged(F.avg_pool2d(drawn[0] / 2 + 0.5, 2), 64) * 2 - 1)
+
+
+@pytest.mark.slow
+def test_the_shipped_model_tells_traits_and_colours() -> None:
+    """Fresh objects: the true one of two opposite texts is nearer."""
+    assert DEFAULT == "nano-clip-families"
+    scorer = Scorer.load(DEFAULT)
+    for name, pairs in {
+        "chairs": [("a chair with arms", "a chair with no arms", "arms"), ("a wide chair", "a narrow chair", "width")],
+        "cars": [("a car with big wheels", "a car with small wheels", "wheel radius"),
+                 ("a car with a spoiler", "a car with no spoiler", "spoiler")],
+    }.items():  # fmt: skip
+        family = FAMILIES[name]
+        shapes, palettes = family.shapes(128, 40), family.palettes(128, 41)
+        pictures, _, _ = family.render(shapes, palettes, family.cameras(128, 64, torch.Generator().manual_seed(42)))
+        seen = scorer.pictures(pictures)
+        for high, low, trait in pairs:
+            texts = scorer.texts([high, low])
+            measured, (below, above) = family.measure(shapes)[trait].float(), family.quantiles[trait]
+            clear = (measured <= below) | (measured >= above)
+            right = ((seen @ (texts[0] - texts[1]) > 0) == (measured >= above))[clear]
+            assert right.float().mean() > 0.8, (high, float(right.float().mean()))
+        names = list(family.colors)
+        part = family.parts[0]
+        texts = scorer.texts([f"a {name.removesuffix('s')} with a {color} {part}" for color in names])
+        prototypes = torch.tensor(list(family.colors.values()))
+        wanted = (palettes[:, None, :3] - prototypes).norm(dim=-1).argmin(1)
+        assert ((seen @ texts.T).argmax(1) == wanted).float().mean() > 0.5
