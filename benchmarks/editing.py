@@ -212,8 +212,8 @@ class Edits:
         texts = self.judge.texts([self.prompts[i][0] for i in self.twenty])
         found = []
         for codes in edited:
-            pictures = pictures_of(self.model, self.reader.cameras, *codes)
-            found.append(int((self.judge.pictures(pictures).mean(0) @ texts.T).argmax()) == number)
+            picture = pictures_of(self.model, self.reader.cameras[:1], *codes)  # from where texts are about
+            found.append(int((self.judge.pictures(picture)[0] @ texts.T).argmax()) == number)
         return found
 
 

@@ -9,10 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mappers.code_mapper import RidgeCodeMapper
+from mappers.draws import Draws
 
 from ..families import split_of
 from .model import ConditionalModel
 from .scorer import Scorer
+from .views import facing
 
 PICTURE_BATCH = 64
 """Pictures that are embedded at once."""
@@ -65,7 +67,7 @@ def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: fl
     rows, prompts = [], [""] * seen
     for first in range(0, seen, PICTURE_BATCH):
         part = slice(first, min(first + PICTURE_BATCH, seen))
-        cameras = family.cameras(len(shape[part]), scorer.size, generator)
+        cameras = facing(family, scorer.size, Draws(seed, first, range(len(shape[part]))))
         if model.sampled:
             codes = zip(model.shape_codes[shape[part]], model.appearance_codes[palette[part]], strict=True)
             drawn = torch.stack([model.render(*pair, cameras[i]).color for i, pair in enumerate(codes)])

@@ -20,7 +20,11 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 class Towers(Protocol):
     """What a scorer needs of a CLIP."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """Both networks."""
+        ...
+
     size: int
     """Side of the pictures."""
     width: int

@@ -13,6 +13,8 @@ from .colors import nearest_name
 
 SHAPE_WORDS = 2
 """Most traits that a caption names."""
+COLORLESS = 0.4
+"""Share of captions that name no colour, among those that name a trait."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def caption(
     palette: Float[Tensor, " q"],
     generator: torch.Generator,
 ) -> str:
-    """A sentence with up to `SHAPE_WORDS` traits and at least one colour, chosen at random among what is true."""
+    """A sentence with up to `SHAPE_WORDS` traits, and mostly colours of parts, chosen at random among what is true."""
     words = [(trait, said(trait, measured[trait.name], quantiles[trait.name])) for trait in traits]
     words = [(trait, word) for trait, word in words if word]
     few = int(torch.randint(min(SHAPE_WORDS, len(words)) + 1, (), generator=generator))
@@ -53,9 +55,10 @@ def caption(
     colors = [nearest_name(palette[3 * i : 3 * i + 3]) for i in range(len(parts))]
     adjectives = [word for trait, word in chosen if not trait.with_][:1]
     phrases = [word for trait, word in chosen if trait.with_]
-    if len(set(colors)) == 1:
+    colored = not chosen or float(torch.rand((), generator=generator)) >= COLORLESS
+    if colored and len(set(colors)) == 1:
         adjectives.append(colors[0])
-    else:
+    elif colored:
         order = torch.randperm(len(parts), generator=generator).tolist()
         named = order[: int(torch.randint(1, len(parts) + 1, (), generator=generator))]
         phrases += [_part(colors[i], parts[i]) for i in named]

@@ -27,6 +27,7 @@ from .tokenizer import train_tokenizer
 from .train_clip import MEAN, STD, CLIPTask, build_clip
 from .train_diffusion import DiffusionTask, build_text_encoder, build_unet
 from .train_families import (
+    FOLDER,
     FamiliesTask,
     build_families_clip,
     families_config,
@@ -36,7 +37,7 @@ from .train_families import (
 from .train_vae import VAETask, build_vae, pictures_of, standardize_latents
 
 HERE = Path(__file__).parent
-TEXT_TO_IMAGE, CLIP, FAMILIES_CLIP = HERE / "text_to_image", HERE / "clip", HERE / "clip_families"
+TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"
 
 RECIPES: dict[str, TrainConfig] = {
     "vae": TrainConfig(
@@ -50,7 +51,7 @@ RECIPES: dict[str, TrainConfig] = {
     ),
     "families": TrainConfig(
         steps=1_200, batch_size=64, learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.98), weight_decay=0.05,
-        clip_norm=1.0, ema=0.99, schedule="cosine", save_every=100, validate_every=200, log_every=20,
+        ema=0.99, schedule="cosine", save_every=100, validate_every=200, log_every=20,
     ),
     "diffusion": TrainConfig(
         steps=100_000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
@@ -119,7 +120,7 @@ def build_task(part: str, *, shipped: bool = False) -> NanoTask:
         config = families_config(words)
         clip = build_families_clip(config)
         if shipped:
-            clip.load_state_dict(load_file(FAMILIES_CLIP / "open_clip_model.safetensors"))
+            clip.load_state_dict(load_file(FOLDER / "open_clip_model.safetensors"))
         return FamiliesTask(clip, config, words, RECIPES["families"].batch_size)
     tokenizer = shared_tokenizer()
     if part == "clip":
@@ -157,7 +158,7 @@ def export(task: NanoTask, report: FitReport) -> None:
         CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
         _tidy_config(CLIP / "tokenizer_config.json")
     elif isinstance(task, FamiliesTask):
-        save_open_clip(task.clip, task.config, families_tokenizer(), FAMILIES_CLIP)
+        save_open_clip(task.clip, task.config, families_tokenizer(), FOLDER)
     else:
         # Autoencoder and tokenizer came from the package and stay as they are.
         task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")

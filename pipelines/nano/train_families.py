@@ -30,18 +30,25 @@ from nerf.families import FAMILIES, Family
 from .tokenizer import MAX_LENGTH, train_tokenizer
 from .train_clip import MEAN, STD, tokens_of
 
+FOLDER = Path(__file__).parent / "clip_families"
 SIZE = 64
 """Side of the pictures, pixels."""
 SOFT = 0.5
 """Share of the pictures that are drawn at half the size and enlarged, as mappers see a field while they learn."""
 WHITE = 0.3
 """Share of the pictures before white; the others stand before any colour."""
+READING = 5.0
+"""Weight of reading traits and colours beside the contrast: what shapes look like is learned from it first."""
+GROUP = 8
+"""Samples that have one palette, in every other group. Whole batches of one would vanish in batch normalisation."""
 TEXTS = 512
 """Captions of each family that the vocabulary is learned from."""
 
 
 def families_tokenizer() -> CLIPTokenizer:
-    """A tokenizer whose words are those of the families' captions."""
+    """A tokenizer whose words are those of the families' captions: learned once and kept, as weights need its ids."""
+    if FOLDER.is_dir():
+        return CLIPTokenizer.from_pretrained(FOLDER)
     generator, texts = torch.Generator().manual_seed(0), []
     for family in FAMILIES.values():
         pairs = zip(family.shapes(TEXTS, 0), family.palettes(TEXTS, 0), strict=True)
@@ -102,13 +109,28 @@ class Described:
     """Traits and colours, standardised."""
 
 
+class Reader(nn.Module):
+    """A CLIP with a linear layer that reads numbers off embeddings, whose length it may use."""
+
+    def __init__(self, clip: nn.Module, width: int, numbers: int):
+        super().__init__()
+        self.clip, self.head = clip, nn.Linear(width, numbers)
+
+    def forward(self, pixels: Float[Tensor, "b 3 s s"], tokens: Int[Tensor, "b t"]) -> tuple[Tensor, ...]:
+        """Unit embeddings of pictures and texts, the scale of logits, and the numbers read off either."""
+        seen, said = self.clip.encode_image(pixels), self.clip.encode_text(tokens)
+        units = F.normalize(seen, dim=-1), F.normalize(said, dim=-1)
+        return *units, self.clip.logit_scale.exp(), self.head(seen), self.head(said)
+
+
 class FamiliesTask:
     """The symmetric contrastive loss over (picture, caption) pairs of one family a step, the families in turn.
 
-    Every other pair of steps all objects have one palette: among random ones colours alone tell most captions apart,
-    and the model is slow to learn what shapes are called.
-    Equal captions count as right for each other's pictures. A linear head on the picture tower, dropped afterwards,
-    also reads all traits and colours: a direct teacher beside captions, which name two or three.
+    Every other group of samples has one palette: among random ones colours alone tell most captions apart, and the
+    model is slow to learn what shapes are called.
+
+    Equal captions count as right for each other's pictures. A linear head, dropped afterwards, also reads all traits
+    and colours off pictures, and off captions what can be expected after them: a direct teacher of what words mean.
     """
 
     def __init__(self, clip: nn.Module, config: dict[str, Any], tokenizer: CLIPTokenizer, batch_size: int):
@@ -117,8 +139,8 @@ class FamiliesTask:
         self.statistics = {name: _statistics(family) for name, family in FAMILIES.items()}
         widths = [len(mean) for mean, _ in self.statistics.values()]
         self.columns = dict(zip(FAMILIES, torch.arange(sum(widths)).split(widths), strict=True))
-        self.head = nn.Linear(config["embed_dim"], sum(widths))
-        self.modules: Mapping[str, nn.Module] = {"clip": clip, "head": self.head}
+        self.reader = Reader(clip, config["embed_dim"], sum(widths))
+        self.modules: Mapping[str, nn.Module] = {"clip": self.reader}
 
     def batch(self, draws: Draws) -> Described:
         return self.described(list(FAMILIES)[draws.step % len(FAMILIES)], draws)
@@ -128,9 +150,8 @@ class FamiliesTask:
         family, rows = FAMILIES[name], draws.indices
         count, generator = max(self.batch_size, max(rows) + 1), draws.shared_generator("objects")
         seed = int(torch.randint(2**62, (), generator=generator))
-        one_palette = draws.step // len(FAMILIES) % 2
         shapes = family.shapes(count, seed)[rows]
-        palettes = family.palettes(count, seed)[[0] * len(rows) if one_palette else rows]
+        palettes = family.palettes(count, seed)[[row - row % GROUP if row // GROUP % 2 else row for row in rows]]
         said = [
             family.caption(shape, palette, draws.shared_generator(f"caption {row}"))
             for shape, palette, row in zip(shapes, palettes, rows, strict=True)
@@ -154,14 +175,15 @@ class FamiliesTask:
         return enlarged(values, self.size) * 2 - 1
 
     def loss(self, modules: Prepared, batch: Described, draws: Draws) -> dict[str, Tensor]:
-        seen, said, scale = modules["clip"](batch.pixels, batch.tokens)
+        seen, said, scale, *read = modules["clip"](batch.pixels, batch.tokens)
         logits = scale * seen @ said.T
         equal = (batch.tokens[:, None] == batch.tokens[None]).all(-1).float()
         target = equal / equal.sum(1, keepdim=True)
         contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        read = modules["head"](seen * seen.shape[1] ** 0.5)
-        reading = F.smooth_l1_loss(read[:, self.columns[batch.family].to(read.device)], batch.truth)
-        return {"loss": contrastive + reading, "contrastive": contrastive, "reading": reading}
+        columns = self.columns[batch.family].to(logits.device)
+        reading, telling = (F.smooth_l1_loss(values[:, columns], batch.truth) for values in read)
+        loss = contrastive + READING * (reading + telling)
+        return {"loss": loss, "contrastive": contrastive, "reading": reading, "telling": telling}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         """How often a fresh picture's own caption, or one equal to it, comes first among 128."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +20,7 @@ from transformers import CLIPConfig, CLIPModel
 from mappers.hub import resolve
 from nerf.conditional import ConditionalModel
 from nerf.conditional.scorer import Scorer
+from nerf.conditional.train import Arguments, main
 from nerf.families import FAMILIES
 from nerf.fields.conditional import ConditionalConfig, ConditionalField
 
@@ -95,3 +101,40 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_clip(clip_folder: Path) -> Scorer:
     return Scorer.load(clip_folder)
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from nerf.conditional.train import Arguments, main
+main(Arguments(recipe=sys.argv[1], output=Path(sys.argv[2])))
+"""
+
+
+@pytest.fixture
+def one_and_two(tmp_path: Path) -> Callable[[Path], tuple[Path, Path]]:
+    """Trains a recipe in this process and in two of their own; the folders of both runs."""
+
+    def trained(recipe: Path) -> tuple[Path, Path]:
+        script = tmp_path / "worker.py"
+        script.write_text(WORKER)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        command = [*launch, str(script), str(recipe), str(tmp_path / "2")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        main(Arguments(recipe=str(recipe), output=tmp_path / "1"))
+        return tmp_path / "1", tmp_path / "2"
+
+    return trained
+
+
+@pytest.fixture
+def logged() -> Callable[[Path], list[dict[str, Any]]]:
+    """The lines of a run's metrics that have a training loss."""
+
+    def read(run: Path) -> list[dict[str, Any]]:
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [row for row in rows if "train/loss" in row]
+
+    return read

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -366,28 +364,11 @@ def test_instances_are_samples_so_that_editing_learns_from_their_renders(
         MapperTask(model, tiny_clip, MapperConfig(objective=ObjectiveConfig(direction_weight=1.0)))
 
 
-WORKER = """
-import sys
-from pathlib import Path
-from nerf.conditional.train import Arguments, main
-main(Arguments(recipe=sys.argv[1], output=Path(sys.argv[2])))
-"""
-
-
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(recipe: Path, tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launch, str(script), str(recipe), str(tmp_path / "2")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    main(Arguments(recipe=str(recipe), output=tmp_path / "1"))
-    logged = []
-    for out in (tmp_path / "1", tmp_path / "2"):
-        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        names = ("train/loss", "train/generator", "train/penalty", "train/logit_real", "train/logit_fake")
-        logged.append([[row[name] for name in names] for row in rows if "train/loss" in row])
-    assert len(logged[0]) == 4
-    torch.testing.assert_close(torch.tensor(logged[0]), torch.tensor(logged[1]), atol=1e-4, rtol=1e-3)
+def test_two_processes_learn_what_one_learns(
+    recipe: Path, one_and_two: Callable[[Path], tuple[Path, Path]], logged: Callable[[Path], list[dict[str, Any]]]
+) -> None:
+    names = ("train/loss", "train/generator", "train/penalty", "train/logit_real", "train/logit_fake")
+    figures = [torch.tensor([[row[name] for name in names] for row in logged(run)]) for run in one_and_two(recipe)]
+    assert len(figures[0]) == 4
+    torch.testing.assert_close(*figures, atol=1e-4, rtol=1e-3)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor
 
 from mappers.hub import resolve
-from nerf.conditional.scorer import DEFAULT, Familiarity, Scorer, clip_distance
+from nerf.conditional.scorer import Familiarity, Scorer, clip_distance
 from nerf.families import FAMILIES
 
 
 def test_pictures_reach_the_model_as_its_own_processor_makes_them(tiny_clip: Scorer) -> None:
     """Of the model's size to rounding; of another as near as two implementations of bicubic resizing are."""
-    processor = AutoImageProcessor.from_pretrained(resolve(DEFAULT, "CLIP"))
+    processor = AutoImageProcessor.from_pretrained(resolve("nano-clip", "CLIP"))
     steps = np.linspace(0, 255, 128).astype(np.uint8)
     smooth = np.stack(np.broadcast_arrays(steps[:, None], steps[None], 255 - steps[:, None]), -1)
     for size, tolerance in ((64, 1e-5), (128, 0.02)):
@@ -28,6 +29,21 @@ def test_pictures_reach_the_model_as_its_own_processor_makes_them(tiny_clip: Sco
         assert torch.allclose(
             tiny_clip.images([image]), tiny_clip.pictures(torch.tensor(np.asarray(image) / 255)[None].float())
         )
+
+
+def test_a_model_of_open_clip_embeds_as_open_clip_does() -> None:
+    folder = resolve("nano-clip-families", "OpenCLIP")
+    model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    scorer, model = Scorer.load(folder), model.eval()
+    image = Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3))
+    texts = ["a tall red chair", "a car"]
+    with torch.no_grad():
+        seen = model.encode_image(prepare(image)[None], normalize=True)
+        said = model.encode_text(tokenizer(texts), normalize=True)
+    torch.testing.assert_close(scorer.images([image]), seen, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scorer.texts(texts), said, atol=1e-5, rtol=0)
+    assert scorer.width == 128
 
 
 def test_embeddings_have_unit_length_and_pictures_gradients(tiny_clip: Scorer) -> None:

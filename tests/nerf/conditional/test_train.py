@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +18,8 @@ from nerf.evaluation import psnr
 from nerf.families import split_of
 from nerf.fields.conditional import ConditionalConfig
 
+OneAndTwo = Callable[[Path], tuple[Path, Path]]
+Logged = Callable[[Path], list[dict[str, Any]]]
 RECIPE = """
 family: cars
 shapes: 4
@@ -82,30 +83,10 @@ def test_measured_quality_is_that_of_whole_pictures(balls: ConditionalModel) -> 
         assert figures[f"psnr_{name}"] == pytest.approx(sum(values) / len(values), abs=1e-4)
 
 
-WORKER = """
-import sys
-from pathlib import Path
-import torch
-from nerf.conditional.train import Arguments, main
-main(Arguments(recipe=sys.argv[1], output=Path(sys.argv[2])))
-"""
-
-
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(recipe: Path, tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launch, str(script), str(recipe), str(tmp_path / "2")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    main(Arguments(recipe=str(recipe), output=tmp_path / "1"))
-    losses, tables = [], []
-    for out in (tmp_path / "1", tmp_path / "2"):
-        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        losses.append([row["train/loss"] for row in rows if "train/loss" in row])
-        tables.append(ConditionalModel.load(out / "model").shape_codes)
+def test_two_processes_learn_what_one_learns(recipe: Path, one_and_two: OneAndTwo, logged: Logged) -> None:
+    runs = one_and_two(recipe)
+    losses = [torch.tensor([row["train/loss"] for row in logged(run)]) for run in runs]
     assert len(losses[0]) == 30
-    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-3, rtol=0)
-    torch.testing.assert_close(*tables, atol=0.02, rtol=0)
+    torch.testing.assert_close(*losses, atol=1e-3, rtol=0)
+    torch.testing.assert_close(*(ConditionalModel.load(run / "model").shape_codes for run in runs), atol=0.02, rtol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from torch.nn import functional as F
 
 from mappers.draws import Draws
 from nerf.conditional.scorer import DEFAULT, Scorer
+from nerf.conditional.towers import OpenCLIPTowers
 from nerf.families import FAMILIES
 from pipelines.nano import train_families
 from pipelines.nano.train import build_task
-from pipelines.nano.train_families import Described, FamiliesTask, enlarged, families_tokenizer
+from pipelines.nano.train_families import Described, FamiliesTask, enlarged, families_tokenizer, save_open_clip
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +53,30 @@ def test_families_come_in_turn_and_halves_of_a_batch_draw_what_the_whole_draws(t
 def test_equal_captions_are_right_for_each_other_s_pictures(task: FamiliesTask) -> None:
     """Four pictures, two captions: a model that tells the captions apart and no more can do no better than ln 2."""
     first = task.batch(Draws(0, 0, range(4)))
-    tokens = first.tokens[[0, 0, 1, 1]]
-    batch = Described(first.family, first.pixels, tokens, first.truth)
-    kind = torch.eye(2)[[0, 0, 1, 1]] * 40
+    batch = Described(first.family, first.pixels, first.tokens[[0, 0, 1, 1]], first.truth)
+    kinds = torch.eye(128)[[0, 0, 1, 1]]
+    read = torch.zeros(4, sum(map(len, task.columns.values())))
+    seer = {"clip": lambda pixels, tokens: (kinds, kinds, torch.tensor(50.0), read, read)}
+    losses = task.loss(seer, batch, Draws(0, 0, [0]))
+    assert losses["contrastive"].item() == pytest.approx(math.log(2), abs=1e-4)
 
-    class Seer(torch.nn.Module):
-        def forward(self, **inputs: torch.Tensor) -> object:
-            class Output:
-                logits_per_image = kind @ kind.T / 40
 
-                class vision_model_output:  # noqa: N801
-                    pooler_output = torch.zeros(4, 128)
+def test_every_other_group_has_one_palette(task: FamiliesTask) -> None:
+    colors = task.batch(Draws(0, 0, range(32))).truth[:, -9:].view(4, 8, 9)
+    assert (colors.std(1).amax(1) < 1e-6).tolist() == [False, True, False, True]
 
-            return Output
 
-    loss = task.loss({"clip": Seer(), "head": task.head}, batch, Draws(0, 0, range(4)))["contrastive"]
-    assert loss.item() == pytest.approx(math.log(2), abs=1e-4)
+def test_a_saved_model_is_read_by_open_clip(task: FamiliesTask, tmp_path: Path) -> None:
+    save_open_clip(task.clip.eval(), task.config, task.tokenizer, tmp_path)
+    towers = OpenCLIPTowers(str(tmp_path))
+    towers.model.eval()
+    batch = task.described("cars", Draws(0, 0, range(3)))
+    with torch.no_grad():
+        seen, _, _ = task.clip(batch.pixels, batch.tokens)
+        found = F.normalize(towers.pictures(batch.pixels), dim=-1)
+    torch.testing.assert_close(found, seen, atol=5e-3, rtol=0)  # weights are kept in half precision
+    assert (towers.size, towers.width) == (64, 128)
+    task.clip.train()
 
 
 def test_soft_pictures_are_the_sharp_ones_halved_and_enlarged(
