@@ -28,11 +28,13 @@ class ObjectiveConfig:
     """Weight of 1 - cosine between the change of the render and that of the text (StyleGAN-NADA)."""
     plausibility_weight: float = 0.05
     """Weight of the edited codes' mean squared deviation from their Gaussian; the paper has its discriminator there."""
+    change_weight: float = 0.3
+    """Weight of the codes' mean squared change, in standard deviations: what a wish does not name should stay."""
 
     def __post_init__(self) -> None:
         if self.size < 4:
             raise ValueError(f"size must be at least 4 pixels, got {self.size}")
-        for name in ("clip_weight", "direction_weight", "plausibility_weight"):
+        for name in ("clip_weight", "direction_weight", "plausibility_weight", "change_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -99,11 +101,14 @@ class Objective:
         config = self.config
         shown = self.seen(*after, cameras, background, jitter)
         distance = clip_distance(shown, wish.embedding).mean()
-        usual = torch.stack(
-            [self.model.prior(kind).whitened(codes).square().mean() for kind, codes in zip(KINDS, after, strict=True)]
-        ).mean()
-        values = {"clip": distance, "plausibility": usual}
-        loss = config.clip_weight * distance + config.plausibility_weight * usual
+        white = [
+            [self.model.prior(kind).whitened(code) for kind, code in zip(KINDS, codes, strict=True)]
+            for codes in (before, after)
+        ]
+        usual = torch.stack([code.square().mean() for code in white[1]]).mean()
+        change = torch.stack([(b - a).square().mean() for a, b in zip(*white, strict=True)]).mean()
+        values = {"clip": distance, "plausibility": usual, "change": change}
+        loss = config.clip_weight * distance + config.plausibility_weight * usual + config.change_weight * change
         if config.direction_weight:
             if wish.source is None:
                 raise ValueError("direction_weight needs what the objects' captions say before; set it to 0 here")

@@ -63,6 +63,10 @@ def test_the_objective_is_its_parts(balls: ConditionalModel, brightness: Scorer)
     with pytest.raises(ValueError, match="direction_weight needs"):
         directed(codes, codes, Wish(WHITE), cameras, ground)
     brighter = codes[0], codes[1] + torch.tensor([[0.3, 0.0, 0.0]])
+    moved = balls.appearance_prior.whitened(brighter[1]) - balls.appearance_prior.whitened(codes[1])
+    changed = objective(codes, brighter, Wish(shown), cameras, ground)["change"]
+    torch.testing.assert_close(changed, moved.square().mean() / 2)  # of two codes one stayed
+    assert float(found["change"]) == 0
     right, wrong = (
         directed(codes, brighter, Wish(wish, WHITE.flip(1)), cameras, ground)["direction"]
         for wish in (WHITE, torch.tensor([[2.0, -1.0]]))
@@ -111,7 +115,7 @@ def test_a_sample_does_not_depend_on_its_batch(untrained: ConditionalModel, tiny
 def test_a_mapper_learns_to_whiten_balls(balls: ConditionalModel, brightness: Scorer) -> None:
     """Towards bright wishes the grey of the mapped appearance rises, towards dark ones it falls."""
     train = dataclasses.replace(FEW, steps=25, batch_size=6, learning_rate=3e-2)
-    objective = ObjectiveConfig(size=8, plausibility_weight=0.0)
+    objective = ObjectiveConfig(size=8, plausibility_weight=0.0, change_weight=0.0)
     task = MapperTask(balls, brightness, dataclasses.replace(SMALL, objective=objective, train=train, prompts=60))
     fit(task, train)
     grey = balls.appearance_codes[1:2]
@@ -120,7 +124,7 @@ def test_a_mapper_learns_to_whiten_balls(balls: ConditionalModel, brightness: Sc
 
 
 def test_optimisation_finds_white_and_leaves_the_shape(balls: ConditionalModel, brightness: Scorer) -> None:
-    config = OptimizerConfig(steps=8, views=1, objective=ObjectiveConfig(size=8, plausibility_weight=0.0))
+    config = OptimizerConfig(steps=8, views=1, objective=ObjectiveConfig(size=8, plausibility_weight=0.0, change_weight=0.0))
     optimizer = PromptOptimizer(balls, brightness, config)
     codes = balls.shape_codes[3:4], balls.appearance_codes[1:2]
     shape, appearance = optimizer.edit(WHITE, *codes, shape=False)
