@@ -164,14 +164,13 @@ class Editor:
             return self.scorer.images([on_white(_opened(exemplar))])[0], "exemplar"
         if not text.strip():
             raise ValueError('the text is empty; say what the object should be, such as "a tall red chair"')
-        embedding = self.scorer.texts([text])[0]
-        score = self.familiarity.score(embedding)
+        score = self.familiarity.score(text)
         if score < self.familiarity.limit:
             logger.warning(
                 "%r is far from what is said of %s (score %.2f, usual are %.2f and more): expect little sense of it",
                 text, self.model.family.name, score, self.familiarity.limit,
             )  # fmt: skip
-        return embedding, text
+        return self.scorer.texts([text])[0], text
 
     @cached_property
     def familiarity(self) -> Familiarity:

@@ -18,6 +18,8 @@ from ..families import Family
 from .towers import HUB, Towers, load_towers
 
 DEFAULT = "nano-clip-families"
+WORDLY = "nano-clip"
+"""Knows the names of 350 objects, and many words beside."""
 CAPTIONS = 128
 """Captions of a family that texts are compared with."""
 UNUSUAL = 0.01
@@ -91,17 +93,19 @@ def clip_distance(one: Float[Tensor, "*n d"], other: Float[Tensor, "*n d"]) -> F
 class Familiarity:
     """How near a text is to what is said of a family: its cosine to the nearest of the family's captions.
 
-    `limit` is what all but a hundredth of the captions reach among each other.
+    `limit` is what all but a hundredth of the captions reach among each other. The default scorer has met no words but
+    the families', and puts others anywhere; `WORDLY` judges in its place.
     """
 
     def __init__(self, scorer: Scorer, family: Family):
+        self.scorer = Scorer.load(WORDLY) if scorer.name == DEFAULT else scorer
         generator = torch.Generator().manual_seed(0)
         shapes, palettes = family.shapes(CAPTIONS, seed=1), family.palettes(CAPTIONS, seed=1)
         captions = {family.caption(shapes[i], palettes[i], generator) for i in range(CAPTIONS)}
-        self.known = scorer.texts(sorted(captions))
+        self.known = self.scorer.texts(sorted(captions))
         among = (self.known @ self.known.T).fill_diagonal_(-1).amax(1)
         self.limit = float(among.quantile(UNUSUAL))
 
-    def score(self, embedding: Float[Tensor, " d"]) -> float:
+    def score(self, text: str) -> float:
         """Cosine of a text's embedding to the nearest caption's."""
-        return float((self.known @ embedding).max())
+        return float((self.known @ self.scorer.texts([text])[0]).max())

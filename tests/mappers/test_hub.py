@@ -15,7 +15,7 @@ def test_folders_ids_and_embedded_models(tmp_path: Path) -> None:
     assert Path(resolve("nano", "text-to-image"), "model_index.json").is_file()
     with pytest.raises(FileNotFoundError, match="'nope' is neither a folder.*use 'nano' to run without downloads"):
         resolve("nope", "text-to-image")
-    with pytest.raises(FileNotFoundError, match="nano-clap is for CLAP, and CLIP is needed here; take nano-clip,"):
+    with pytest.raises(FileNotFoundError, match="nano-clap is for CLAP, and CLIP is needed here; take nano-clip$"):
         resolve("nano-clap", "CLIP")
 
 

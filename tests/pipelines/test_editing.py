@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         128, 4, 3, hidden=8, field_space=ConditionalModel.load(path).space, clip_space=Scorer.load().space
     )
     for net in mapper.nets.values():
-        torch.nn.init.normal_(net[-1].weight, std=0.3)  # pyright: ignore[reportIndexIssue, reportArgumentType]
+        torch.nn.init.normal_(net[-1].weight, std=0.15)  # pyright: ignore[reportIndexIssue, reportArgumentType]
     mapper.save_pretrained(path / "mapper")
     return path
 

@@ -75,11 +75,11 @@ def test_the_objective_is_its_parts(balls: ConditionalModel, brightness: Scorer)
 
 
 def test_stage_two_moves_the_mapper_alone(untrained: ConditionalModel, tiny_clip: Scorer) -> None:
-    frozen = [{k: v.clone() for k, v in m.state_dict().items()} for m in (untrained.field, tiny_clip.clip)]
+    frozen = [{k: v.clone() for k, v in m.state_dict().items()} for m in (untrained.field, tiny_clip.towers.model)]
     task = MapperTask(untrained, tiny_clip, SMALL)
     before = {k: v.clone() for k, v in task.mapper.state_dict().items()}
     fit(task, FEW)
-    for module, state in zip((untrained.field, tiny_clip.clip), frozen, strict=True):
+    for module, state in zip((untrained.field, tiny_clip.towers.model), frozen, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert not all(torch.equal(value, before[name]) for name, value in task.mapper.state_dict().items())
 
@@ -124,7 +124,8 @@ def test_a_mapper_learns_to_whiten_balls(balls: ConditionalModel, brightness: Sc
 
 
 def test_optimisation_finds_white_and_leaves_the_shape(balls: ConditionalModel, brightness: Scorer) -> None:
-    config = OptimizerConfig(steps=8, views=1, objective=ObjectiveConfig(size=8, plausibility_weight=0.0, change_weight=0.0))
+    wanted = ObjectiveConfig(size=8, plausibility_weight=0.0, change_weight=0.0)
+    config = OptimizerConfig(steps=8, views=1, objective=wanted)
     optimizer = PromptOptimizer(balls, brightness, config)
     codes = balls.shape_codes[3:4], balls.appearance_codes[1:2]
     shape, appearance = optimizer.edit(WHITE, *codes, shape=False)

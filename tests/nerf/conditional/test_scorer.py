@@ -62,9 +62,8 @@ def test_distance_is_that_of_directions() -> None:
 
 
 def test_a_cat_is_no_chair() -> None:
-    scorer = Scorer.load()
-    familiar = Familiarity(scorer, FAMILIES["chairs"])
-    scores = {text: familiar.score(scorer.texts([text])[0]) for text in ("a tall red chair", "a cat", "asdf")}
+    familiar = Familiarity(Scorer.load(), FAMILIES["chairs"])
+    scores = {text: familiar.score(text) for text in ("a tall red chair", "a cat", "asdf")}
     assert scores["a tall red chair"] > familiar.limit > max(scores["a cat"], scores["asdf"])
 
 
