@@ -134,7 +134,7 @@ def edit(
         editor.save(folder / SESSION)
         pictures = draw(editor, angles)
         keep(pictures, folder)
-        doubt = "" if words is None or editor.wish is None else unfamiliar(editor, words)
+        doubt = "" if words is None else unfamiliar(editor, words)
         return scene(editor, place, pictures), doubt
 
 
@@ -147,7 +147,7 @@ def keep(pictures: tuple[Image.Image, Image.Image], folder: Path) -> None:
 
 def unfamiliar(editor: Editor, text: str) -> str:
     """What is to be said of a text that is far from the family's captions; else nothing."""
-    if editor.wish is None or editor.familiarity.score(editor.wish) >= editor.familiarity.limit:
+    if editor.familiarity.score(text) >= editor.familiarity.limit:
         return ""
     return f"{text!r} is far from what is said of {editor.model.family_name}: expect little sense of it"
 
