@@ -71,9 +71,9 @@ class ComparedTask(DecoderTask):
             self.modules = {"field": self.field, "codes": self.instances, "grids": self.grids}
         self.sharing = sharing
 
-    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Any) -> dict[str, Tensor]:
+    def _renew(self, step: int) -> None:
         self.take_tables()
-        return super().loss(modules, batch, draws)
+        super()._renew(step)
 
     @torch.no_grad()
     def take_tables(self) -> None:

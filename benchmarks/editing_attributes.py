@@ -20,7 +20,6 @@ from nerf.conditional.views import View
 SIZE = 64
 AZIMUTHS = (235.0, 55.0)
 """From the front and one side, and from behind and the other."""
-POPULATION = 1024
 
 
 def lab(rgb: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
@@ -52,14 +51,14 @@ class Reader(nn.Module):
     def __init__(self, model: ConditionalModel):
         super().__init__()
         self.family, self.cameras = model.family, cameras_of(model)
-        population = self.family.attributes(self.family.shapes(POPULATION, 11), self.family.palettes(POPULATION, 12))
-        self.register_buffer("mean", population.mean(0))
-        self.register_buffer("std", population.std(0))
+        mean, std = self.family.usual
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
         widths = (3 * len(AZIMUTHS), 24, 48, 64, 96)
         layers: list[nn.Module] = []
         for a, b in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * (SIZE // 16) ** 2, population.shape[1]))
+        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * (SIZE // 16) ** 2, len(mean)))
 
     @property
     def trait_names(self) -> list[str]:

@@ -83,11 +83,11 @@ def resolve(model: str | Path, *kinds: Kind) -> str:
     if Path(model).expanduser().is_dir():
         return str(Path(model).expanduser().resolve())
     found = next((candidate for candidate in EMBEDDED if candidate.id == str(model)), None)
-    fitting = ", ".join(candidate.id for candidate in EMBEDDED if candidate.kind in kinds)
+    fitting = [candidate.id for candidate in EMBEDDED if candidate.kind in kinds]
     needed = " or ".join(kinds)
     if found is not None and found.kind not in kinds:
         raise FileNotFoundError(
-            f"the embedded model {model} is for {found.kind}, and {needed} is needed here; take {fitting}"
+            f"the embedded model {model} is for {found.kind}, and {needed} is needed here; take {', '.join(fitting)}"
         )
     if found is not None:
         if not found.files:
@@ -96,8 +96,8 @@ def resolve(model: str | Path, *kinds: Kind) -> str:
     if isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
         return model
     raise FileNotFoundError(
-        f"model {str(model)!r} is neither a folder, nor an embedded model for {needed} ({fitting}), nor a hub id like "
-        f"organisation/name; use '{fitting.split(',')[0]}' to run without downloads"
+        f"model {str(model)!r} is neither a folder, nor an embedded model for {needed} ({', '.join(fitting)}), nor a "
+        f"hub id like organisation/name; use '{fitting[0]}' to run without downloads"
     )
 
 

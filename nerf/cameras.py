@@ -311,7 +311,7 @@ def orbit(
         focal: pixels.
     """
     azimuth = torch.arange(count) / max(count, 1) * 2 * math.pi
-    directions = _spherical(azimuth, torch.full_like(azimuth, math.radians(elevation)), up)
+    directions = spherical(azimuth, torch.full_like(azimuth, math.radians(elevation)), up)
     positions = torch.tensor(center) + radius * directions
     return Cameras.pinhole(look_at(positions, center, up), width=width, height=height, focal=focal)
 
@@ -332,7 +332,7 @@ def random_orbits(
     """
     turn, rise, far = torch.rand(3, count, generator=generator)
     low, high = (math.sin(math.radians(angle)) for angle in elevation)
-    directions = _spherical(turn * 2 * math.pi, (low + (high - low) * rise).asin(), up)
+    directions = spherical(turn * 2 * math.pi, (low + (high - low) * rise).asin(), up)
     near, distant = radius if isinstance(radius, tuple) else (radius, radius)
     positions = torch.tensor(center) + (near + (distant - near) * far)[:, None] * directions
     return Cameras.pinhole(look_at(positions, center, up), width=width, height=height, focal=focal)
@@ -350,7 +350,7 @@ def random_in_box(
     return Cameras.pinhole(poses, width=width, height=height, focal=focal, ndc_near=ndc_near)
 
 
-def _spherical(
+def spherical(
     azimuth: Float[Tensor, " n"], elevation: Float[Tensor, " n"], up: Sequence[float]
 ) -> Float[Tensor, "n 3"]:
     """Unit vectors at angles (radians) around ``up``; with z up, azimuth runs from x to y."""

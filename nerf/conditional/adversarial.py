@@ -257,12 +257,10 @@ class AdversarialTask:
         apply (`ConditionalModel.sampled` tells).
         """
         config = self.config
-        field = ConditionalField(self.family.bounds, config.field)
-        field.load_state_dict({name: value.detach().cpu().clone() for name, value in self.field.state_dict().items()})
         generator = torch.Generator().manual_seed(SAMPLES)
         shapes = torch.randn(config.shapes, config.field.shape_code, generator=generator)
         palettes = torch.randn(config.palettes, config.field.appearance_code, generator=generator)
-        return ConditionalModel(field, shapes, palettes, self.family.name, {"objective": "gan"})
+        return ConditionalModel(self.field.copied(), shapes, palettes, self.family.name, {"objective": "gan"})
 
 
 def _signed(pictures: Float[Tensor, "b p p 3"]) -> Float[Tensor, "b 3 p p"]:

@@ -68,9 +68,7 @@ class Scorer:
 
     def pixels(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 s s"]:
         """Pictures in 0..1 as the model takes them: its size (bicubic, antialiased), its mean and deviation."""
-        values = pictures.permute(0, 3, 1, 2)
-        if values.shape[-2:] != (self.size, self.size):
-            values = F.interpolate(values, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        values = resized(pictures.permute(0, 3, 1, 2), self.size)
         return (values - self.mean[:, None, None]) / self.std[:, None, None]
 
     def pictures(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
@@ -83,6 +81,13 @@ class Scorer:
         rows = [torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8) for image in images]
         sizes = [(image.height, image.width, 3) for image in images]
         return torch.cat([self.pictures((r.view(s) / 255)[None]) for r, s in zip(rows, sizes, strict=True)])
+
+
+def resized(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
+    """Pictures in 0..1 at another size, bicubic and antialiased."""
+    if pictures.shape[-2:] == (size, size):
+        return pictures
+    return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def clip_distance(one: Float[Tensor, "*n d"], other: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:

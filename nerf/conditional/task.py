@@ -151,10 +151,8 @@ class DecoderTask:
 
     def model(self) -> ConditionalModel:
         """What was learned; a copy."""
-        field = ConditionalField(self.family.bounds, self.config.field)
-        field.load_state_dict({name: value.detach().cpu().clone() for name, value in self.field.state_dict().items()})
         tables = self.codes.shape.detach().cpu().clone(), self.codes.appearance.detach().cpu().clone()
-        return ConditionalModel(field, *tables, self.family.name)
+        return ConditionalModel(self.field.copied(), *tables, self.family.name)
 
 
 def measured(model: ConditionalModel, config: CategoryConfig, count: int = MEASURED) -> dict[str, float]:

@@ -28,6 +28,8 @@ GROUND = -1
 """The part of pixels that show no object."""
 BATCH = 64
 """Scenes that are cast at once."""
+STANDARD = 1024
+"""Objects that attributes are standardised by."""
 POPULATION = 2048
 """Shapes that the quantiles of traits come from."""
 
@@ -179,6 +181,12 @@ class Family:
         """All that can be said of objects: every trait of `measure`, then the RGB of every part."""
         traits = torch.stack([value.float() for value in self.measure(shapes).values()], -1)
         return torch.cat([traits, palettes[:, : 3 * len(self.parts)]], -1)
+
+    @cached_property
+    def usual(self) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+        """Mean and standard deviation of `attributes` over a population."""
+        population = self.attributes(self.shapes(STANDARD, 11), self.palettes(STANDARD, 12))
+        return population.mean(0), population.std(0)
 
     @cached_property
     def quantiles(self) -> dict[str, tuple[float, float]]:

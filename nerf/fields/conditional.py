@@ -140,6 +140,12 @@ class ConditionalField(nn.Module):
         """World coordinates to the unit cube of the bounds, cut to it."""
         return ((points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])).clamp(0, 1)
 
+    def copied(self) -> ConditionalField:
+        """The same on the processor, with weights of its own."""
+        field = ConditionalField(self.bounds.cpu(), self.config)
+        field.load_state_dict({name: value.detach().cpu() for name, value in self.state_dict().items()})
+        return field
+
     def at(self, shape_code: Float[Tensor, " s"], appearance_code: Float[Tensor, " a"]) -> ConditionedField:
         """The field of one object: an ordinary one, to be drawn, distilled and exported. Gradients reach the codes.
 

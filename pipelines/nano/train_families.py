@@ -23,6 +23,7 @@ from transformers import CLIPTokenizer
 from mappers.draws import Draws
 from mappers.files import replacing
 from mappers.trainer import Prepared
+from nerf.conditional.scorer import resized
 from nerf.conditional.towers import OPEN_CLIP_CONFIG
 from nerf.conditional.views import facing
 from nerf.families import FAMILIES, Family
@@ -136,8 +137,7 @@ class FamiliesTask:
     def __init__(self, clip: nn.Module, config: dict[str, Any], tokenizer: CLIPTokenizer, batch_size: int):
         self.clip, self.config, self.tokenizer, self.batch_size = clip, config, tokenizer, batch_size
         self.size: int = config["vision_cfg"]["image_size"]
-        self.statistics = {name: _statistics(family) for name, family in FAMILIES.items()}
-        widths = [len(mean) for mean, _ in self.statistics.values()]
+        widths = [len(family.usual[0]) for family in FAMILIES.values()]
         self.columns = dict(zip(FAMILIES, torch.arange(sum(widths)).split(widths), strict=True))
         self.reader = Reader(clip, config["embed_dim"], sum(widths))
         self.modules: Mapping[str, nn.Module] = {"clip": self.reader}
@@ -156,7 +156,7 @@ class FamiliesTask:
             family.caption(shape, palette, draws.shared_generator(f"caption {row}"))
             for shape, palette, row in zip(shapes, palettes, rows, strict=True)
         ]
-        mean, std = self.statistics[name]
+        mean, std = family.usual
         return Described(
             name,
             self._pixels(family, shapes, palettes, draws).to(draws.device),
@@ -170,9 +170,9 @@ class FamiliesTask:
         ground = torch.where(kind[:, :1] < WHITE, torch.ones(3), ground)
         rgb, alpha, _ = family.render(shapes, palettes, facing(family, SIZE, draws))
         values = torch.where(alpha[..., None] > 0, rgb, ground[:, None, None]).permute(0, 3, 1, 2)
-        softened = enlarged(F.avg_pool2d(values, 2), SIZE)
+        softened = resized(F.avg_pool2d(values, 2), SIZE)
         values = torch.where((kind[:, 1] < SOFT)[:, None, None, None], softened, values)
-        return enlarged(values, self.size) * 2 - 1
+        return resized(values, self.size) * 2 - 1
 
     def loss(self, modules: Prepared, batch: Described, draws: Draws) -> dict[str, Tensor]:
         seen, said, scale, *read = modules["clip"](batch.pixels, batch.tokens)
@@ -196,16 +196,3 @@ class FamiliesTask:
             right = (batch.tokens[first] == batch.tokens).all(-1)
             found[f"found_{name}"] = right.float().mean().item()
         return found
-
-
-def enlarged(pictures: Float[Tensor, "b 3 h w"], size: int) -> Float[Tensor, "b 3 s s"]:
-    """Pictures in 0..1 at another size, bicubic and antialiased, as a scorer resizes them."""
-    if pictures.shape[-1] == size:
-        return pictures
-    return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _statistics(family: Family) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """Mean and standard deviation of a family's attributes."""
-    population = family.attributes(family.shapes(1024, 11), family.palettes(1024, 12))
-    return population.mean(0), population.std(0)

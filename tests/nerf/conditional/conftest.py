@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from mappers.hub import resolve
+from mappers.train_config import TrainConfig
+from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.scorer import Scorer
 from nerf.conditional.train import Arguments, main
@@ -101,6 +104,22 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_clip(clip_folder: Path) -> Scorer:
     return Scorer.load(clip_folder)
+
+
+@pytest.fixture
+def resumes(tmp_path: Path) -> Callable[[Callable[[], Any], TrainConfig], None]:
+    """Checks that a run which stops after every step ends as the uninterrupted one."""
+
+    def check(make: Callable[[], Any], train: TrainConfig) -> None:
+        whole, broken = make(), make()
+        fit(whole, train)
+        for _ in range(train.steps):
+            fit(broken, dataclasses.replace(train, max_minutes=1e-9), output_dir=tmp_path, resume="auto")
+        for name, module in whole.modules.items():
+            other = broken.modules[name].state_dict()
+            assert all(torch.equal(value, other[key]) for key, value in module.state_dict().items()), name
+
+    return check
 
 
 WORKER = """

@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from mappers.draws import Draws
-from nerf.conditional.scorer import DEFAULT, Scorer
+from nerf.conditional.scorer import DEFAULT, Scorer, resized
 from nerf.conditional.towers import OpenCLIPTowers
 from nerf.conditional.views import facing
 from nerf.families import FAMILIES
 from pipelines.nano import train_families
 from pipelines.nano.train import build_task
-from pipelines.nano.train_families import Described, FamiliesTask, enlarged, families_tokenizer, save_open_clip
+from pipelines.nano.train_families import Described, FamiliesTask, families_tokenizer, save_open_clip
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +80,14 @@ def test_a_saved_model_is_read_by_open_clip(task: FamiliesTask, tmp_path: Path) 
     task.clip.train()
 
 
-def test_soft_pictures_are_the_sharp_ones_halved_and_enlarged(
+def test_soft_pictures_are_the_sharp_ones_halved_and_resized(
     task: FamiliesTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
     for share in (0.0, 1.0):
         monkeypatch.setattr(train_families, "SOFT", share)
         drawn.append(task.described("chairs", Draws(0, 0, range(3))).pixels)
-    torch.testing.assert_close(drawn[1], enlarged(F.avg_pool2d(drawn[0] / 2 + 0.5, 2), 64) * 2 - 1)
+    torch.testing.assert_close(drawn[1], resized(F.avg_pool2d(drawn[0] / 2 + 0.5, 2), 64) * 2 - 1)
 
 
 @pytest.mark.slow
