@@ -48,6 +48,14 @@ class Generate:
     """What to move away from."""
     truncation: int | None = None
     """Units of the mapper that are kept: fewer is more editable."""
+    region: dict[str, Path] = dataclasses.field(default_factory=dict)
+    """Words and their masks, white where each acts, as large as the picture: '<cat>' left.png '<dog>' right.png."""
+    image: Path | None = None
+    """Picture to draw over, instead of noise alone."""
+    mask: Path | None = None
+    """Where to draw over it, in white; everywhere when not given."""
+    strength: float = 0.8
+    """How much of the schedule is drawn over it: near 0 hardly anything changes, 1 is the whole."""
     debug: bool = False
     """Show the traceback of an error."""
 
@@ -57,7 +65,7 @@ class Generate:
         generate(
             self.prompt, self.output, concepts=self.concept, model=self.model, count=self.count, seed=self.seed,
             steps=self.steps, guidance_scale=self.guidance_scale, negative_prompt=self.negative_prompt,
-            truncation=self.truncation,
+            truncation=self.truncation, regions=self.region, image=self.image, mask=self.mask, strength=self.strength,
         )  # fmt: skip
         print(self.output)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from diffusers.utils import make_image_grid
 from PIL import Image, PngImagePlugin
 
 from .concepts import load_concept
+from .images import load_images
 from .neti_pipeline import NeTIPipeline
 
 
@@ -26,8 +27,14 @@ def generate(
     guidance_scale: float = 5.0,
     negative_prompt: str | None = None,
     truncation: int | None = None,
+    regions: Mapping[str, Path] | None = None,
+    image: Path | None = None,
+    mask: Path | None = None,
+    strength: float = 0.8,
 ) -> Image.Image:
     """Generate ``count`` pictures of ``prompt`` and write them as one PNG, which carries prompt and seed.
+
+    ``regions`` and ``mask`` are files of masks, ``image`` that of a picture to draw over; see `NeTIPipeline`.
 
     Raises:
         FileNotFoundError, ValueError: a concept or argument cannot be used, or the prompt has none of the
@@ -48,6 +55,10 @@ def generate(
         guidance_scale=guidance_scale,
         num_images_per_prompt=count,
         truncation=truncation,
+        regions={word: _opened(path) for word, path in (regions or {}).items()},
+        image=image and _opened(image),
+        mask=mask and _opened(mask),
+        strength=strength,
         generator=torch.Generator().manual_seed(seed),
     ).images
     columns = math.ceil(count**0.5)
@@ -60,3 +71,7 @@ def generate(
     output.parent.mkdir(parents=True, exist_ok=True)
     grid.save(output, format="PNG", pnginfo=about)
     return grid
+
+
+def _opened(path: Path) -> Image.Image:
+    return load_images([path])[0]

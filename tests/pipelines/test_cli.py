@@ -107,6 +107,24 @@ def test_personalize_then_generate(
         assert image.info["prompt"] == "a <x> on the beach"
     assert main([*arguments, "--prompt", "a toy"]) == 2
     assert "has none of the learned words <x>" in capsys.readouterr().err
+    half, ground = tmp_path / "half.png", tmp_path / "ground.png"
+    Image.fromarray(np.repeat(np.uint8([[0] * 16 + [255] * 16]), 32, 0)).save(half)
+    Image.new("RGB", (32, 32), "navy").save(ground)
+    one = ["generate", "--concept", str(concept), "--steps", "2", "--count", "1", "--prompt", "a <x>"]
+    drawn = {}
+    for name, more in {
+        "plain": [],
+        "confined": ["--region", "<x>", str(half)],
+        "over": ["--image", str(ground), "--strength", "0.5"],
+        "beside": ["--image", str(ground), "--strength", "0.5", "--mask", str(half)],
+    }.items():
+        assert main([*one, "--output", str(tmp_path / f"{name}.png"), *more]) == 0
+        with Image.open(tmp_path / f"{name}.png") as image:
+            drawn[name] = np.asarray(image).astype(int)
+    assert len({picture.tobytes() for picture in drawn.values()}) == 4
+    capsys.readouterr()
+    assert main([*one, "--output", str(grid), "--region", "<y>", str(half)]) == 2
+    assert "regions name '<y>', which is not loaded" in capsys.readouterr().err
     assert main(["personalize", *run, "--output", str(out), "--steps", "2"]) == 1
     assert "already holds a run; resume it" in capsys.readouterr().err
 
