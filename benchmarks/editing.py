@@ -105,8 +105,7 @@ def inversions(model: ConditionalModel, count: int, config: InversionConfig) -> 
         started = time.perf_counter()
         found = invert(model, Target(rgb[0], alpha[0]), config)
         seconds.append(time.perf_counter() - started)
-        turn, rise = math.radians(found.azimuth), math.radians(found.elevation)
-        place = torch.tensor([math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise)])
+        place = model.camera(found.azimuth, found.elevation, SIZE).positions[0]
         cosine = float(torch.nn.functional.cosine_similarity(place, camera.positions[0], dim=0))
         errors.append(math.degrees(math.acos(min(max(cosine, -1.0), 1.0))))
         others = family.cameras(4, SIZE, generator)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..cameras import Cameras, look_at
+from ..cameras import Cameras, look_at, spherical
 from ..evaluation import psnr
 from ..families.family import FOCAL, RADIUS
 from .model import ConditionalModel
@@ -40,6 +40,8 @@ class InversionConfig:
     """Azimuths to start from, evenly around."""
     screening: int = 20
     """Rounds after which the best start is kept."""
+    screening_size: int = 16
+    """Side of the renders until then, at most `size`."""
     code_rate: float = 0.05
     """Adam's rate for codes, in standard deviations; falls to zero as a cosine does."""
     pose_rate: float = 0.02
@@ -60,7 +62,7 @@ class InversionConfig:
     """Of the noise."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "iterations", "starts", "screening", "code_rate", "pose_rate"):
+        for name in ("size", "iterations", "starts", "screening", "screening_size", "code_rate", "pose_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.screening > self.iterations:
@@ -82,7 +84,7 @@ class Inversion:
     psnr: float
     """Of the render against the picture, dB, at the size that was compared."""
     losses: tuple[float, ...]
-    """What was left of each start when the best was chosen."""
+    """What was left of each start when the best was chosen, at the size of then."""
 
     def view(self, size: int) -> View:
         """From where the object was seen, at the family's distance."""
@@ -108,24 +110,31 @@ class Search:
 
     Args:
         model: of the category.
-        target: the picture, at the settings' size.
+        target: the picture, at the size that renders have.
         config: settings.
         scorer: CLIP for the paper's D_CLIP; None leaves it out.
+        generator: of the noise; None starts one from the settings' seed.
     """
 
-    def __init__(self, model: ConditionalModel, target: Target, config: InversionConfig, scorer: Scorer | None):
+    def __init__(
+        self,
+        model: ConditionalModel,
+        target: Target,
+        config: InversionConfig,
+        scorer: Scorer | None,
+        generator: torch.Generator | None = None,
+    ):
         self.model, self.target, self.config, self.scorer = model, target, config, scorer
         self.wish = None if scorer is None else scorer.pictures(target.rgb[None])
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.ground = torch.ones(config.size**2, 3)
+        self.generator = generator or torch.Generator().manual_seed(config.seed)
+        self.size = len(target.alpha)
+        self.ground = torch.ones(self.size**2, 3)
 
     def cameras(self, pose: Float[Tensor, " 3"]) -> Cameras:
         """The camera of azimuth, elevation (radians) and the distance's logarithm over the family's."""
-        turn, rise = pose[0], pose[1].clamp(LOWEST, HIGHEST)
-        place = torch.stack([rise.cos() * turn.cos(), rise.cos() * turn.sin(), rise.sin()])
-        poses = look_at((RADIUS * pose[2].clamp(-0.5, 0.5).exp() * place)[None], (0.0, 0.0, 0.0))
-        size = self.config.size
-        return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
+        place = spherical(pose[:1], pose[1:2].clamp(LOWEST, HIGHEST), (0.0, 0.0, 1.0))
+        poses = look_at(RADIUS * pose[2].clamp(-0.5, 0.5).exp() * place, (0.0, 0.0, 0.0))
+        return Cameras.pinhole(poses, width=self.size, height=self.size, focal=FOCAL * self.size)
 
     def loss(
         self,
@@ -145,9 +154,9 @@ class Search:
         codes = model.shape_prior.unwhitened(drawn[0]), model.appearance_prior.unwhitened(drawn[1])
         rays = self.cameras(pose).picture_rays(0)
         out = model.trace(*codes, rays, self.ground, grid=model.grid(codes[0], GRID))
-        color = out.color.view(config.size, config.size, 3)
+        color = out.color.view(self.size, self.size, 3)
         loss = (color - self.target.rgb).square().mean()
-        loss = loss + config.mask_weight * (out.opacity.view(config.size, -1) - self.target.alpha).square().mean()
+        loss = loss + config.mask_weight * (out.opacity.view(self.size, -1) - self.target.alpha).square().mean()
         loss = loss + config.code_weight * (shape.square().mean() + appearance.square().mean())
         loss = loss + config.radius_weight * pose[2].square()
         if self.scorer is not None and self.wish is not None:
@@ -203,19 +212,21 @@ def invert(
     if tuple(target.alpha.shape) != (config.size, config.size):
         raise ValueError(f"the picture must have {config.size} pixels a side, got {list(target.alpha.shape)}")
     search = Search(model, target, config, scorer)
+    small = target.resized(min(config.screening_size, config.size))
+    screen = search if start is not None else Search(model, small, config, scorer, search.generator)
     if start is None:
         shape = torch.zeros(model.shape_codes.shape[1])
         appearance = torch.zeros(model.appearance_codes.shape[1])
         turns = [2 * math.pi * i / config.starts for i in range(config.starts)]
-        attempts = [Attempt(search, shape, appearance, turn, math.radians(FIRST_ELEVATION)) for turn in turns]
+        attempts = [Attempt(screen, shape, appearance, turn, math.radians(FIRST_ELEVATION)) for turn in turns]
     else:
         codes = model.shape_prior.whitened(start[0]), model.appearance_prior.whitened(start[1])
         angles = math.radians(start[2].azimuth), math.radians(start[2].elevation)
         attempts = [Attempt(search, *codes, *angles)]
     for attempt in attempts:
         for number in range(config.screening):
-            search.round(attempt, number)
-    losses = [search.left(attempt) for attempt in attempts]
+            screen.round(attempt, number)
+    losses = [screen.left(attempt) for attempt in attempts]
     best = attempts[losses.index(min(losses))]
     for number in range(config.screening, config.iterations):
         search.round(best, number)

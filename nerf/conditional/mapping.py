@@ -26,6 +26,8 @@ from .views import facing
 
 MEASURED = 16
 """Edits that a validation looks at."""
+RIVALS = 48
+"""Other wishes that each competes with where the objective has contrast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +111,13 @@ class MapperTask:
                 for s, p, seed in zip(shape.tolist(), palette.tolist(), seeds, strict=True)
             ]
             source = self.scorer.texts(captions)
+        others = None
+        if self.config.objective.contrast_weight:
+            others = self.library.embedding[self.library.alike(wanted, draws.uniform("others", (RIVALS,)).cpu())]
         return Edits(
             (model.shape_codes[shape], model.appearance_codes[palette]),
             draws.integers("kind", 2).cpu() == 0,
-            Wish(self.library.embedding[wanted], source),
+            Wish(self.library.embedding[wanted], source, others),
             facing(model.family, size, draws),
             draws.uniform("background", (3,)).cpu(),
             draws.uniform("jitter", (size * size,)).cpu(),

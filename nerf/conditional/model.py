@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from torch.nn.functional import max_pool3d
 from mappers.embeddings import space_id
 from mappers.files import replacing
 
-from ..cameras import Cameras, Rays, look_at
+from ..cameras import Cameras, Rays, look_at, spherical
 from ..families import FAMILIES, Family
 from ..families.family import FOCAL, RADIUS
 from ..fields.conditional import ConditionalConfig, ConditionalField
@@ -152,9 +151,8 @@ class ConditionalModel:
         """
         if size < 1:
             raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
-        turn, rise = math.radians(azimuth), math.radians(elevation)
-        place = [math.cos(rise) * math.cos(turn), math.cos(rise) * math.sin(turn), math.sin(rise)]
-        poses = look_at(RADIUS * torch.tensor([place]), (0.0, 0.0, 0.0))
+        angles = torch.deg2rad(torch.tensor([[azimuth], [elevation]]))
+        poses = look_at(RADIUS * spherical(*angles, (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0))
         return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
 
     @torch.no_grad()

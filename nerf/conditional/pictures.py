@@ -30,6 +30,15 @@ class Target:
     alpha: Float[Tensor, "s s"]
     """Where the object is, in 0..1."""
 
+    def resized(self, size: int) -> Target:
+        """The same at another size."""
+        if size == len(self.alpha):
+            return self
+        values = torch.cat([self.rgb, self.alpha[..., None]], -1).permute(2, 0, 1)
+        values = F.interpolate(values[None], (size, size), mode="bilinear", antialias=True)[0]
+        values = values.clamp(0, 1).permute(1, 2, 0)
+        return Target(values[..., :3].contiguous(), values[..., 3].contiguous())
+
 
 def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) -> Target:
     """Cut the object from its ground and bring it to ``size`` pixels; pictures that are not square are padded.
@@ -67,10 +76,8 @@ def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) ->
     across, down = max(height - width, 0), max(width - height, 0)
     sides = (across // 2, across - across // 2, down // 2, down - down // 2)
     values = torch.cat([F.pad(values[:3], sides, value=1.0), F.pad(values[3:], sides)])
-    if values.shape[-1] != size:
-        values = F.interpolate(values[None], (size, size), mode="bilinear", antialias=True)[0]
-    values = values.clamp(0, 1).permute(1, 2, 0)
-    return Target(values[..., :3].contiguous(), values[..., 3].contiguous())
+    values = values.permute(1, 2, 0)
+    return Target(values[..., :3], values[..., 3]).resized(size)
 
 
 def _apart_from_ground(rgb: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w"]:

@@ -27,8 +27,8 @@ pytestmark = [
 ]
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: install the extra 'test'")
 expect = playwright.expect
-WAIT = 120_000
-"""Milliseconds for a job; a quiet machine needs a tenth."""
+WAIT = 300_000
+"""Milliseconds for a job; a quiet machine needs a tenth at most."""
 flow = pytest.mark.skipif(
     "MAPFIELD_FLOWS" not in os.environ, reason="whole flows in the browser are not reliable yet: set MAPFIELD_FLOWS=1"
 )
@@ -196,6 +196,23 @@ def test_a_field_is_taught_and_looked_at(visit: Visit, tmp_path: Path) -> None:
     page.get_by_label("range slider for Azimuth").press("ArrowRight")
     expect(page.locator("#student img")).not_to_have_attribute("src", str(first), timeout=WAIT)
     keep(page, "fields", tmp_path)
+
+
+@flow
+def test_a_chair_is_edited_by_words_and_turned(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    enter(page, "Edit")
+    shows(page, "#edited")
+    first = page.locator("#edited img").get_attribute("src")
+    page.get_by_label("What it should be").fill("a red chair")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    expect(page.locator("#edited img")).not_to_have_attribute("src", str(first), timeout=WAIT)
+    expect(page.get_by_label("Done so far")).to_have_value(re.compile("→.*a red chair"), timeout=WAIT)
+    page.get_by_role("button", name="Turn it around").click()
+    expect(page.get_by_role("img", name="Film of both")).to_be_visible(timeout=WAIT)
+    keep(page, "edit", tmp_path)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("Done so far")).to_have_value(re.compile("→ instance"), timeout=WAIT)
 
 
 @flow

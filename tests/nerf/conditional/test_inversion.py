@@ -85,6 +85,15 @@ def test_a_picture_of_another_size_is_refused(balls: ConditionalModel) -> None:
         InversionConfig(iterations=3)
 
 
+def test_starts_are_told_apart_on_small_renders(balls: ConditionalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: list[int] = []
+    loss = Search.loss
+    monkeypatch.setattr(Search, "loss", lambda self, *values: sides.append(self.size) or loss(self, *values))
+    config = dataclasses.replace(QUICK, iterations=3, screening=2, screening_size=8)
+    invert(balls, target(balls, *balls.codes(0)), config)
+    assert sides == [8] * (2 * 2 * 3 + 2) + [16] * 3
+
+
 def disc(ground: str, mode: str = "RGB", size: tuple[int, int] = (40, 40)) -> Image.Image:
     image = Image.new(mode, size, ground if mode == "RGB" else (0, 0, 0, 0))
     ImageDraw.Draw(image).ellipse((10, 10, 29, 29), fill=(200, 30, 30))
