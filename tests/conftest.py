@@ -1,29 +1,29 @@
-"""Fixtures: tiny random models in the exact layouts of Stable Diffusion 1.x, 2.x and XL."""
+"""Fixtures: tiny random models in the exact layouts of Stable Diffusion 1.x, 2.x and XL; two processes at once."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import socket
+from collections.abc import Callable
+from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from diffusers import (
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    PNDMScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from pipelines.nano.tokenizer import END, START, train_tokenizer
-from pipelines.neti_pipeline import NeTIPipeline
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+    from pipelines.neti_pipeline import NeTIPipeline
+
+# Torch and the libraries above are imported where they are needed: the process that hands tests to others needs none.
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests in several processes take a core each, and so do the programs that they start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import torch
+
     torch.set_num_threads(1)
 
 WORDS = "a photo picture of the one on in red blue object toy cat beach snow night sky two"
@@ -50,6 +50,12 @@ def build_tiny(
     folder: Path, text: dict[str, Any] | None = None, unet: dict[str, Any] | None = None, **schedule: Any
 ) -> Path:
     """Write a tiny random model to ``folder``, with some settings changed."""
+    import torch
+    from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    from pipelines.nano.tokenizer import train_tokenizer
+
     torch.manual_seed(0)
     tokenizer = train_tokenizer([WORDS] * 3, merges=120)
     text_encoder = CLIPTextModel(_text_config(tokenizer, **{"hidden_size": 16} | (text or {})))
@@ -78,6 +84,12 @@ def build_tiny(
 @pytest.fixture(scope="session")
 def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two text encoders, the second with other padding; 70 cross-attentions in 11 blocks; Euler's fractional steps."""
+    import torch
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    from pipelines.nano.tokenizer import train_tokenizer
+
     torch.manual_seed(0)
     tokenizer = train_tokenizer([WORDS] * 3, merges=120)
     folder = tmp_path_factory.mktemp("tiny-sdxl")
@@ -105,6 +117,10 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _text_config(tokenizer: CLIPTokenizer, **settings: Any) -> CLIPTextConfig:
+    from transformers import CLIPTextConfig
+
+    from pipelines.nano.tokenizer import END, START
+
     end = tokenizer.convert_tokens_to_ids(END)
     return CLIPTextConfig(
         **{"eos_token_id": end} | settings, vocab_size=len(tokenizer), intermediate_size=32, num_hidden_layers=2,
@@ -114,21 +130,24 @@ def _text_config(tokenizer: CLIPTokenizer, **settings: Any) -> CLIPTextConfig:
 
 
 def _vae() -> AutoencoderKL:
+    from diffusers import AutoencoderKL
+
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(8, 8, 8), norm_num_groups=4, sample_size=32,
     )  # fmt: skip
 
 
-@torch.no_grad()
 def _enliven(*text_encoders: CLIPTextModel | CLIPTextModelWithProjection) -> None:
     """At their start text encoders hardly react to their input; larger weights make differences visible."""
     for text_encoder in text_encoders:
-        text_encoder.get_input_embeddings().weight.mul_(20)
+        text_encoder.get_input_embeddings().weight.data.mul_(20)
 
 
 @pytest.fixture
 def sdxl(tiny_sdxl: Path) -> NeTIPipeline:
+    from pipelines.neti_pipeline import NeTIPipeline
+
     loaded = NeTIPipeline.from_model(tiny_sdxl, device="cpu")
     loaded.set_progress_bar_config(disable=True)
     return loaded
@@ -136,6 +155,41 @@ def sdxl(tiny_sdxl: Path) -> NeTIPipeline:
 
 @pytest.fixture
 def pipeline(tiny_model: Path) -> NeTIPipeline:
+    from pipelines.neti_pipeline import NeTIPipeline
+
     loaded = NeTIPipeline.from_model(tiny_model, device="cpu")
     loaded.set_progress_bar_config(disable=True)
     return loaded
+
+
+@pytest.fixture(scope="session")
+def processes() -> BaseContext:
+    """Starts processes at once, where the system can: a server has imported the trainers for all of them."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload(["nerf.training", "nerf.conditional.train", "nerf.compression.prior"])
+    return context
+
+
+@pytest.fixture(scope="session")
+def two_processes(processes: BaseContext) -> Callable[..., None]:
+    """Runs a function of a module in two processes that find each other as under ``torchrun``; fails if one does."""
+    import torch.multiprocessing
+
+    def run(function: Callable[..., None], *arguments: Any, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        given, method = (environment, function, arguments), processes.get_start_method()
+        torch.multiprocessing.start_processes(_one_of_two, given, nprocs=2, start_method=method)
+
+    return run
+
+
+def _one_of_two(rank: int, environment: dict[str, str], function: Callable[..., None], given: tuple[Any, ...]) -> None:
+    import torch
+
+    ranks = {name: str(rank) for name in ("RANK", "LOCAL_RANK")}
+    os.environ.update({**environment, **ranks, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"})
+    torch.set_num_threads(1)
+    function(*given)

@@ -1,16 +1,13 @@
 """Sharded training gives what one process gives, and its checkpoints and modules are whole.
 
-Accelerators are what FSDP and DeepSpeed are for; here two gloo processes of a CPU stand in for them. Each runs this
-file as a script, after telling accelerate that it has found GPUs, or it would fall back from sharding.
+Accelerators are what FSDP and DeepSpeed are for; here two gloo processes of a CPU stand in for them. Each runs
+`worker`, after telling accelerate that it has found GPUs, or it would fall back from sharding.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,29 +86,24 @@ def worker(kind: str, folder: Path) -> None:
 
 def environment(kind: str) -> dict[str, str]:
     return {
-        **os.environ,
         f"ACCELERATE_USE_{kind}": "true",
         "ACCELERATE_TORCH_DEVICE": "cpu",
         "DS_ACCELERATOR": "cpu",
         "FSDP_VERSION": "2",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-        "OMP_NUM_THREADS": "1",
     }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
-def test_two_sharding_processes_give_what_one_gives(tmp_path: Path, kind: str) -> None:
+def test_two_sharding_processes_give_what_one_gives(
+    tmp_path: Path, kind: str, two_processes: Callable[..., None]
+) -> None:
     if kind == "DEEPSPEED":
         pytest.importorskip("deepspeed")
     plain = Regression()
     figure = fit(plain, dataclasses.replace(CONFIG, cpu=True), output_dir=tmp_path / "plain").metrics["val/sum"]
     fit(Regression(), dataclasses.replace(HALF, cpu=True), output_dir=tmp_path / "plain-half")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__]
-    done = subprocess.run(
-        [*launch, kind, str(tmp_path)], env=environment(kind), timeout=300, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    two_processes(worker, kind, tmp_path, **environment(kind))
 
     def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
         assert a.keys() == b.keys()
@@ -169,7 +161,3 @@ def test_configurations_are_accelerates_own_and_name_themselves() -> None:
         assert path.read_text(encoding="utf-8").startswith(
             f"# accelerate launch --config_file configs/accelerate/{path.name}"
         )
-
-
-if __name__ == "__main__":
-    worker(sys.argv[1], Path(sys.argv[2]))

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -338,20 +339,24 @@ def test_two_gloo_processes_give_the_weights_of_one(tmp_path: Path) -> None:
         torch.testing.assert_close(value, b.weights[name], atol=1e-5, rtol=0)
 
 
+def save_endlessly(output: Path) -> None:
+    torch.set_num_threads(1)
+    fit(Regression(dropout=0.0), dataclasses.replace(CONFIG, steps=100_000, save_every=1), output_dir=output)
+
+
 @pytest.mark.slow
-def test_kill_in_mid_save_leaves_a_readable_latest_checkpoint(tmp_path: Path) -> None:
+def test_kill_in_mid_save_leaves_a_readable_latest_checkpoint(tmp_path: Path, processes: Any) -> None:
     """Kill the process at random moments of a run that does little but save."""
-    command = [sys.executable, str(script(tmp_path)), "", "{'steps': 100000, 'save_every': 1}"]
     for attempt in range(4):
         output = tmp_path / f"run{attempt}"
-        command[2] = str(output)
-        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+        process = processes.Process(target=save_endlessly, args=(output,))
+        process.start()
         deadline = time.monotonic() + 60
         while not checkpoints.steps(output / "checkpoints") and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.05 + 0.037 * attempt)
         process.kill()
-        process.wait()
+        process.join()
         loaded = checkpoints.load(output / "checkpoints")
         assert loaded.step >= 1
         fit(

@@ -31,7 +31,7 @@ def test_train_distill_evaluate_render_export(
     assert main(run) == 0
     assert main(run) == 1
     assert "already holds a run" in capsys.readouterr().err
-    distill = ["distill", "--teacher", str(teacher), "--field", "vm", "--output", str(student), "--steps", "2"]
+    distill = ["distill", "--teacher", str(teacher), "--field", "mlp", "--output", str(student), "--steps", "2"]
     assert main([*distill, "--train.batch-size", "128", "--train.cpu"]) == 0
     capsys.readouterr()
     assert main(["evaluate", "--run", str(student)]) == 0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +112,14 @@ def test_voxels_grow_and_are_pruned(scene: Scene, settings: RadianceConfig, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["vm", "cp"])
+@pytest.mark.parametrize(("name", "rays"), [("vm", 256), ("cp", 96)])
 def test_low_rank_tensors_shrink_to_what_is_occupied(
-    name: str, scene_folder: Path, settings: RadianceConfig, tmp_path: Path
+    name: str, rays: int, scene_folder: Path, settings: RadianceConfig, tmp_path: Path
 ) -> None:
     """In a box that is too large; the run keeps the smaller one, its grid and its steps."""
     scene = load_scene(scene_folder, bounds=[[-1.3] * 3, [1.3] * 3])
-    config = dataclasses.replace(with_train(settings, steps=200, validate_every=200), stages=2, shrink=True)
+    learning = with_train(settings, steps=200, validate_every=200, batch_size=rays)
+    config = dataclasses.replace(learning, stages=2, shrink=True)
     run = train(scene, name, size=TINY[name], config=config, output_dir=tmp_path)
     low, high = run.field.bounds
     assert ((high - low)[:2] < 2.0).all()
@@ -188,18 +187,6 @@ def test_settings_that_a_family_does_not_have_are_errors(scene: Scene, settings:
         RadianceConfig(shrink=True)
 
 
-WORKER = """
-import sys
-from pathlib import Path
-import torch
-sys.path.insert(0, sys.argv[1])
-from conftest import SETTINGS
-from test_training import learned
-torch.set_num_threads(1)
-learned(SETTINGS, *map(Path, sys.argv[2:]))
-"""
-
-
 def learned(settings: RadianceConfig, scene: Path, teacher: Path, output: Path) -> None:
     """A hash grid from pictures, and a tensor from a teacher."""
     config = with_train(settings, steps=20, log_every=1)
@@ -210,16 +197,11 @@ def learned(settings: RadianceConfig, scene: Path, teacher: Path, output: Path) 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(
-    settings: RadianceConfig, scene_folder: Path, trained: tuple[Run, Path], tmp_path: Path
-) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    settings: RadianceConfig, scene_folder: Path, trained: tuple[Run, Path], tmp_path: Path,
+    two_processes: Callable[..., None],
+) -> None:  # fmt: skip
     sources = scene_folder, trained[1]
-    command = [*launch, str(Path(__file__).parent), *map(str, sources), str(tmp_path / "2")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    two_processes(learned, settings, *sources, tmp_path / "2", ACCELERATE_USE_CPU="true")
     learned(settings, *sources, tmp_path / "1")
     for task in ("train", "distill"):
         losses = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,11 +128,18 @@ def test_every_datum_is_visited_once_in_an_epoch() -> None:
     assert sorted(rows) == list(range(48))
 
 
+def learned(folder: Path) -> None:
+    """One of the processes: the first writes what all have learned."""
+    trained = task_of()
+    fit(trained, CONFIG)
+    whole = state(trained)  # gathers rows: every process takes part
+    if torch.distributed.get_rank() == 0:
+        torch.save(whole, folder / "state.pt")
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__]
-    done = subprocess.run([*launch, str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_two_processes_learn_what_one_does(tmp_path: Path, two_processes: Callable[..., None]) -> None:
+    two_processes(learned, tmp_path)
     task = task_of()
     fit(task, CONFIG)
     found = torch.load(tmp_path / "state.pt", weights_only=True)
@@ -144,11 +150,3 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
 def test_the_rates_must_divide_the_batch() -> None:
     with pytest.raises(ValueError, match="multiple of the 2 rates"):
         PriorTask(SMALL, waves(), dataclasses.replace(CONFIG, batch_size=9))
-
-
-if __name__ == "__main__":
-    trained = task_of()
-    fit(trained, CONFIG)
-    whole_state = state(trained)  # gathers rows: every process takes part
-    if torch.distributed.get_rank() == 0:
-        torch.save(whole_state, Path(sys.argv[1]) / "state.pt")

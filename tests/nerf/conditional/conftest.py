@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
 
 from mappers.hub import resolve
 from mappers.train_config import TrainConfig
@@ -89,6 +85,8 @@ def brightness() -> Brightness:
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP with nano-clip's tokenizer and image processor."""
+    from transformers import CLIPConfig, CLIPModel  # not above: two processes that train a recipe need neither
+
     folder = tmp_path_factory.mktemp("clip")
     shutil.copytree(resolve("nano-clip", "CLIP"), folder, dirs_exist_ok=True)
     torch.manual_seed(0)
@@ -122,27 +120,17 @@ def resumes(tmp_path: Path) -> Callable[[Callable[[], Any], TrainConfig], None]:
     return check
 
 
-WORKER = """
-import sys
-from pathlib import Path
-from nerf.conditional.train import Arguments, main
-main(Arguments(recipe=sys.argv[1], output=Path(sys.argv[2])))
-"""
+def train_recipe(recipe: Path, output: Path) -> None:
+    main(Arguments(recipe=str(recipe), output=output))
 
 
 @pytest.fixture
-def one_and_two(tmp_path: Path) -> Callable[[Path], tuple[Path, Path]]:
+def one_and_two(tmp_path: Path, two_processes: Callable[..., None]) -> Callable[[Path], tuple[Path, Path]]:
     """Trains a recipe in this process and in two of their own; the folders of both runs."""
 
     def trained(recipe: Path) -> tuple[Path, Path]:
-        script = tmp_path / "worker.py"
-        script.write_text(WORKER)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        command = [*launch, str(script), str(recipe), str(tmp_path / "2")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        main(Arguments(recipe=str(recipe), output=tmp_path / "1"))
+        two_processes(train_recipe, recipe, tmp_path / "2", ACCELERATE_USE_CPU="true")
+        train_recipe(recipe, tmp_path / "1")
         return tmp_path / "1", tmp_path / "2"
 
     return trained
