@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any
 
 from .categories import Category, Editors
 from .jobs import JobError, Progress, Worker
+
+if TYPE_CHECKING:
+    import gradio as gr  # otherwise where a page needs it: the worker's process starts sooner without
 
 VISITOR = re.compile(r"[0-9a-f]{32}")
 PICTURES = (".png", ".jpg", ".gif")
@@ -25,6 +26,8 @@ FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"]+/)+")
 
 def refusal(message: str) -> gr.Error:
     """What a visitor is told who asked for what cannot be done; it stays long enough to be read."""
+    import gradio as gr
+
     return gr.Error(message, duration=20, print_exception=False)
 
 
@@ -87,6 +90,8 @@ class Studio:
     def cancel(self, visitor: str) -> None:
         """Stop a visitor's running job."""
         if not self.worker.cancel(visitor):
+            import gradio as gr
+
             gr.Info("none of your jobs is running")
 
     def folder(self, visitor: str) -> Path:

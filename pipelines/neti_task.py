@@ -38,6 +38,8 @@ BACKGROUND = "<background>"
 """A word for what surrounds the thing, learned beside it from masked pictures and then thrown away."""
 
 SAMPLE_PROMPTS = ("a photo of a {}", "a {} on the beach", "a {} in the snow", "a {} in the night sky")
+SAMPLE_STEPS = 25
+"""In which a sample is drawn."""
 
 
 VALIDATION_SAMPLES = 32
@@ -219,7 +221,7 @@ def sample_grid(pipeline: NeTIPipeline, token: str, seed: int, *, columns: int) 
     """A row of ``columns`` pictures for each of `SAMPLE_PROMPTS`."""
     pictures = pipeline(
         [prompt.format(token) for prompt in SAMPLE_PROMPTS],
-        num_inference_steps=25,
+        num_inference_steps=SAMPLE_STEPS,
         guidance_scale=5.0,
         num_images_per_prompt=columns,
         generator=torch.Generator().manual_seed(seed),

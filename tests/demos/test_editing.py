@@ -30,7 +30,7 @@ from demos.categories import CategoryError, Editors, found
 from demos.edits import PREVIEW, SESSION, SHOWN, START, Place
 from demos.studio import Studio, new_visitor
 from mappers.code_mapper import CodeMapper
-from nerf.conditional import ConditionalModel, inversion
+from nerf.conditional import ConditionalModel, inversion, model
 from nerf.conditional.scorer import Scorer
 from nerf.families import FAMILIES
 from nerf.fields.conditional import ConditionalConfig, ConditionalField
@@ -48,7 +48,7 @@ def write_model(folder: Path, family: str) -> Path:
     torch.manual_seed(len(family))
     field = ConditionalField(FAMILIES[family].bounds, SMALL)
     torch.nn.init.normal_(field.deform.last.weight)
-    torch.nn.init.constant_(field.trunk.last.bias[:1], 1.0)
+    torch.nn.init.constant_(field.trunk.last.bias[:1], 3.0)  # dense: rays end soon
     ConditionalModel(field, torch.randn(6, 4), torch.randn(5, 3), family).save(folder)
     spaces = ConditionalModel.load(folder).space, Scorer.load("nano-clip").space
     mapper = CodeMapper(128, 4, 3, hidden=8, field_space=spaces[0], clip_space=spaces[1], clip="nano-clip")
@@ -56,6 +56,12 @@ def write_model(folder: Path, family: str) -> Path:
         torch.nn.init.normal_(net[-1].weight, std=0.3)  # pyright: ignore[reportIndexIssue, reportArgumentType]
     mapper.save_pretrained(folder / "mapper")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def coarse_rays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How well pictures show the object is tested elsewhere."""
+    monkeypatch.setattr(model, "INTERVALS", 24)
 
 
 @pytest.fixture(scope="module")

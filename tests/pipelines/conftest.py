@@ -30,6 +30,7 @@ from transformers import (
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embeddings import space_id
 from mappers.v2a import RegressionMapper
+from pipelines import neti_task
 from pipelines.audio_clap import clap_space
 
 WIDTH = 16
@@ -142,6 +143,12 @@ def tiny_image_encoder() -> CLIPVisionModelWithProjection:
 def tiny_image_processor() -> CLIPImageProcessor:
     size = {"height": 16, "width": 16}
     return CLIPImageProcessor(size=size, crop_size=size)
+
+
+@pytest.fixture(autouse=True)
+def few_sample_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen samples of every learned word would take longer than learning it."""
+    monkeypatch.setattr(neti_task, "SAMPLE_STEPS", 3)
 
 
 @pytest.fixture(scope="session")
