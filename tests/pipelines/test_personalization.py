@@ -192,13 +192,13 @@ def test_validation_pictures_change_nothing_that_is_learned(tiny_model: Path, tm
 )
 def test_learns_a_picture(method: str, model: str, request: pytest.FixtureRequest) -> None:
     """The same draws give a lower loss after training than before."""
-    steps = TrainConfig(steps=40, batch_size=4, learning_rate=3e-2, log_every=1)
+    steps = TrainConfig(steps=20, batch_size=4, learning_rate=3e-2, log_every=1)
     config = dataclasses.replace(CONFIG, method=method, train=steps)
     learned = personalize(pictures(1), TOKEN, model=request.getfixturevalue(model), category="toy", config=config)
     concept = learned.concepts[TOKEN]
     pixels = torch.from_numpy(np.asarray(pictures(1)[0]).copy()).permute(2, 0, 1)[None] / 127.5 - 1
     made = NeTITask(learned, [Subject(TOKEN, concept.mapper, pixels)], config)
-    draws = Draws(99, 0, range(64))
+    draws = Draws(99, 0, range(32))
     start = type(concept.mapper).from_config(concept.mapper.config)
     start.start_at(
         learned.text_encoder.get_input_embeddings().weight[

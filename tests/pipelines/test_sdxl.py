@@ -140,7 +140,7 @@ def test_learns_generates_and_unloads(tiny_sdxl: Path, tmp_path: Path, layers: A
     base.set_progress_bar_config(disable=True)
     before, picture = weights(base), draw(base, "a toy")
     photo = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
-    train = TrainConfig(steps=6, batch_size=2, learning_rate=3e-2, log_every=1)
+    train = TrainConfig(steps=3, batch_size=2, learning_rate=3e-2, log_every=1)
     config = PersonalizeConfig(layers=layers, method=method, flip=0.0, train=train)
     learned = personalize([photo], TOKEN, model=tiny_sdxl, category="toy", config=config)
     mapper = learned.concepts[TOKEN].mapper
