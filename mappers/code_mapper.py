@@ -22,6 +22,8 @@ from .registry import register_mapper
 from .v2a import scaled
 
 Kind = Literal["shape", "appearance"]
+FAINT = 0.03
+"""Standard deviation of a fresh mapper's directions."""
 
 
 class EditsCodes(Protocol):
@@ -119,15 +121,20 @@ class CodeEditor(ModelMixin, ConfigMixin):
 
 
 class CodeMapper(CodeEditor):
-    """The paper's: for each kind of code a hidden layer with ReLU, its output layer starting at zero (no edit).
+    """The paper's hidden layer with ReLU for each kind of code; beyond it, it may see the code that it moves.
+
+    For each kind an embedding e says a place m and directions F [c, r], in standard deviations of the codes. A code z
+    moves by m - K z with K = F (I + FᵀF)⁻¹ Fᵀ: where F is long, z is replaced by m; across it, z is kept. That is the
+    step from N(0, I) to a Gaussian of mean m and precision I + F Fᵀ, which `surprise` fits. Without directions (rank 0)
+    all objects move alike, as in the paper. A fresh mapper edits nothing, or next to nothing where it has directions,
+    which could not grow from zero.
 
     Args:
         source: width of the embeddings.
         shape: numbers of a shape code.
         appearance: numbers of an appearance code.
         hidden: units of the hidden layer.
-        sees_code: whether the current code enters beside the embedding. The paper's mapper does not see it and moves
-            every object alike.
+        rank: directions r of each kind.
         field_space: id of the field.
         clip_space: id of the CLIP.
         clip: folder or id of the CLIP, where one finds it again.
@@ -141,7 +148,7 @@ class CodeMapper(CodeEditor):
         appearance: int,
         *,
         hidden: int = 256,
-        sees_code: bool = False,
+        rank: int = 0,
         field_space: str | None = None,
         clip_space: str | None = None,
         clip: str | None = None,
@@ -150,18 +157,51 @@ class CodeMapper(CodeEditor):
         self.nets = nn.ModuleDict()
         sizes: dict[Kind, int] = {"shape": shape, "appearance": appearance}
         for kind, size in sizes.items():
-            last = nn.Linear(hidden, size)
+            last = nn.Linear(hidden, size * (1 + rank))
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            self.nets[kind] = nn.Sequential(nn.Linear(source + size * sees_code, hidden), nn.ReLU(), last)
+            nn.init.normal_(last.bias[size:], std=FAINT)
+            self.nets[kind] = nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), last)
+            self.register_buffer(f"{kind}_mean", torch.zeros(size))
+            self.register_buffer(f"{kind}_factor", torch.eye(size))
+
+    @torch.no_grad()
+    def settle(self, kind: Kind, mean: Float[Tensor, " c"], factor: Float[Tensor, "c c"]) -> None:
+        """Take the Gaussian of a kind's codes; ``factor`` is lower triangular. Without it codes count as N(0, I)."""
+        getattr(self, f"{kind}_mean").copy_(mean)
+        getattr(self, f"{kind}_factor").copy_(factor)
+
+    def told(self, kind: Kind, embedding: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
+        """The place m and the directions F that embeddings say."""
+        out = self.nets[kind](scaled(embedding))
+        size = self.config[kind]
+        return out[:, :size], out[:, size:].view(len(out), size, self.config.rank)
+
+    def whitened(self, kind: Kind, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """Codes in standard deviations."""
+        mean, factor = getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_factor")
+        return torch.linalg.solve_triangular(factor, (code - mean).T, upper=False).T
 
     def displacement(
         self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b c"]:
-        seen = scaled(embedding)
-        if self.config.sees_code:
-            seen = torch.cat([seen, code], -1)
-        return self.nets[kind](seen)
+        place, along = self.told(kind, embedding)
+        if self.config.rank:
+            seen = along.mT @ self.whitened(kind, code)[:, :, None]
+            place = place - (along @ torch.linalg.solve(_precision(along), seen))[:, :, 0]
+        return place @ getattr(self, f"{kind}_factor").T
+
+    def surprise(self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
+        """Negative log likelihood of codes under what embeddings say of them, up to a constant."""
+        place, along = self.told(kind, embedding)
+        off = self.whitened(kind, code) - place
+        stretched = (along.mT @ off[:, :, None]).square().sum((1, 2))
+        return (off.square().sum(1) + stretched - torch.linalg.slogdet(_precision(along)).logabsdet) / 2
+
+
+def _precision(along: Float[Tensor, "b c r"]) -> Float[Tensor, "b r r"]:
+    """I + FᵀF."""
+    return torch.eye(along.shape[2]).to(along) + along.mT @ along
 
 
 class RidgeCodeMapper(CodeEditor):

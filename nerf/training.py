@@ -174,7 +174,6 @@ def train(
         TrainingError: training cannot go on; checkpoints are kept.
     """
     started = time.process_time()
-    source = scene.name if isinstance(scene, Scene) else str(scene)
     scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
     name = field if isinstance(field, str) else field.name
     if scene.cameras.times is not None:
@@ -209,7 +208,7 @@ def train(
             break
     assert task is not None
     viewpoints = Viewpoints.of(scene.split("train").cameras)
-    run = Run(current, sampler, task.marching, viewpoints, source, downscale, report)
+    run = Run(current, sampler, task.marching, viewpoints, scene.source, scene.downscale, report)
     run.count_cost(started)
     if output:
         run.save(output, config)

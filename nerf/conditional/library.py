@@ -38,14 +38,6 @@ class Library:
     def __len__(self) -> int:
         return len(self.embedding)
 
-    def alike(self, rows: Int[Tensor, " b"], chance: Float[Tensor, "b k"]) -> Int[Tensor, "b k"]:
-        """Random rows of the kind (text or picture) that each row is of, for chances in 0..1."""
-        pictures = self.prompts.count("")
-        picture = (rows < pictures)[:, None]
-        first = torch.where(picture, 0, pictures)
-        count = torch.where(picture, pictures, len(self) - pictures)
-        return first + (chance * count).long().clamp(max=count - 1)
-
 
 @torch.no_grad()
 def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: float = 0.5, seed: int = 0) -> Library:

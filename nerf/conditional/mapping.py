@@ -20,14 +20,12 @@ from ..cameras import Cameras
 from ..families import split_of
 from .library import library
 from .model import ConditionalModel
-from .objective import Objective, ObjectiveConfig, Wish
+from .objective import KINDS, Objective, ObjectiveConfig, Wish
 from .scorer import Scorer
 from .views import facing
 
 MEASURED = 16
 """Edits that a validation looks at."""
-RIVALS = 48
-"""Other wishes that each competes with where the objective has contrast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +34,19 @@ class MapperConfig:
 
     hidden: int = 256
     """Units of the mapper's hidden layer."""
-    sees_code: bool = False
-    """Whether the mapper also sees the current code; the paper's moves every object alike."""
-    prompts: int = 1024
+    rank: int = 6
+    """Directions of each code that an embedding can fix; with 0 every object moves alike, as in the paper."""
+    prompts: int = 16384
     """Captions and pictures of training objects that are learned from."""
     pictures: float = 0.3
     """Share of pictures among them, so that exemplars work too."""
+    library: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=1500, batch_size=256, learning_rate=2e-3, schedule="cosine", weight_decay=1.0, warmup_steps=10,
+            save_every=500, keep_last=1, log_every=50,
+        )
+    )  # fmt: skip
+    """How it learns what captions and pictures say of codes, before any render."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     """What an edit should achieve."""
     train: TrainConfig = dataclasses.field(
@@ -53,8 +58,11 @@ class MapperConfig:
     """How; `train.batch_size` counts objects, each seen once."""
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.prompts < 1:
-            raise ValueError(f"hidden and prompts must be at least 1, got {self.hidden} and {self.prompts}")
+        if self.hidden < 1 or self.prompts < 1 or self.rank < 0:
+            raise ValueError(
+                f"hidden and prompts must be at least 1, rank at least 0; got {self.hidden}, {self.prompts} and"
+                f" {self.rank}"
+            )
         if not 0 <= self.pictures <= 1:
             raise ValueError(f"pictures must be a share in 0..1, got {self.pictures}")
 
@@ -92,9 +100,11 @@ class MapperTask:
         self.library = library(model, scorer, config.prompts, pictures=config.pictures, seed=config.train.seed)
         sizes = model.shape_codes.shape[1], model.appearance_codes.shape[1]
         self.mapper = CodeMapper(
-            scorer.width, *sizes, hidden=config.hidden, sees_code=config.sees_code, field_space=model.space,
+            scorer.width, *sizes, hidden=config.hidden, rank=config.rank, field_space=model.space,
             clip_space=scorer.space, clip=scorer.name,
         )  # fmt: skip
+        for kind in KINDS:
+            self.mapper.settle(kind, model.prior(kind).mean, model.prior(kind).factor)
         self.modules: Mapping[str, nn.Module] = {"mapper": self.mapper}
         self.split = split_of(model.family, len(model.shape_codes), len(model.appearance_codes))
 
@@ -111,13 +121,10 @@ class MapperTask:
                 for s, p, seed in zip(shape.tolist(), palette.tolist(), seeds, strict=True)
             ]
             source = self.scorer.texts(captions)
-        others = None
-        if self.config.objective.contrast_weight:
-            others = self.library.embedding[self.library.alike(wanted, draws.uniform("others", (RIVALS,)).cpu())]
         return Edits(
             (model.shape_codes[shape], model.appearance_codes[palette]),
             draws.integers("kind", 2).cpu() == 0,
-            Wish(self.library.embedding[wanted], source, others),
+            Wish(self.library.embedding[wanted], source),
             facing(model.family, size, draws),
             draws.uniform("background", (3,)).cpu(),
             draws.uniform("jitter", (size * size,)).cpu(),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from ..cameras import Cameras
 from .model import ConditionalModel
@@ -15,8 +14,6 @@ from .scorer import Scorer, clip_distance
 
 GRID = 20
 """Cells along each side of the grids of edited shapes, which last for one step."""
-CONTRAST = 20.0
-"""What cosines are multiplied with where wishes compete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +24,6 @@ class ObjectiveConfig:
     """Side of the renders, pixels."""
     clip_weight: float = 1.0
     """λ_c: weight of 1 - cosine between render and wish."""
-    contrast_weight: float = 0.0
-    """Weight of the cross entropy of the wish among other wishes, over `CONTRAST`: what tells it from them counts."""
     direction_weight: float = 0.0
     """Weight of 1 - cosine between the change of the render and that of the text (StyleGAN-NADA)."""
     plausibility_weight: float = 0.05
@@ -39,7 +34,7 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         if self.size < 4:
             raise ValueError(f"size must be at least 4 pixels, got {self.size}")
-        for name in ("clip_weight", "contrast_weight", "direction_weight", "plausibility_weight", "change_weight"):
+        for name in ("clip_weight", "direction_weight", "plausibility_weight", "change_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -51,8 +46,6 @@ class Wish:
     embedding: Float[Tensor, "b d"]
     source: Float[Tensor, "b d"] | None = None
     """What the objects' captions say before the edit; needed for the direction only."""
-    others: Float[Tensor, "b k d"] | None = None
-    """What else could have been wished for each; needed for the contrast only."""
 
 
 class Objective:
@@ -116,11 +109,6 @@ class Objective:
         change = torch.stack([(b - a).square().mean() for a, b in zip(*white, strict=True)]).mean()
         values = {"clip": distance, "plausibility": usual, "change": change}
         loss = config.clip_weight * distance + config.plausibility_weight * usual + config.change_weight * change
-        if config.contrast_weight:
-            if wish.others is None:
-                raise ValueError("contrast_weight needs other wishes; set it to 0 here")
-            values["contrast"] = contrast(shown, wish.embedding, wish.others).mean()
-            loss = loss + config.contrast_weight * values["contrast"]
         if config.direction_weight:
             if wish.source is None:
                 raise ValueError("direction_weight needs what the objects' captions say before; set it to 0 here")
@@ -132,12 +120,3 @@ class Objective:
 
 
 KINDS = ("shape", "appearance")
-
-
-def contrast(
-    shown: Float[Tensor, "b d"], wish: Float[Tensor, "b d"], others: Float[Tensor, "b k d"]
-) -> Float[Tensor, " b"]:
-    """Cross entropy of a wish among others by their cosines to what is shown, over `CONTRAST`."""
-    every = torch.cat([wish[:, None], others], 1)
-    logits = CONTRAST * cosine_similarity(shown[:, None], every, dim=-1)
-    return (logits.logsumexp(1) - logits[:, 0]) / CONTRAST

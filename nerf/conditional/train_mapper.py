@@ -20,6 +20,7 @@ from mappers.trainer import fit
 from .library import PAIRS, fit_ridge
 from .mapping import MapperConfig, MapperTask
 from .model import ConditionalModel, located
+from .reading import LibraryTask
 from .scorer import DEFAULT, Scorer
 
 Method = Literal["mapper", "ridge"]
@@ -68,7 +69,10 @@ def main(arguments: Arguments) -> CodeEditor:
             steps=arguments.steps, max_minutes=arguments.max_minutes, seed=arguments.seed
         )
         task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))
-        report = fit(task, train, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+        resume = "auto" if arguments.resume else False
+        first = dataclasses.replace(arguments.settings.library, seed=arguments.seed)
+        fit(LibraryTask(task), first, output_dir=arguments.output / "library", resume=resume)
+        report = fit(task, train, output_dir=arguments.output, resume=resume)
         mapper = task.mapper.cpu().eval()
         figures |= {"steps": report.steps, **task.validate({"mapper": mapper}, report.steps)}
     figures["seconds"] = round(time.monotonic() - started, 1)

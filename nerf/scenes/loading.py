@@ -82,7 +82,7 @@ def load_scene(
     if len(listing.splits["train"]) < 2:
         count = len(listing.splits["train"])
         raise SceneError(f"{path} has {count} training picture; a radiance field needs at least two views")
-    return _assemble(path, listing, downscale, bounds, near, far)
+    return _assemble(path, str(folder), listing, downscale, bounds, near, far)
 
 
 def detect_format(folder: Path) -> str:
@@ -117,6 +117,7 @@ def _resolve(folder: str | Path) -> Path:
 
 def _assemble(
     path: Path,
+    source: str,
     listing: Listing,
     downscale: float,
     bounds: Sequence[Sequence[float]] | Float[Tensor, "2 3"] | None,
@@ -143,7 +144,8 @@ def _assemble(
     if not 0 <= near < far:
         raise ValueError(f"near and far must be 0 <= near < far, got {near:g} and {far:g}")
     names = tuple(str(file.relative_to(path)) if file.is_relative_to(path) else str(file) for file in listing.files)
-    scene = Scene(path.name, pictures, cameras, listing.splits, box, near, far, has_alpha, names)
+    splits = listing.splits
+    scene = Scene(path.name, pictures, cameras, splits, box, near, far, has_alpha, names, source, downscale)
     missed = empty_ray_fraction(scene)
     if missed > MISSED:
         logger.warning("%.0f %% of the training rays of %s miss its bounds %s; set bounds", 100 * missed, path,

@@ -38,6 +38,10 @@ class Scene:
     """Whether any pixel is transparent."""
     names: tuple[str, ...]
     """Picture files relative to the scene's folder, for messages."""
+    source: str
+    """Folder or shipped id that it was read from, as it was given."""
+    downscale: float
+    """How many times smaller its pictures were read."""
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -21,9 +21,10 @@ def moving(name: str) -> CodeEditor:
         mapper = RidgeCodeMapper(SOURCE, SHAPE, APPEARANCE)
         mapper.fit(torch.randn(50, SOURCE), torch.randn(50, SHAPE), torch.randn(50, APPEARANCE))
         return mapper
-    mapper = CodeMapper(SOURCE, SHAPE, APPEARANCE, hidden=16, sees_code=name == "sees code")
+    mapper = CodeMapper(SOURCE, SHAPE, APPEARANCE, hidden=16, rank=2 if name == "sees code" else 0)
     for parameter in mapper.parameters():
-        nn.init.normal_(parameter)
+        nn.init.normal_(parameter, std=0.3)
+    mapper.settle("shape", torch.randn(SHAPE), torch.randn(SHAPE, SHAPE).tril() + 2 * torch.eye(SHAPE))
     return mapper
 
 
@@ -38,12 +39,31 @@ def inputs(count: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 KINDS = ("plain", "sees code", "ridge")
 
 
-@pytest.mark.parametrize("sees_code", [False, True])
-def test_a_fresh_mapper_changes_nothing(sees_code: bool) -> None:
+@pytest.mark.parametrize(("rank", "tolerance"), [(0, 0.0), (2, 0.05)])
+def test_a_fresh_mapper_changes_nothing(rank: int, tolerance: float) -> None:
     embedding, shape, appearance = inputs()
-    moved = CodeMapper(SOURCE, SHAPE, APPEARANCE, sees_code=sees_code).edit(embedding, shape, appearance)
-    assert torch.equal(moved[0], shape)
-    assert torch.equal(moved[1], appearance)
+    moved = CodeMapper(SOURCE, SHAPE, APPEARANCE, rank=rank).edit(embedding, shape, appearance)
+    torch.testing.assert_close(moved[0], shape, atol=tolerance, rtol=0)
+    torch.testing.assert_close(moved[1], appearance, atol=tolerance, rtol=0)
+
+
+def test_an_edit_is_the_step_to_the_gaussian_that_surprise_is_of() -> None:
+    """Covariances and densities beside torch's own; a code in the prior's Gaussian ends up in the embedding's."""
+    mapper = moving("sees code")
+    assert isinstance(mapper, CodeMapper)
+    embedding, shape, _ = inputs()
+    place, along = mapper.told("shape", embedding)
+    factor = mapper.get_buffer("shape_factor")
+    covariance = factor @ torch.linalg.inv(torch.eye(SHAPE) + along @ along.mT) @ factor.T
+    mean = mapper.get_buffer("shape_mean") + place @ factor.T
+    said = torch.distributions.MultivariateNormal(mean, covariance)
+    known = torch.distributions.MultivariateNormal(mapper.get_buffer("shape_mean"), factor @ factor.T)
+    constant = -known.log_prob(mapper.get_buffer("shape_mean"))
+    torch.testing.assert_close(mapper.surprise("shape", embedding, shape), -said.log_prob(shape) - constant)
+    moved = mapper.edit(embedding, shape, inputs()[2])[0]
+    kept = covariance @ torch.linalg.inv(factor @ factor.T)
+    expected = mean + ((shape - mapper.get_buffer("shape_mean"))[:, None] @ kept.mT)[:, 0]
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -42,12 +42,8 @@ def settings() -> RadianceConfig:
 
 
 @pytest.fixture(scope="session")
-def trained(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
-    """A small hash grid after 60 steps, and its folder.
-
-    Of the folder, not of the loaded scene: students are measured in its few small test views, where the loaded one's
-    name is that of a larger scene that ships with the package.
-    """
+def trained(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A small hash grid after 60 steps, and its folder."""
     folder = tmp_path_factory.mktemp("trained")
     config = dataclasses.replace(SETTINGS, train=dataclasses.replace(SETTINGS.train, validate_every=60))
-    return train(scene_folder, "hash", size=TINY, config=config, output_dir=folder), folder
+    return train(scene, "hash", size=TINY, config=config, output_dir=folder), folder

@@ -53,6 +53,7 @@ def test_every_family_learns_the_scene(name: str, scene: Scene, settings: Radian
 
 def test_learns_and_leaves_a_run_that_draws_the_same(trained: tuple[Run, Path], scene: Scene) -> None:
     run, folder = trained
+    assert (run.scene, run.downscale) == (scene.source, 1)  # not its name, which is also that of a larger scene
     assert run.report.metrics["val/psnr"] > 15
     names = {path.name for path in folder.iterdir()}
     assert names >= {"field.safetensors", "occupancy.safetensors", "report.json", "loss.png"}
