@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import platform
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from editing_attributes import SIZE, Attributes, Reader, lab, pictures_of
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from mappers.code_mapper import CodeMapper, EditsCodes
@@ -274,6 +276,36 @@ def speed(editor: Editor, steps: int) -> dict[str, float]:
     }  # fmt: skip
 
 
+SHOWN = {
+    "chairs": (
+        "a red chair", "a chair with a blue seat", "a tall chair", "a wide chair", "a chair with arms",
+        "a chair with a short back", "a tall red chair",
+    ),
+    "cars": (
+        "a red car", "a car with a blue cabin", "a long car", "a tall car", "a narrow car", "a car with a low cabin",
+        "a long yellow car",
+    ),
+}  # fmt: skip
+"""Texts of the picture."""
+
+
+def sheet(editor: Editor, path: Path) -> None:
+    """Three objects, and each after every text."""
+    texts = SHOWN[editor.model.family_name]
+    figure = Figure(figsize=(1.5 * (1 + len(texts)), 4.9), layout="constrained")
+    axes = figure.subplots(3, 1 + len(texts))
+    for text, cell in zip((None, *texts), axes[0], strict=True):
+        cell.set_title(textwrap.fill(text or "as it was", 14), fontsize=8)
+    for number, row in zip((12, 40, 77), axes, strict=True):
+        for text, cell in zip((None, *texts), row, strict=True):
+            editor.instance(number)
+            if text:
+                editor.apply(text)
+            cell.imshow(editor.render(View(size=128)))
+            cell.set_axis_off()
+    figure.savefig(path, dpi=90)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures editing with a category model.")
     parser.add_argument("model", help="nano-chairs, nano-cars, or a folder")
@@ -287,6 +319,7 @@ def main() -> None:
     parser.add_argument("--optimised", type=int, default=8, help="prompts that optimisation is tried on")
     parser.add_argument("--prompts", type=int, help="how many prompts the other rows are tried on; all if not given")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pictures-only", action="store_true", help="draw the picture of some edits and no more")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -294,6 +327,9 @@ def main() -> None:
     judge = Scorer.load(arguments.judge) if arguments.judge else None
     editor = edit_nerf(arguments.model, clip=arguments.clip)
     model = editor.model
+    sheet(editor, ROOT / "docs" / "images" / f"editing_{model.family_name}.png")
+    if arguments.pictures_only:
+        return
     config = InversionConfig(iterations=arguments.iterations, screening=min(20, arguments.iterations))
     result: dict[str, Any] = {"processor": platform.machine(), "notes": model.notes}
     result["density"] = density(model)

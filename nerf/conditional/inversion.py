@@ -1,5 +1,6 @@
 """Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation, several starts.
 
+Starts are views of typical shapes whose outlines are likest; most are dropped after a few rounds on small renders.
 In turn pose, shape code and appearance code take a step while the other two rest; codes are disturbed by fresh noise
 that falls linearly to nothing, which keeps them from settling early. Codes are whitened, so that noise and steps count
 in standard deviations of the family.
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..cameras import Cameras, look_at, spherical
+from ..cameras import Cameras, look_at, pixel_centers, spherical
 from ..evaluation import psnr
 from ..families.family import FOCAL, RADIUS
 from .model import ConditionalModel
@@ -25,7 +26,13 @@ from .views import View
 
 LOWEST, HIGHEST = math.radians(-5), math.radians(85)
 """Elevations that are tried."""
-FIRST_ELEVATION = 30.0
+AROUND, RISES = 24, (5.0, 25.0, 45.0, 65.0)
+"""Azimuths, evenly around, and elevations in degrees of the views that outlines are compared in."""
+TYPICAL, SPREAD = 2, 1.5
+"""Principal components of the shape codes along which typical shapes lie to either side of the mean, and how far, in
+standard deviations."""
+APART = math.cos(math.radians(25))
+"""Cosine of the least angle between two starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +41,12 @@ class InversionConfig:
 
     size: int = 32
     """Side of the renders that are compared, pixels."""
-    iterations: int = 200
+    iterations: int = 120
     """Rounds of three steps; those of choosing a start included."""
     starts: int = 8
-    """Azimuths to start from, evenly around."""
+    """Poses to start from: those whose outlines are likest, of some typical shapes seen from all around."""
     screening: int = 20
-    """Rounds after which the best start is kept."""
+    """Rounds after which a third of the starts is kept, and after as many again one."""
     screening_size: int = 16
     """Side of the renders until then, at most `size`."""
     code_rate: float = 0.05
@@ -65,8 +72,8 @@ class InversionConfig:
         for name in ("size", "iterations", "starts", "screening", "screening_size", "code_rate", "pose_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.screening > self.iterations:
-            raise ValueError(f"screening must be at most iterations ({self.iterations}), got {self.screening}")
+        if 2 * self.screening > self.iterations:
+            raise ValueError(f"screening must be at most half of iterations, {self.iterations}; got {self.screening}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Inversion:
     psnr: float
     """Of the render against the picture, dB, at the size that was compared."""
     losses: tuple[float, ...]
-    """What was left of each start when the best was chosen, at the size of then."""
+    """What was left of each start when a third of them was kept, at the size of then."""
 
     def view(self, size: int) -> View:
         """From where the object was seen, at the family's distance."""
@@ -135,6 +142,45 @@ class Search:
         place = spherical(pose[:1], pose[1:2].clamp(LOWEST, HIGHEST), (0.0, 0.0, 1.0))
         poses = look_at(RADIUS * pose[2].clamp(-0.5, 0.5).exp() * place, (0.0, 0.0, 0.0))
         return Cameras.pinhole(poses, width=self.size, height=self.size, focal=FOCAL * self.size)
+
+    @torch.no_grad()
+    def outlined(self, count: int) -> list[tuple[tuple[float, float], Float[Tensor, " s"]]]:
+        """Azimuth and elevation (radians) and whitened shape code of typical shapes whose outline is like the target's.
+
+        The likest view of each typical shape from everywhere; ``count`` of them that are apart.
+        """
+        turns = torch.arange(AROUND) * (2 * math.pi / AROUND)
+        turn, rise = torch.meshgrid(turns, torch.deg2rad(torch.tensor(RISES)), indexing="ij")
+        turn, rise = turn.flatten(), rise.flatten()
+        places = spherical(turn, rise, (0.0, 0.0, 1.0))
+        poses = look_at(RADIUS * places, (0.0, 0.0, 0.0))
+        cameras = Cameras.pinhole(poses, width=self.size, height=self.size, focal=FOCAL * self.size)
+        rays = cameras.rays(
+            torch.arange(len(places)).repeat_interleave(self.size**2),
+            pixel_centers(self.size, self.size).repeat(len(places), 1),
+        )
+        typical, errors = self._typical(), []
+        for shape in typical:
+            code = self.model.shape_prior.unwhitened(shape)
+            ground = torch.ones(len(rays), 3)
+            out = self.model.trace(code, self.model.appearance_codes[0], rays, ground, grid=self.model.grid(code, GRID))
+            seen = out.opacity.view(len(places), self.size, self.size)
+            errors.append((seen - self.target.alpha).square().mean((1, 2)))
+        error, best = torch.stack(errors).min(0)
+        chosen: list[int] = []
+        for view in error.argsort().tolist():
+            if len(chosen) < count and all(float(places[view] @ places[other]) < APART for other in chosen):
+                chosen.append(view)
+        return [((float(turn[i]), float(rise[i])), typical[int(best[i])]) for i in chosen]
+
+    def _typical(self) -> Float[Tensor, "n s"]:
+        """The mean, and shapes to either side of it along the codes' principal components; whitened."""
+        codes = self.model.shape_codes
+        mean = codes.mean(0)
+        _, deviation, across = torch.linalg.svd((codes - mean).double(), full_matrices=False)
+        along = (deviation[:, None] * across)[:TYPICAL] * (SPREAD / (len(codes) - 1) ** 0.5)
+        along = along.to(codes)
+        return self.model.shape_prior.whitened(torch.cat([mean[None], mean + along, mean - along]))
 
     def loss(
         self,
@@ -203,7 +249,7 @@ def invert(
         target: the picture (`pictures.target_of`), of the settings' size.
         config: settings.
         scorer: CLIP for the paper's term of it; None compares pixels alone.
-        start: codes and view to begin with; None begins with the family's mean at several azimuths.
+        start: codes and view to begin with; None begins with typical shapes where their outlines are likest.
 
     Raises:
         ValueError: the picture has another size than the settings'.
@@ -215,22 +261,23 @@ def invert(
     small = target.resized(min(config.screening_size, config.size))
     screen = search if start is not None else Search(model, small, config, scorer, search.generator)
     if start is None:
-        shape = torch.zeros(model.shape_codes.shape[1])
         appearance = torch.zeros(model.appearance_codes.shape[1])
-        turns = [2 * math.pi * i / config.starts for i in range(config.starts)]
-        attempts = [Attempt(screen, shape, appearance, turn, math.radians(FIRST_ELEVATION)) for turn in turns]
+        attempts = [Attempt(screen, shape, appearance, *pose) for pose, shape in screen.outlined(config.starts)]
     else:
         codes = model.shape_prior.whitened(start[0]), model.appearance_prior.whitened(start[1])
         angles = math.radians(start[2].azimuth), math.radians(start[2].elevation)
         attempts = [Attempt(search, *codes, *angles)]
-    for attempt in attempts:
-        for number in range(config.screening):
-            screen.round(attempt, number)
-    losses = [screen.left(attempt) for attempt in attempts]
-    best = attempts[losses.index(min(losses))]
-    for number in range(config.screening, config.iterations):
-        search.round(best, number)
-    return _result(search, best, tuple(losses))
+    first, losses = 0, ()
+    for kept in (-(-len(attempts) // 3), 1):
+        for attempt in attempts:
+            for number in range(first, first + config.screening):
+                screen.round(attempt, number)
+        left = [screen.left(attempt) for attempt in attempts]
+        losses, first = losses or tuple(left), first + config.screening
+        attempts = [attempts[i] for i in torch.tensor(left).argsort()[:kept].tolist()]
+    for number in range(first, config.iterations):
+        search.round(attempts[0], number)
+    return _result(search, attempts[0], losses)
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ MEASURED = 16
 class MapperConfig:
     """What mapper is trained, on which prompts, and how."""
 
-    hidden: int = 256
+    hidden: int = 512
     """Units of the mapper's hidden layer."""
     rank: int = 6
     """Directions of each code that an embedding can fix; with 0 every object moves alike, as in the paper."""
@@ -42,7 +42,7 @@ class MapperConfig:
     """Share of pictures among them, so that exemplars work too."""
     library: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=1500, batch_size=256, learning_rate=2e-3, schedule="cosine", weight_decay=1.0, warmup_steps=10,
+            steps=2000, batch_size=256, learning_rate=3e-3, schedule="cosine", weight_decay=0.1, warmup_steps=10,
             save_every=500, keep_last=1, log_every=50,
         )
     )  # fmt: skip
@@ -51,7 +51,7 @@ class MapperConfig:
     """What an edit should achieve."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=400, batch_size=8, learning_rate=2e-3, schedule="cosine", weight_decay=0.0, warmup_steps=10,
+            steps=100, batch_size=8, learning_rate=2e-4, schedule="cosine", weight_decay=0.0, warmup_steps=10,
             save_every=50, keep_last=1, log_every=5,
         )
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nerf.conditional.inversion import Attempt, InversionConfig, Search, invert
 from nerf.conditional.pictures import Target, on_white, target_of
 from nerf.conditional.scorer import Scorer
 from nerf.conditional.views import View
+from nerf.families.family import RADIUS
 
 QUICK = InversionConfig(size=16, iterations=60, starts=2, screening=4, code_rate=0.15, code_weight=0.0, noise=0.1)
 
@@ -37,10 +39,23 @@ def test_a_ball_is_found_again(balls: ConditionalModel) -> None:
     assert found.view(8).size == 8
 
 
+def test_starts_are_where_the_outline_says() -> None:
+    chairs = ConditionalModel.load("nano-chairs")
+    codes, view = chairs.codes(5), View(azimuth=120, elevation=45, size=16)
+    picture = chairs.render(*codes, view.camera(chairs))
+    search = Search(chairs, Target(picture.color, picture.opacity), QUICK, None)
+    starts = search.outlined(6)
+    places = torch.tensor([[math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)] for (a, e), _ in starts])
+    truth = view.camera(chairs).positions[0] / RADIUS
+    assert float((places @ truth).max()) > math.cos(math.radians(25))
+    apart = (places @ places.T).fill_diagonal_(-1)
+    assert float(apart.max()) < math.cos(math.radians(25)) + 1e-5
+
+
 def test_a_start_at_the_truth_stays_there(balls: ConditionalModel) -> None:
     codes = balls.codes(3)
     wanted = target(balls, *codes)
-    config = dataclasses.replace(QUICK, noise=0.0, iterations=6)
+    config = dataclasses.replace(QUICK, noise=0.0, iterations=6, screening=3)
     found = invert(balls, wanted, config, start=(*codes, View(azimuth=40, elevation=30, size=16)))
     search = Search(balls, wanted, config, None)
     truth = Attempt(search, balls.shape_prior.whitened(codes[0]), balls.appearance_prior.whitened(codes[1]), 0.7, 0.52)
@@ -81,7 +96,7 @@ def test_the_paper_term_of_clip_counts(balls: ConditionalModel, brightness: Scor
 def test_a_picture_of_another_size_is_refused(balls: ConditionalModel) -> None:
     with pytest.raises(ValueError, match="the picture must have 16 pixels a side"):
         invert(balls, target(balls, *balls.codes(0), size=12), QUICK)
-    with pytest.raises(ValueError, match="screening must be at most iterations"):
+    with pytest.raises(ValueError, match="screening must be at most half of iterations"):
         InversionConfig(iterations=3)
 
 
@@ -89,9 +104,10 @@ def test_starts_are_told_apart_on_small_renders(balls: ConditionalModel, monkeyp
     sides: list[int] = []
     loss = Search.loss
     monkeypatch.setattr(Search, "loss", lambda self, *values: sides.append(self.size) or loss(self, *values))
-    config = dataclasses.replace(QUICK, iterations=3, screening=2, screening_size=8)
+    config = dataclasses.replace(QUICK, iterations=3, starts=4, screening=1, screening_size=8)
     invert(balls, target(balls, *balls.codes(0)), config)
-    assert sides == [8] * (2 * 2 * 3 + 2) + [16] * 3
+    # Three steps a round and one look at what is left: of four starts, of two, and what remains of the best.
+    assert sides == [8] * (4 * 3 + 4 + 2 * 3 + 2) + [16] * 3
 
 
 def disc(ground: str, mode: str = "RGB", size: tuple[int, int] = (40, 40)) -> Image.Image:
