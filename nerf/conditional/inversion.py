@@ -147,7 +147,8 @@ class Search:
     def outlined(self, count: int) -> list[tuple[tuple[float, float], Float[Tensor, " s"]]]:
         """Azimuth and elevation (radians) and whitened shape code of typical shapes whose outline is like the target's.
 
-        The likest view of each typical shape from everywhere; ``count`` of them that are apart.
+        For every place around, the typical shape with the likest outline; ``count`` places that are apart, the likest
+        first.
         """
         turns = torch.arange(AROUND) * (2 * math.pi / AROUND)
         turn, rise = torch.meshgrid(turns, torch.deg2rad(torch.tensor(RISES)), indexing="ij")
