@@ -1,6 +1,6 @@
 """Times the default job of every tab of the app against its budget: ``python benchmarks/app.py``.
 
-Starts the app as a visitor would and asks it through its named endpoints: each job once in a worker that has just
+Serves the page and asks it as a visitor does, through its named endpoints: each job once in a worker that has just
 started, and once more. Prints a table and writes ``docs/results/app.json``. To be run on a quiet machine.
 """
 
@@ -9,18 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from gradio_client import Client, handle_file
 
+from demos.app import TABS, launch
 from demos.codec import examples as codec_examples
 from demos.fields import SCENES
 from demos.personalize import examples as object_examples
@@ -32,25 +29,6 @@ from pipelines.settings import PersonalizeConfig
 ROOT = Path(__file__).parents[1]
 BUDGETS = {"personalize": 90.0, "draw": None, "sound": 5.0, "distill": 60.0, "edit": 10.0, "codec": 30.0}
 """Seconds that a tab's default job may take on two cores; None: no budget was set."""
-
-
-def started(root: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """The app, and its address once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "demos", "--output", str(root)], cwd=ROOT,
-        env=os.environ | {"GRADIO_SERVER_PORT": str(port)}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}/"
-    while process.poll() is None:
-        try:
-            urlopen(address).close()
-            return process, address
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("the app did not start")
 
 
 def jobs(client: Client, root: Path, visitor: str) -> dict[str, Callable[[], Any]]:
@@ -86,9 +64,9 @@ def measured(chosen: Sequence[str]) -> dict[str, dict[str, float | None]]:
     """Seconds of each job, the first time and again."""
     rows: dict[str, dict[str, float | None]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        process, address = started(Path(folder))
+        page = launch(list(TABS), Path(folder), wait=False)
         try:
-            client = Client(address, verbose=False)
+            client = Client(page.local_url, verbose=False)
             visitor = client.predict("", api_name="/visitor")
             for name, job in jobs(client, Path(folder), visitor).items():
                 if name not in chosen:
@@ -101,8 +79,7 @@ def measured(chosen: Sequence[str]) -> dict[str, dict[str, float | None]]:
                 rows[name] = {"first": seconds[0], "again": seconds[1], "budget": BUDGETS[name]}
                 print(f"{name:12s} {seconds[0]:7.1f} s first {seconds[1]:7.1f} s again   budget {BUDGETS[name]}")
         finally:
-            process.terminate()
-            process.wait(30)
+            page.close()
     return rows
 
 
@@ -111,6 +88,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", choices=list(BUDGETS), default=list(BUDGETS))
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "app.json")
     arguments = parser.parse_args()
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     result = {"cores": os.cpu_count(), "seconds": measured(arguments.jobs)}
     with replacing(arguments.output) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .registry import register_mapper
 from .v2a import scaled
+from .whitening import whitened
 
 Kind = Literal["shape", "appearance"]
 FAINT = 0.03
@@ -179,8 +180,14 @@ class CodeMapper(CodeEditor):
 
     def whitened(self, kind: Kind, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """Codes in standard deviations."""
-        mean, factor = getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_factor")
-        return torch.linalg.solve_triangular(factor, (code - mean).T, upper=False).T
+        return whitened(code, getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_factor"))
+
+    def missed(
+        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
+        """How far codes lie from the place that embeddings say, and the directions F."""
+        place, along = self.told(kind, embedding)
+        return self.whitened(kind, code) - place, along
 
     def displacement(
         self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
@@ -193,10 +200,13 @@ class CodeMapper(CodeEditor):
 
     def surprise(self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
         """Negative log likelihood of codes under what embeddings say of them, up to a constant."""
-        place, along = self.told(kind, embedding)
-        off = self.whitened(kind, code) - place
-        stretched = (along.mT @ off[:, :, None]).square().sum((1, 2))
-        return (off.square().sum(1) + stretched - torch.linalg.slogdet(_precision(along)).logabsdet) / 2
+        return surprise(*self.missed(kind, embedding, code))
+
+
+def surprise(off: Float[Tensor, "b c"], along: Float[Tensor, "b c r"]) -> Float[Tensor, " b"]:
+    """`CodeMapper.surprise` of what `CodeMapper.missed` returns."""
+    stretched = (along.mT @ off[:, :, None]).square().sum((1, 2))
+    return (off.square().sum(1) + stretched - torch.linalg.slogdet(_precision(along)).logabsdet) / 2
 
 
 def _precision(along: Float[Tensor, "b c r"]) -> Float[Tensor, "b r r"]:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.whitening import whitened
+
 FLOOR = 0.02
 """Share of the mean variance that is added to all, so that few codes still have a full covariance."""
 
@@ -32,8 +34,7 @@ class Gaussian:
 
     def whitened(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
         """The z that codes came from; standard normal for codes like the table's. Differentiable."""
-        offset = (codes - self.mean).reshape(-1, len(self.mean))
-        return torch.linalg.solve_triangular(self.factor, offset.T, upper=False).T.reshape(codes.shape)
+        return whitened(codes, self.mean, self.factor)
 
     def unwhitened(self, z: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
         """The inverse of `whitened`."""

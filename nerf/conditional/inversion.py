@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..cameras import Cameras, look_at, pixel_centers, spherical
+from ..cameras import Cameras, pixel_centers
 from ..evaluation import psnr
-from ..families.family import FOCAL, RADIUS
+from ..families.family import RADIUS
 from .model import ConditionalModel
 from .objective import GRID
 from .pictures import Target
@@ -139,9 +139,8 @@ class Search:
 
     def cameras(self, pose: Float[Tensor, " 3"]) -> Cameras:
         """The camera of azimuth, elevation (radians) and the distance's logarithm over the family's."""
-        place = spherical(pose[:1], pose[1:2].clamp(LOWEST, HIGHEST), (0.0, 0.0, 1.0))
-        poses = look_at(RADIUS * pose[2].clamp(-0.5, 0.5).exp() * place, (0.0, 0.0, 0.0))
-        return Cameras.pinhole(poses, width=self.size, height=self.size, focal=FOCAL * self.size)
+        rise, distance = pose[1:2].clamp(LOWEST, HIGHEST), RADIUS * pose[2].clamp(-0.5, 0.5).exp()
+        return self.model.family.seen_from(pose[:1], rise, self.size, distance)
 
     @torch.no_grad()
     def outlined(self, count: int) -> list[tuple[tuple[float, float], Float[Tensor, " s"]]]:
@@ -153,17 +152,16 @@ class Search:
         turns = torch.arange(AROUND) * (2 * math.pi / AROUND)
         turn, rise = torch.meshgrid(turns, torch.deg2rad(torch.tensor(RISES)), indexing="ij")
         turn, rise = turn.flatten(), rise.flatten()
-        places = spherical(turn, rise, (0.0, 0.0, 1.0))
-        poses = look_at(RADIUS * places, (0.0, 0.0, 0.0))
-        cameras = Cameras.pinhole(poses, width=self.size, height=self.size, focal=FOCAL * self.size)
+        cameras = self.model.family.seen_from(turn, rise, self.size)
+        places = cameras.positions / RADIUS
         rays = cameras.rays(
             torch.arange(len(places)).repeat_interleave(self.size**2),
             pixel_centers(self.size, self.size).repeat(len(places), 1),
         )
+        ground = torch.ones(len(rays), 3)
         typical, errors = self._typical(), []
         for shape in typical:
             code = self.model.shape_prior.unwhitened(shape)
-            ground = torch.ones(len(rays), 3)
             out = self.model.trace(code, self.model.appearance_codes[0], rays, ground, grid=self.model.grid(code, GRID))
             seen = out.opacity.view(len(places), self.size, self.size)
             errors.append((seen - self.target.alpha).square().mean((1, 2)))
@@ -258,10 +256,10 @@ def invert(
     config = config or InversionConfig()
     if tuple(target.alpha.shape) != (config.size, config.size):
         raise ValueError(f"the picture must have {config.size} pixels a side, got {list(target.alpha.shape)}")
-    search = Search(model, target, config, scorer)
-    small = target.resized(min(config.screening_size, config.size))
-    screen = search if start is not None else Search(model, small, config, scorer, search.generator)
+    screen = search = Search(model, target, config, scorer)
     if start is None:
+        small = target.resized(min(config.screening_size, config.size))
+        screen = Search(model, small, config, scorer, search.generator)
         appearance = torch.zeros(model.appearance_codes.shape[1])
         attempts = [Attempt(screen, shape, appearance, *pose) for pose, shape in screen.outlined(config.starts)]
     else:

@@ -18,9 +18,9 @@ from torch.nn.functional import max_pool3d
 from mappers.embeddings import space_id
 from mappers.files import replacing
 
-from ..cameras import Cameras, Rays, look_at, spherical
+from ..cameras import Cameras, Rays
 from ..families import FAMILIES, Family
-from ..families.family import FOCAL, RADIUS
+from ..families.family import RADIUS
 from ..fields.conditional import ConditionalConfig, ConditionalField
 from ..occupancy import OccupancyGrid
 from ..renderer import Picture, render_picture, render_rays
@@ -152,8 +152,7 @@ class ConditionalModel:
         if size < 1:
             raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
         angles = torch.deg2rad(torch.tensor([[azimuth], [elevation]]))
-        poses = look_at(RADIUS * spherical(*angles, (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0))
-        return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
+        return self.family.seen_from(*angles, size)
 
     @torch.no_grad()
     def grid(self, shape_code: Float[Tensor, " s"], resolution: int) -> OccupancyGrid:

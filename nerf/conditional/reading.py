@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mappers.code_mapper import CodeMapper
+from mappers.code_mapper import CodeMapper, surprise
 from mappers.draws import Draws
 from mappers.trainer import Prepared
 
@@ -40,9 +40,9 @@ class Surprise(nn.Module):
         Where a text speaks of a shape, directions cost: "tall" is a way to go and no place to be, so a text should move
         all shapes alike. Colours are places, and so is all that a picture shows.
         """
-        place, along = self.mapper.told("shape", embedding)
-        alike = (self.mapper.whitened("shape", shape) - place).square().sum(1) / 2 + along.square().sum((1, 2))
-        of_shape = torch.where(text, alike, self.mapper.surprise("shape", embedding, shape))
+        off, along = self.mapper.missed("shape", embedding, shape)
+        alike = off.square().sum(1) / 2 + along.square().sum((1, 2))
+        of_shape = torch.where(text, alike, surprise(off, along))
         return of_shape, self.mapper.surprise("appearance", embedding, appearance)
 
 

@@ -9,9 +9,8 @@ import torch
 
 from mappers.draws import Draws
 
-from ..cameras import Cameras, look_at, spherical
+from ..cameras import Cameras
 from ..families import Family
-from ..families.family import RADIUS
 from .model import ConditionalModel
 
 SWING = 30.0
@@ -68,6 +67,4 @@ def facing(family: Family, size: int, draws: Draws) -> Cameras:
     across, up = draws.uniform("facing", (2,)).cpu().unbind(1)
     turn = torch.deg2rad(View.azimuth + SWING * (2 * across - 1))
     rise = torch.deg2rad(RISE[0] + (RISE[1] - RISE[0]) * up)
-    places = spherical(turn, rise, (0.0, 0.0, 1.0))
-    focal = float(family.viewpoints(size).focal)
-    return Cameras.pinhole(look_at(RADIUS * places, (0.0, 0.0, 0.0)), width=size, height=size, focal=focal)
+    return family.seen_from(turn, rise, size)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..cameras import Cameras
+from ..cameras import Cameras, look_at, spherical
 from ..viewpoints import Viewpoints
 from .captions import Trait, caption
 from .colors import COLORS, sample_palettes
@@ -105,6 +105,18 @@ class Family:
     def cameras(self, count: int, size: int, generator: torch.Generator) -> Cameras:
         """Random cameras of `viewpoints`."""
         return self.viewpoints(size).draw(count, generator)
+
+    def seen_from(
+        self,
+        azimuth: Float[Tensor, " n"],
+        elevation: Float[Tensor, " n"],
+        size: int,
+        distance: float | Float[Tensor, ""] = RADIUS,
+    ) -> Cameras:
+        """Cameras at angles in radians that look at the middle; at azimuth 0 on the x axis. Differentiable."""
+        places = spherical(azimuth, elevation, (0.0, 0.0, 1.0))
+        poses = look_at(distance * places, (0.0, 0.0, 0.0))
+        return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
 
     def values(self, shapes: Float[Tensor, "n p"]) -> Values:
         """Parameters in world units by name.

@@ -114,7 +114,6 @@ def test_a_run_with_a_coarse_network_draws_resumes_and_teaches(
     assert loaded.sampler.fine == 16
     assert torch.equal(loaded.draw(camera).color, run.draw(camera).color)
     assert run.report.losses[-1][1] < 0.6 * run.report.losses[0][1]
-    # Students are measured in the test views of its folder; its name is also that of a larger scene.
     assert_taught(loaded, scene, tmp_path / "b")
     (tmp_path / "a" / "coarse.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="coarse.safetensors"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from nerf.cameras import spherical
 from nerf.conditional import ConditionalModel
 from nerf.conditional.inversion import Attempt, InversionConfig, Search, invert
 from nerf.conditional.pictures import Target, on_white, target_of
@@ -45,7 +46,7 @@ def test_starts_are_where_the_outline_says() -> None:
     picture = chairs.render(*codes, view.camera(chairs))
     search = Search(chairs, Target(picture.color, picture.opacity), QUICK, None)
     starts = search.outlined(6)
-    places = torch.tensor([[math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)] for (a, e), _ in starts])
+    places = spherical(*torch.tensor([angles for angles, _ in starts]).T, (0.0, 0.0, 1.0))
     truth = view.camera(chairs).positions[0] / RADIUS
     assert float((places @ truth).max()) > math.cos(math.radians(25))
     apart = (places @ places.T).fill_diagonal_(-1)
