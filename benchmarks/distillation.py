@@ -22,13 +22,13 @@ import torch
 from mappers.settings import load_settings
 from nerf.distillation import distill
 from nerf.evaluation import evaluate, psnr_between
-from nerf.fields import FIELDS
 from nerf.runs import Run, load_run
 from nerf.scenes import load_scene
 from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import train
 
 ROOT = Path(__file__).parents[1]
+FAMILIES = ("hash", "mlp", "voxel", "vm", "cp")
 
 
 def timed(work: Callable[[], Run]) -> tuple[Run, float]:
@@ -87,7 +87,7 @@ def main() -> None:
     table = Table(arguments.output, settings)
 
     teachers: dict[str, Run] = {}
-    for name in FIELDS:
+    for name in FAMILIES:
         folder = arguments.runs / name
 
         def measure_teacher(name: str = name, folder: Path = folder) -> dict[str, float]:
@@ -107,7 +107,7 @@ def main() -> None:
         table.cell(f"{name} from photos", measure_teacher)
         teachers[name] = load_run(folder)
 
-    for student in FIELDS:
+    for student in FAMILIES:
         for name, teacher in teachers.items():
 
             def measure_pair(student: str = student, teacher: Run = teacher) -> dict[str, float]:
@@ -135,7 +135,7 @@ def main() -> None:
 
 def report(table: Table) -> None:
     """Markdown tables: rows are teachers, columns students."""
-    cells, names = table.cells, list(FIELDS)
+    cells, names = table.cells, FAMILIES
     print("\n| family | parameters | PSNR from photos | seconds |\n|---|---|---|---|")
     for name in names:
         row = cells[f"{name} from photos"]

@@ -9,6 +9,7 @@ import gradio as gr
 
 from . import codec, editing, explorer, fields, personalize, sound
 from .categories import found
+from .jobs import Worker
 from .studio import Studio, new_visitor
 
 TABS: dict[str, tuple[str, Callable[[Studio, gr.BrowserState], None]]] = {
@@ -57,7 +58,9 @@ def launch(
     Raises:
         CategoryError: a category model is not one.
     """
-    page = build(Studio(root.resolve(), tuple(models), found(categories)), names)
+    worker = Worker(warm=[sound.warm] if "sound" in names else [])
+    page = build(Studio(root.resolve(), tuple(models), found(categories), worker), names)
+    worker.start()
     page.queue(default_concurrency_limit=4, max_size=32)
     page.launch(
         share=False, max_file_size=UPLOAD_LIMIT, allowed_paths=[str(root.resolve())], prevent_thread_lock=not wait,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from .studio import Studio, refusal
 
@@ -63,19 +64,16 @@ def plot(folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def look(runs: list[str], azimuth: float, elevation: float, folder: Path) -> dict[str, Any]:
+def look(runs: list[str], azimuth: float, elevation: float) -> dict[str, Any]:
     """Teacher and student from one place; runs in the worker."""
     from nerf.evaluation import picture_of
     from nerf.runs import turntable
 
-    folder.mkdir(parents=True, exist_ok=True)
     made = []
-    for name, place in zip(("teacher", "student"), runs, strict=True):
-        run = _run(place)
+    for run in map(_run, runs):
         cameras = turntable(run, 360, size=SIZE, elevation=elevation)
-        made.append(str(folder / f"{name}.png"))
-        picture_of(run.draw(cameras[round(azimuth) % 360]).color).save(made[-1])
-    return {"pictures": made}
+        made.append(picture_of(run.draw(cameras[round(azimuth) % 360]).color))
+    return {"pictures": tuple(made)}
 
 
 @lru_cache(maxsize=4)
@@ -107,7 +105,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
                     label="Student", interactive=False, height=240, elem_id="student", alt_text="The student's field"
                 )
             with gr.Row():
-                azimuth = gr.Slider(0, 359, 30, step=1, label="Azimuth", info="let go to draw from there")
+                azimuth = gr.Slider(0, 359, 30, step=1, label="Azimuth", info="follows while it moves")
                 elevation = gr.Slider(-10, 80, 25, step=1, label="Elevation")
             table = gr.Markdown()
             curve = gr.Image(label="PSNR over steps", interactive=False, height=260, alt_text="PSNR over steps")
@@ -127,18 +125,21 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     def on_look(
         azimuth: float, elevation: float, runs: list[str] | None, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[str, str]:  # fmt: skip
+    ) -> tuple[Image.Image, Image.Image]:  # fmt: skip
         if runs is None:
             raise refusal("there is no student to look at yet; teach one")
-        made = studio.work(visitor, look, progress=progress, runs=runs, azimuth=azimuth, elevation=elevation)
-        return tuple(made["pictures"])
+        made = studio.work(
+            visitor, look, progress=progress, keep=False, runs=runs, azimuth=azimuth, elevation=elevation
+        )
+        return made["pictures"]
 
     start.click(
         on_teach, [scene, family, steps, seed, visitor], [teacher, student, table, curve, runs],
         api_name="distill", concurrency_id="work", concurrency_limit=1,
     )  # fmt: skip
     gr.on(
-        [azimuth.release, elevation.release], on_look, [azimuth, elevation, runs, visitor], [teacher, student],
+        [azimuth.input, elevation.input], on_look, [azimuth, elevation, runs, visitor], [teacher, student],
         api_name="look", concurrency_id="work", concurrency_limit=1, trigger_mode="always_last",
+        show_progress="hidden",
     )  # fmt: skip
     stop.click(studio.cancel, visitor, None, api_name=False, queue=False)

@@ -7,7 +7,8 @@ import multiprocessing
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,10 +37,11 @@ class Worker:
 
     Args:
         limit: seconds after which a job is stopped.
+        warm: what the process calls, one after the other, while it has no job: loads what jobs will need.
     """
 
-    def __init__(self, limit: float = 900.0):
-        self.limit = limit
+    def __init__(self, limit: float = 900.0, warm: Sequence[Callable[[], Any]] = ()):
+        self.limit, self.warm = limit, tuple(warm)
         self._turn = threading.Lock()
         self._process: Any = None
         self._connection: Connection | None = None
@@ -67,7 +69,7 @@ class Worker:
                 self._visitor = None
 
     def _attend(self, work: Callable[..., Any], folder: Path | None, arguments: dict[str, Any]) -> Iterator[Any]:
-        connection = self._started()
+        connection = self.start()
         begun = time.monotonic()
         connection.send((work, arguments))
         while True:
@@ -76,6 +78,7 @@ class Worker:
                 kind, value = connection.recv() if answered else ("", None)
             except (EOFError, OSError):
                 self.stop()
+                self.start()
                 raise JobError("the job was cancelled; what it had saved is kept") from None
             if kind == "done":
                 yield value
@@ -106,12 +109,13 @@ class Worker:
             self._connection.close()
         self._process = self._connection = None
 
-    def _started(self) -> Connection:
+    def start(self) -> Connection:
+        """Start the process if it does not run, so that it can warm up; the pipe to it."""
         if self._process is None or not self._process.is_alive() or self._connection is None:
             self.stop()
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process = context.Process(target=_serve, args=(theirs, self.warm), daemon=True)
             self._process.start()
             theirs.close()
         return self._connection
@@ -129,10 +133,14 @@ def last_metrics(folder: Path | None) -> dict[str, float]:
         return {}
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, warm: Sequence[Callable[[], Any]]) -> None:
     """What the process does: one piece of work after the other, until the pipe closes."""
+    waiting = list(warm)
     while True:
         try:
+            while waiting and not connection.poll():
+                with suppress(Exception):  # the job that needs it will say why it cannot
+                    waiting.pop(0)()
             work, arguments = connection.recv()
         except EOFError:
             return

@@ -25,6 +25,13 @@ def listen(file: str, candidates: int, seed: int, folder: Path) -> dict[str, Any
     return {"sound": str(folder / "sound.wav"), "spectrogram": str(folder / "spectrogram.png")}
 
 
+def warm() -> None:
+    """Load what `listen` needs."""
+    import pipelines.audio_files  # noqa: F401
+
+    _sonifier()
+
+
 @lru_cache(maxsize=1)
 def _sonifier() -> Any:
     from pipelines.sonification import Sonifier
@@ -52,7 +59,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         with gr.Column():
             picture = gr.File(label="Picture or video", file_types=["image", "video"], height=160)
             gr.Examples(examples(studio.root), picture, label="Examples")
-            candidates = gr.Slider(1, 8, 2, step=1, label="Sounds to choose the best of")
+            candidates = gr.Slider(1, 8, 1, step=1, label="Sounds to choose the best of")
             seed = gr.Number(0, label="Seed", precision=0)
             with gr.Row():
                 start = gr.Button("Make a sound", variant="primary")

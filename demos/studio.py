@@ -63,6 +63,7 @@ class Studio:
         *,
         progress: gr.Progress,
         steps: int | None = None,
+        keep: bool = True,
         **arguments: Any,
     ) -> dict[str, Any]:
         """Run ``work(folder=..., **arguments)`` for a visitor in a new folder of theirs.
@@ -71,11 +72,12 @@ class Studio:
             visitor: their number.
             progress: where to show how far it is.
             steps: how many the job takes, where it counts them.
+            keep: whether it writes anything; otherwise ``work`` is called without a folder.
 
         Raises:
             gr.Error: the job gave no result; the message says why.
         """
-        folder = self.fresh(visitor, work.__name__)
+        folder = self.fresh(visitor, work.__name__) if keep else None
         result: dict[str, Any] = {}
         try:
             for state in self.worker.run(visitor, work, folder=folder, **arguments):

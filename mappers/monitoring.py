@@ -23,6 +23,7 @@ class Window:
 
     def __init__(self, start: float):
         self.start, self.count, self.sums = start, 0, dict[str, float]()
+        self.processor = time.process_time()
 
     def add(self, values: Mapping[str, float]) -> None:
         self.count += 1
@@ -33,8 +34,14 @@ class Window:
         now = time.monotonic()
         means = {f"train/{name}": value / self.count for name, value in self.sums.items()}
         speed = self.count / max(now - self.start, 1e-9)
-        self.start, self.count, self.sums = now, 0, {}
-        return {**means, "train/learning_rate": rate, "train/steps_per_second": speed}
+        used = time.process_time() - self.processor
+        self.start, self.count, self.sums, self.processor = now, 0, {}, self.processor + used
+        return {
+            **means,
+            "train/learning_rate": rate,
+            "train/steps_per_second": speed,
+            "train/processor_seconds": used,
+        }
 
 
 def trackers(config: TrainConfig, output_dir: Path | None) -> list[str]:

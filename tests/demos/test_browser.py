@@ -45,11 +45,11 @@ TABS = (
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as a visitor's machine would run it, with a teacher that has hardly learned."""
+    """The app as a visitor's machine would run it, with a teacher that just knows what is empty."""
     import nerf
 
     root = tmp_path_factory.mktemp("app")
-    nerf.train("robot", "hash", steps=20, output_dir=root / "teachers" / "robot")
+    nerf.train("robot", "hash", steps=200, output_dir=root / "teachers" / "robot")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -193,7 +193,7 @@ def test_a_field_is_taught_and_looked_at(visit: Visit, tmp_path: Path) -> None:
     page.get_by_role("button", name="Teach").click()
     shows(page, "#student")
     first = page.locator("#student img").get_attribute("src")
-    page.get_by_label("range slider for Azimuth").press("ArrowRight")
+    page.get_by_label("range slider for Azimuth").press("ArrowRight")  # the keyboard turns it too
     expect(page.locator("#student img")).not_to_have_attribute("src", str(first), timeout=WAIT)
     keep(page, "fields", tmp_path)
 

@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,22 @@ def test_a_job_that_takes_too_long_is_stopped() -> None:
     try:
         with pytest.raises(JobError, match=r"more than 0 seconds|more than 1 seconds"):
             list(worker.run("anna", multiprocessing.connection.wait, **ENDLESS))
+    finally:
+        worker.stop()
+
+
+def test_a_process_warms_up_before_its_first_job_and_after_a_failure_goes_on(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    worker = Worker(warm=[statistics.fmean, partial(Path.touch, done)])  # the first one lacks its argument
+    try:
+        worker.start()
+        until = time.monotonic() + 60
+        while not done.exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process = worker._process
+        assert list(worker.run("anna", statistics.fmean, data=[2.0]))[-1] == 2.0
+        assert worker._process is process
     finally:
         worker.stop()
 
