@@ -27,7 +27,7 @@ from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import train
 
 ROOT = Path(__file__).parents[1]
-STEPS = {"mlp": 16_000, "vm": 9_000, "hash": 2_000}
+STEPS = {"mlp": 16_000, "vm": 5_300, "hash": 2_000}
 """From scratch; 90 processor minutes of the machine that the figures are of, but for the hash grid's."""
 SHORT = 10
 """How many times fewer the short trainings have."""
@@ -148,10 +148,9 @@ def report(jobs: dict[str, Any]) -> None:
     for pair in PAIRS:
         whole = jobs.get(pair.split("-")[1])
         if pair in jobs and whole:
-            goal = 0.99 * whole["psnr"]
-            spent = seconds_to(goal, whole["curve"])
-            print(f"\n{pair}: {jobs[pair]['psnr']} dB in {jobs[pair]['seconds']:.0f} s; 99 % of from scratch is"
-                  f" {goal:.2f} dB, which photos reach in {spent} s")  # fmt: skip
+            spent = seconds_to(0.99 * whole["curve"][-1][1], whole["curve"])  # the looks' own scale: fewer views
+            print(f"\n{pair}: {jobs[pair]['psnr']} dB in {jobs[pair]['seconds']:.0f} s; photos come to"
+                  f" {whole['psnr']} dB, and to 99 % of that ({0.99 * whole['psnr']:.2f} dB) in {spent} s")  # fmt: skip
 
 
 if __name__ == "__main__":
