@@ -2,9 +2,10 @@
 
 Jobs, to be run in this order but for those that do not need each other (two fit beside each other on two cores):
 ``mlp``, ``vm`` (from scratch, 90 processor minutes), ``mlp-short``, ``vm-short`` (a tenth of the steps, each with a
-whole schedule of its own), ``hash`` (the teacher), then ``hash-mlp``, ``hash-vm`` and ``vm-mlp``. Each goes on where it
-was interrupted; results and the curves over processor seconds of one thread go to
-``docs/results/distillation_paper.json``. ``report`` prints the table.
+whole schedule of its own), ``hash`` (the teacher), then ``hash-mlp``, ``hash-vm`` and ``vm-mlp``. Trainings from
+scratch go on where they were interrupted; students begin again, for their seconds count from before their closed-form
+start. Results, and the curves of trainings from scratch over processor seconds of one thread, go to
+``docs/results/distillation_paper.json``; all that are there are printed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from distillation import timed
 
 from mappers.files import replacing
 from mappers.settings import load_settings
@@ -33,103 +35,73 @@ SHORT = 10
 """How many times fewer the short trainings have."""
 PAIRS = {"hash-mlp": 3_000, "hash-vm": 600, "vm-mlp": 3_000}
 """Steps of the students."""
-RATES = {"mlp": 1e-3, "vm": 2e-2, "hash": 1e-2}
-"""Learning rates; the small perceptron's is too high for one of 8 layers."""
+RATES = {"mlp": 1e-3}
+"""Learning rates other than the settings': the small perceptron's is too high for one of 8 layers."""
 LOOKS = 30
 """How often a training from scratch is judged, by three test views."""
 
 
-def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> Run:
+def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> dict[str, Any]:
+    """Train on photos; figures, with processor seconds and PSNR at each look over all stages as a curve."""
     config = load_settings(RadianceConfig, family, task="train")
     every = max(steps // LOOKS, 1)
-    settings = dataclasses.replace(
-        config.train, learning_rate=RATES[family], log_every=every, validate_every=every, save_every=every
+    settings = config.train.given(
+        learning_rate=RATES.get(family), log_every=every, validate_every=every, save_every=every
     )
     config = dataclasses.replace(config, train=settings)
-    return train(scene, family, size="paper", steps=steps, output_dir=folder, resume="auto", config=config)
-
-
-def taught(teacher: Run, family: str, steps: int, folder: Path) -> Run:
-    config = load_settings(DistillConfig, family, task="distill")
-    settings = dataclasses.replace(config.train, log_every=max(steps // LOOKS, 1), validate_every=None)
-    if family == "mlp":
-        settings = dataclasses.replace(settings, learning_rate=RATES[family])
-    config = dataclasses.replace(config, train=settings)
-    return distill(teacher, family, size="paper", steps=steps, output_dir=folder, resume="auto", config=config)
-
-
-def curve(folder: Path) -> list[tuple[float, float]]:
-    """Processor seconds and PSNR at each look, over all stages."""
-    points, begun = [], 0.0
+    run = train(scene, family, size="paper", steps=steps, output_dir=folder, resume="auto", config=config)
+    if run.report.stopped == "signal":
+        raise KeyboardInterrupt
+    seconds, curve = 0.0, []
     for log in sorted(folder.rglob("metrics.jsonl")):
-        spent: dict[int, float] = {}  # of a step that was run again after an interruption the latest counts
-        quality: dict[int, float] = {}
         for row in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
-            if "train/processor_seconds" in row:
-                spent[row["step"]] = row["train/processor_seconds"]
+            seconds += row.get("train/processor_seconds", 0.0)
             if "val/psnr" in row:
-                quality[row["step"]] = row["val/psnr"]
-        for step in sorted(spent):
-            begun += spent[step]
-            if step in quality:
-                points.append((round(begun, 1), round(quality[step], 2)))
-    return points
+                curve.append((round(seconds, 1), round(row["val/psnr"], 2)))
+    return {**figures(run, seconds, scene), "curve": curve}
 
 
-def processor_seconds(folder: Path) -> float:
-    rows = {
-        (str(log), row["step"]): row["train/processor_seconds"]
-        for log in folder.rglob("metrics.jsonl")
-        for row in map(json.loads, log.read_text(encoding="utf-8").splitlines())
-        if "train/processor_seconds" in row
-    }
-    return sum(rows.values())
+def taught(scene: Scene, teacher: Run, family: str, steps: int) -> dict[str, Any]:
+    """Distil a teacher; figures."""
+    config = load_settings(DistillConfig, family, task="distill")
+    config = dataclasses.replace(config, train=config.train.given(learning_rate=RATES.get(family)))
+    run, seconds = timed(lambda: distill(teacher, family, size="paper", steps=steps, config=config))
+    nearness = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)
+    return {**figures(run, seconds, scene), "to_teacher": round(nearness, 2)}
 
 
-def figures(run: Run, scene: Scene, folder: Path, teacher: Run | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def figures(run: Run, seconds: float, scene: Scene) -> dict[str, Any]:
+    return {
         "psnr": round(evaluate(run.draw, scene)["psnr"], 2),
-        "seconds": round(processor_seconds(folder), 1),
+        "seconds": round(seconds, 1),
         "steps": run.report.steps,
-        "parameters": sum(p.numel() for p in run.field.parameters()),
+        "parameters": run.figures["parameters"],
     }
-    if teacher is not None:
-        found["to_teacher"] = round(psnr_between(run.draw, teacher.draw, scene.split("test").cameras), 2)
-    return {**found, "curve": curve(folder)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Distillation at paper sizes beside 90 minutes on photos.")
-    jobs = [*STEPS, *(f"{family}-short" for family in ("mlp", "vm")), *PAIRS, "report"]
-    parser.add_argument("job", choices=jobs)
+    parser.add_argument("job", choices=[*STEPS, "mlp-short", "vm-short", *PAIRS])
     parser.add_argument("--scene", type=Path, required=True)
     parser.add_argument("--downscale", type=float, default=1.28, help="nerf_renders has 128 pixels")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation_paper")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation_paper.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    job, folder = arguments.job, arguments.runs / arguments.job
-    if job == "report":
-        report(json.loads(arguments.output.read_text(encoding="utf-8"))["jobs"])
-        return
+    job = arguments.job
     scene = load_scene(arguments.scene, downscale=arguments.downscale)
-    teacher = None
+    first, *second = job.split("-")
     if job in PAIRS:
-        name, student = job.split("-")
-        teacher = load_run(arguments.runs / name)
-        run = taught(teacher, student, PAIRS[job], folder)
+        found = taught(scene, load_run(arguments.runs / first), second[0], PAIRS[job])
     else:
-        family, *short = job.split("-")
-        run = from_scratch(scene, family, STEPS[family] // (SHORT if short else 1), folder)
-    if run.report.stopped == "signal":
-        return
-    found = figures(run, scene, folder, teacher)
+        found = from_scratch(scene, first, STEPS[first] // (SHORT if second else 1), arguments.runs / job)
+    # Read only now: another job may have ended meanwhile.
     saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {"jobs": {}}
     saved |= {"scene": arguments.scene.name, "torch": torch.__version__, "threads": 1}
     saved["jobs"][job] = found
     with replacing(arguments.output) as temporary:
         temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
-    print(job, {name: value for name, value in found.items() if name != "curve"}, flush=True)
+    report(saved["jobs"])
 
 
 def seconds_to(goal: float, points: list[tuple[float, float]]) -> float | None:

@@ -77,10 +77,10 @@ class Studio:
         Raises:
             gr.Error: the job gave no result; the message says why.
         """
-        folder = self.fresh(visitor, work.__name__) if keep else None
+        folder = self.fresh(visitor, work.__name__)  # refuses who has no number, kept or not
         result: dict[str, Any] = {}
         try:
-            for state in self.worker.run(visitor, work, folder=folder, **arguments):
+            for state in self.worker.run(visitor, work, folder=folder if keep else None, **arguments):
                 if isinstance(state, Progress):
                     progress(*_shown(state, steps))
                 else:

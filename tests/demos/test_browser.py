@@ -30,7 +30,7 @@ expect = playwright.expect
 WAIT = 300_000
 """Milliseconds for a job; a quiet machine needs a tenth at most."""
 flow = pytest.mark.skipif(
-    "MAPFIELD_FLOWS" not in os.environ, reason="whole flows in the browser take minutes: set MAPFIELD_FLOWS=1"
+    "MAPFIELD_FLOWS" not in os.environ, reason="whole flows in the browser are not reliable yet: set MAPFIELD_FLOWS=1"
 )
 TABS = (
     "Word",
@@ -243,7 +243,7 @@ def test_a_job_is_cancelled(visit: Visit) -> None:
     page.get_by_role("button", name=re.compile("^More")).click()
     fill(page, "number input for Steps", 1000)
     page.get_by_role("button", name="Learn the word").click()
-    expect(page.get_by_text(re.compile(r"^\d+ s|of 1000")).first).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("of 1000").first).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name="Cancel").first.click()
     expect(page.get_by_text("the job was cancelled").first).to_be_visible(timeout=WAIT)
 

@@ -59,6 +59,7 @@ def equal(a: Regression, b: Regression) -> bool:
 
 
 def test_learns_and_leaves_metrics_and_samples(tmp_path: Path) -> None:
+    begun = time.process_time()
     report = fit(
         Regression(dropout=0.0),
         dataclasses.replace(CONFIG, steps=300, validate_every=100),
@@ -68,6 +69,7 @@ def test_learns_and_leaves_metrics_and_samples(tmp_path: Path) -> None:
     assert report.losses[-1][1] < 0.05 * report.losses[0][1]
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 301))
+    assert 0 < sum(row.get("train/processor_seconds", 0) for row in rows) <= time.process_time() - begun
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [f"step_000{n}00_picture.png" for n in (1, 2, 3)]
 
 
