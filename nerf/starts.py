@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .fields import Field, spherical_harmonics
-from .fields.low_rank import LINES, PLANES, CPField, VMField
+from .fields.low_rank import LINES, PLANES, CPField, LowRankField, VMField
 from .fields.voxel import VoxelField
 
 DIRECTIONS = 32
@@ -25,6 +25,12 @@ RIDGE = 1e-4
 """Relative to the mean diagonal of a normal matrix; keeps it invertible."""
 TURNS = 3
 """How often every axis of VM takes back what it fits better than the others did."""
+FACTORIZED = 96
+"""Most nodes along an axis that are factorized; factors of finer tensors are interpolated from there.
+
+Time grows with the cube. A paper-size VM of a hash grid, 300 nodes, came to 38.8, 40.4 and 41.0 dB of its teacher's
+pictures from 64, 96 and 128 nodes in 16, 57 and 140 processor seconds; all 300 took 2,765.
+"""
 
 
 def start_from(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
@@ -39,7 +45,12 @@ def start_from(teacher: Field, student: Field, log_density: tuple[float, float])
     if start is None or (not isinstance(student, VoxelField) and not shares_head(teacher, student)):
         return False
     with torch.no_grad():
-        start(teacher, student, log_density)  # pyright: ignore
+        if isinstance(student, LowRankField) and (size := student.config.resolution) > FACTORIZED:
+            coarse = student.resized(FACTORIZED)
+            start(teacher, coarse, log_density)
+            student.load_state_dict(coarse.resized(size).state_dict())
+        else:
+            start(teacher, student, log_density)
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nerf import starts
 from nerf.distillation import inherit_head
 from nerf.fields import build_field
 from nerf.fields.low_rank import LowRankConfig
@@ -85,6 +86,30 @@ def test_a_ball_becomes_a_ball_in_every_grid_family() -> None:
         found = student.features(points)[:, 0] > 1.5
         union, both = (found | truth).sum(), (found & truth).sum()
         assert both / union > 0.8, (name, float(both / union))
+
+
+@pytest.mark.parametrize("family", ["vm", "cp"])
+def test_fine_tensors_are_interpolated_from_a_coarser_factorization(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A smooth teacher is one that loses nothing by it."""
+    monkeypatch.setattr(starts, "FACTORIZED", 12)
+    teacher = build_field("mlp", BOUNDS)
+
+    def features(points: torch.Tensor) -> torch.Tensor:
+        x, y, z = (points - BOUNDS[0]).mul(2).unbind(-1)
+        return torch.stack([x.sin() * y.cos() + z, *[x * y.sin() * z] * 15], -1)
+
+    teacher.features = features  # type: ignore[method-assign]
+    config = LowRankConfig(resolution=31, density_rank=4, color_rank=4)
+    student = build_field(family, BOUNDS, config)
+    inherit_head(teacher, student)
+    assert start_from(teacher, student, RANGE)
+    assert student.config.resolution == 31
+    points = BOUNDS[0] + torch.rand(500, 3) * (BOUNDS[1] - BOUNDS[0])
+    wanted, found = features(points), student.features(points)
+    error = (wanted - found).square().mean(0).sqrt() / wanted.square().mean(0).sqrt()
+    assert error.max() < 0.1, error
 
 
 def test_nothing_happens_where_there_is_no_closed_form_or_colours_mean_something_else() -> None:
