@@ -53,7 +53,7 @@ def jobs(client: Client, root: Path, visitor: str) -> dict[str, Callable[[], Any
     return {
         "personalize": personalize,
         "draw": draw,
-        "sound": lambda: ask("vision_to_audio", bell, 1, 0, visitor),
+        "sound": lambda: ask("vision_to_audio", bell, "nano", 1, 0, visitor),
         "distill": lambda: ask("distill", SCENES[0], "vm", 300, 0, visitor),
         "edit": lambda: ask("edit", "nano-chairs", 0, "a tall red chair", None, 1.0, True, True, 235, 25, visitor),
         "codec": lambda: ask("compress", face, 900, visitor),

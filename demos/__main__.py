@@ -17,6 +17,7 @@ def main(
     *,
     output: Path | None = None,
     models: tuple[str, ...] = ("nano",),
+    sounds: tuple[str, ...] = ("nano",),
     categories: tuple[str, ...] = (),
 ) -> int:
     """Open the app on the embedded models, or draw the example without it.
@@ -27,6 +28,8 @@ def main(
         output: folder for what is made, runs/app or, for the example, runs/demo; the example replaces what an earlier
             one left there.
         models: text-to-image models that visitors may choose of: nano, folders or hub ids.
+        sounds: generators of sounds that visitors may choose of: nano, or folders and hub ids that hold a picture tower
+            and a mapper too.
         categories: models of objects to edit that visitors may choose of: nano-chairs, nano-cars, or folders; those
             that are part of the installation when none is given.
     """
@@ -41,7 +44,7 @@ def main(
 
     names = list(TABS) if name == "all" else [name]
     try:
-        launch(names, output or Path("runs/app"), models=models, categories=categories)
+        launch(names, output or Path("runs/app"), models=models, sounds=sounds, categories=categories)
     except CategoryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

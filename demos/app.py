@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -43,8 +44,8 @@ def build(studio: Studio, names: Sequence[str] = tuple(TABS)) -> gr.Blocks:
 
 
 def launch(
-    names: Sequence[str], root: Path, *, models: Sequence[str] = ("nano",), categories: Sequence[str] = (),
-    wait: bool = True,
+    names: Sequence[str], root: Path, *, models: Sequence[str] = ("nano",), sounds: Sequence[str] = ("nano",),
+    categories: Sequence[str] = (), wait: bool = True,
 ) -> gr.Blocks:  # fmt: skip
     """Serve the page where GRADIO_SERVER_PORT and GRADIO_SERVER_NAME say.
 
@@ -52,14 +53,15 @@ def launch(
         names: of `TABS`.
         root: folder of all results.
         models: text-to-image models to choose of.
+        sounds: generators of sounds to choose of, each a folder with its picture tower and mapper in it.
         categories: category models to choose of; those of this installation when none is given.
         wait: return only when the server is stopped.
 
     Raises:
         CategoryError: a category model is not one.
     """
-    worker = Worker(warm=[sound.warm] if "sound" in names else [])
-    page = build(Studio(root.resolve(), tuple(models), found(categories), worker), names)
+    worker = Worker(warm=[partial(sound.warm, sounds[0])] if "sound" in names else [])
+    page = build(Studio(root.resolve(), tuple(models), tuple(sounds), found(categories), worker), names)
     worker.start()
     page.queue(default_concurrency_limit=4, max_size=32)
     page.launch(

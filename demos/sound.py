@@ -14,29 +14,29 @@ NAMES = ("bell", "dog", "train")
 """Of the example pictures: objects that the embedded model knows by sound."""
 
 
-def listen(file: str, candidates: int, seed: int, folder: Path) -> dict[str, Any]:
+def listen(file: str, model: str, candidates: int, seed: int, folder: Path) -> dict[str, Any]:
     """Make sounds for a picture, the best first; runs in the worker."""
     from pipelines.audio_files import write_sound, write_spectrogram
 
-    sounds = _sonifier()(file, candidates=candidates, seed=seed)
+    sounds = _sonifier(model)(file, candidates=candidates, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_sound(folder / "sound.wav", sounds.best[0], sounds.sampling_rate)
     write_spectrogram(folder / "spectrogram.png", sounds.best[0], sounds.sampling_rate)
     return {"sound": str(folder / "sound.wav"), "spectrogram": str(folder / "spectrogram.png")}
 
 
-def warm() -> None:
+def warm(model: str) -> None:
     """Load what `listen` needs."""
     import pipelines.audio_files  # noqa: F401
 
-    _sonifier()
+    _sonifier(model)
 
 
-@lru_cache(maxsize=1)
-def _sonifier() -> Any:
+@lru_cache(maxsize=2)
+def _sonifier(model: str) -> Any:
     from pipelines.sonification import Sonifier
 
-    return Sonifier.load("nano")
+    return Sonifier.load(model)
 
 
 def examples(root: Path) -> list[str]:
@@ -59,6 +59,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         with gr.Column():
             picture = gr.File(label="Picture or video", file_types=["image", "video"], height=160)
             gr.Examples(examples(studio.root), picture, label="Examples")
+            model = gr.Dropdown(list(studio.sounds), value=studio.sounds[0], label="Model")
             candidates = gr.Slider(1, 8, 1, step=1, label="Sounds to choose the best of")
             seed = gr.Number(0, label="Seed", precision=0)
             with gr.Row():
@@ -75,16 +76,18 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
             )
 
     def on_listen(
-        picture: str | None, candidates: int, seed: float, visitor: str,
+        picture: str | None, model: str, candidates: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, str]:  # fmt: skip
         if not picture:
             raise refusal("there is no picture yet; drop one or choose an example")
-        made = studio.work(visitor, listen, progress=progress, file=picture, candidates=int(candidates), seed=int(seed))
+        made = studio.work(
+            visitor, listen, progress=progress, file=picture, model=model, candidates=int(candidates), seed=int(seed)
+        )
         return made["sound"], made["spectrogram"]
 
     start.click(
-        on_listen, [picture, candidates, seed, visitor], [sound, spectrogram],
+        on_listen, [picture, model, candidates, seed, visitor], [sound, spectrogram],
         api_name="vision_to_audio", concurrency_id="work", concurrency_limit=1,
     )  # fmt: skip
     stop.click(studio.cancel, visitor, None, api_name=False, queue=False)

@@ -47,11 +47,13 @@ class Studio:
     Args:
         root: folder of all results, one folder for each visitor in it.
         models: text-to-image models that visitors may choose of; nothing else is loaded, whatever they upload.
+        sounds: generators of sounds that visitors may choose of; likewise.
         categories: category models that visitors may choose of; likewise.
     """
 
     root: Path
     models: tuple[str, ...] = ("nano",)
+    sounds: tuple[str, ...] = ("nano",)
     categories: tuple[Category, ...] = ()
     worker: Worker = field(default_factory=Worker)
     editors: Editors = field(default_factory=Editors)

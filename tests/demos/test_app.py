@@ -92,6 +92,7 @@ def test_bad_input_is_one_sentence(client: Client, tmp_path: Path) -> None:
         ("/draw", (None, "a photo of a <x>", 1, 0, 128, 128, 1, None, visitor), "no word is learned"),
         ("/personalize", (None, "<x>", "object", "nano", 160, 0, visitor), "no pictures"),
         ("/personalize", (None, "<x>", "object", "/etc", 160, 0, visitor), "not in the list of choices"),
+        ("/vision_to_audio", (handle_file(tmp_path / "a.png"), "/etc", 1, 0, visitor), "not in the list of choices"),
         ("/explore", ("a photo of a bell", 1, 4, 0, None, visitor), "2 to 64"),
         ("/zoom_out", (), "no map yet"),
         ("/look", (30, 25, visitor), "no student"),
