@@ -37,14 +37,14 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
     plot({"mapfield, a leading share of the file": [*points, (len(done.data), done.psnr)], **curves}, target_bytes,
          folder / "rate.png")  # fmt: skip
     jpeg = _jpeg(picture, len(done.data))
-    lines = ["| | bytes | PSNR |", "|---|---|---|", f"| mapfield | {len(done.data)} | {done.psnr:.2f} dB |"]
+    lines = ["| | bytes | PSNR |", "|---|---|---|", f"| mapfield | {len(done.data)} | {_shown(done.psnr)} |"]
     made = {"input": str(folder / "input.png"), "decoded": str(folder / "decoded.png")}
     if jpeg is None:
         lines.append(f"| JPEG | no file of {len(done.data)} bytes or less | |")
     else:
         (folder / "jpeg.jpg").write_bytes(jpeg)
         with Image.open(folder / "jpeg.jpg") as opened:
-            lines.append(f"| JPEG | {len(jpeg)} | {_psnr(opened, picture):.2f} dB |")
+            lines.append(f"| JPEG | {len(jpeg)} | {_shown(_psnr(opened, picture))} |")
         made["jpeg"] = str(folder / "jpeg.jpg")
     return {
         **made, "file": str(folder / "picture.mfc"), "table": "\n".join(lines), "plot": str(folder / "rate.png")
@@ -52,10 +52,16 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
 
 
 def _psnr(decoded: Any, picture: Any) -> float:
+    """In dB; infinite where nothing is lost, which no plot shows."""
     import numpy as np
+    from skimage.metrics import peak_signal_noise_ratio
 
-    error = np.asarray(decoded.convert("RGB"), dtype=float) - np.asarray(picture, dtype=float)
-    return float(10 * np.log10(255**2 / np.square(error).mean().clip(1e-10)))
+    with np.errstate(divide="ignore"):
+        return float(peak_signal_noise_ratio(np.asarray(picture), np.asarray(decoded.convert("RGB"))))
+
+
+def _shown(psnr: float) -> str:
+    return "exact" if psnr == float("inf") else f"{psnr:.2f} dB"
 
 
 def _encoded(picture: Any, form: str, quality: int) -> bytes:

@@ -104,10 +104,18 @@ def enter(page: playwright.Page, tab: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
 
 
+def unfold(page: playwright.Page, name: str) -> None:
+    """Open what is folded away; Gradio builds it only then, and sets its values once more just after."""
+    page.get_by_role("button", name=re.compile(f"^{name}")).click()
+    page.wait_for_timeout(500)  # no hand is faster
+
+
 def fill(page: playwright.Page, label: str, value: int) -> None:
     field = page.get_by_label(label).locator("visible=true").first
     field.fill(str(value))
     field.press("Tab")
+    page.wait_for_timeout(100)
+    expect(field).to_have_value(str(value))
 
 
 def uploaded(page: playwright.Page, count: int) -> None:
@@ -136,7 +144,7 @@ def test_a_word_is_learned_and_drawn_and_found_again(visit: Visit, tmp_path: Pat
     page = visit()
     page.get_by_role("button", name="Four pictures of a teapot").click()
     uploaded(page, 4)
-    page.get_by_role("button", name=re.compile("^More")).click()
+    unfold(page, "More")
     fill(page, "number input for Steps", int(os.environ.get("MAPFIELD_STEPS", 10)))
     page.get_by_role("button", name="Learn the word").click()
     shows(page, "#samples")
@@ -240,7 +248,7 @@ def test_a_job_is_cancelled(visit: Visit) -> None:
     page = visit()
     page.get_by_role("button", name="Four pictures of a teapot").click()
     uploaded(page, 4)
-    page.get_by_role("button", name=re.compile("^More")).click()
+    unfold(page, "More")
     fill(page, "number input for Steps", 1000)
     page.get_by_role("button", name="Learn the word").click()
     expect(page.get_by_text("of 1000").first).to_be_visible(timeout=WAIT)
