@@ -27,7 +27,7 @@ from mappers.settings import load_settings
 from pipelines.settings import PersonalizeConfig
 
 ROOT = Path(__file__).parents[1]
-BUDGETS = {"personalize": 90.0, "draw": None, "sound": 5.0, "distill": 60.0, "edit": 10.0, "codec": 30.0}
+BUDGETS = {"personalize": 90.0, "draw": None, "measure": None, "sound": 5.0, "distill": 60.0, "edit": 10.0, "codec": 30.0}
 """Seconds that a tab's default job may take on two cores; None: no budget was set."""
 
 
@@ -49,10 +49,12 @@ def jobs(client: Client, root: Path, visitor: str) -> dict[str, Callable[[], Any
         prompt = "a photo of a <my-thing> on the beach"
         ask("draw", learned["concept"], prompt, 4, 0, 128, 128, 1, None, visitor)
 
+    others = [handle_file(path) for path in object_examples(root, others=True)]
     bell, face = handle_file(sound_examples(root)[0]), handle_file(codec_examples(root)[0])
     return {
         "personalize": personalize,
         "draw": draw,
+        "measure": lambda: ask("measure", learned["concept"], others, visitor),
         "sound": lambda: ask("vision_to_audio", bell, "nano", 1, 0, visitor),
         "distill": lambda: ask("distill", SCENES[0], "vm", 300, 0, visitor),
         "edit": lambda: ask("edit", "nano-chairs", 0, "a tall red chair", None, 1.0, True, True, 235, 25, visitor),

@@ -5,7 +5,7 @@ Jobs, to be run in this order but for those that do not need each other (two fit
 whole schedule of its own), ``hash`` (the teacher), then ``hash-mlp``, ``hash-vm`` and ``vm-mlp``. Trainings from
 scratch go on where they were interrupted; students begin again, for their seconds count from before their closed-form
 start. Results, and the curves of trainings from scratch over processor seconds of one thread, go to
-``docs/results/distillation_paper.json``; all that are there are printed.
+``docs/results/distillation_paper.json``; all that are there are printed, plotted, and a test view of each is shown.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from typing import Any
 
 import torch
 from distillation import timed
+from matplotlib.figure import Figure
 
 from mappers.files import replacing
 from mappers.settings import load_settings
 from nerf.distillation import distill
-from nerf.evaluation import evaluate, psnr_between
+from nerf.evaluation import evaluate, picture_of, psnr, psnr_between
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
-from nerf.training import train
+from nerf.training import SHOWN, train
 
 ROOT = Path(__file__).parents[1]
 STEPS = {"mlp": 16_000, "vm": 5_300, "hash": 2_000}
@@ -61,13 +62,21 @@ def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> dict[st
     return {**figures(run, seconds, scene), "curve": curve}
 
 
-def taught(scene: Scene, teacher: Run, family: str, steps: int) -> dict[str, Any]:
-    """Distil a teacher; figures."""
+def taught(scene: Scene, teacher: Run, family: str, steps: int, folder: Path) -> dict[str, Any]:
+    """Distil a teacher and save the student; figures."""
     config = load_settings(DistillConfig, family, task="distill")
     config = dataclasses.replace(config, train=config.train.given(learning_rate=RATES.get(family)))
     run, seconds = timed(lambda: distill(teacher, family, size="paper", steps=steps, config=config))
+    run.save(folder, config)
     nearness = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)
-    return {**figures(run, seconds, scene), "to_teacher": round(nearness, 2)}
+    return {**figures(run, seconds, scene), "to_teacher": round(nearness, 2), "look": look(run, scene)}
+
+
+def look(run: Run, scene: Scene) -> float:
+    """PSNR as the curves have it: of a few test views."""
+    test = scene.split("test")
+    views = [psnr(run.draw(test.cameras[i]).color.cpu(), test.picture(i)) for i in range(SHOWN)]
+    return round(sum(views) / SHOWN, 2)
 
 
 def figures(run: Run, seconds: float, scene: Scene) -> dict[str, Any]:
@@ -86,22 +95,27 @@ def main() -> None:
     parser.add_argument("--downscale", type=float, default=1.28, help="nerf_renders has 128 pixels")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation_paper")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation_paper.json")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     job = arguments.job
     scene = load_scene(arguments.scene, downscale=arguments.downscale)
     first, *second = job.split("-")
     if job in PAIRS:
-        found = taught(scene, load_run(arguments.runs / first), second[0], PAIRS[job])
+        found = taught(scene, load_run(arguments.runs / first), second[0], PAIRS[job], arguments.runs / job)
     else:
         found = from_scratch(scene, first, STEPS[first] // (SHORT if second else 1), arguments.runs / job)
     # Read only now: another job may have ended meanwhile.
-    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {"jobs": {}}
+    saved: dict[str, Any] = (
+        json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {"jobs": {}}
+    )
     saved |= {"scene": arguments.scene.name, "torch": torch.__version__, "threads": 1}
     saved["jobs"][job] = found
     with replacing(arguments.output) as temporary:
         temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     report(saved["jobs"])
+    plot(saved["jobs"], arguments.images / "distillation_paper.png")
+    show(scene, arguments.runs, list(saved["jobs"]), arguments.images / "distillation_paper_views.png")
 
 
 def seconds_to(goal: float, points: list[tuple[float, float]]) -> float | None:
@@ -123,6 +137,30 @@ def report(jobs: dict[str, Any]) -> None:
             spent = seconds_to(0.99 * whole["curve"][-1][1], whole["curve"])  # the looks' own scale: fewer views
             print(f"\n{pair}: {jobs[pair]['psnr']} dB in {jobs[pair]['seconds']:.0f} s; photos come to"
                   f" {whole['psnr']} dB, and to 99 % of that ({0.99 * whole['psnr']:.2f} dB) in {spent} s")  # fmt: skip
+
+
+def plot(jobs: dict[str, Any], path: Path) -> None:
+    """PSNR over processor seconds: curves of trainings on photos, a point for each student."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, one in jobs.items():
+        if name in PAIRS:
+            axes.plot(one["seconds"], one["look"], "*", markersize=12, label=name)
+        else:
+            axes.plot(*zip(*one["curve"], strict=True), label=f"{name}, photos")
+    axes.set(xscale="log", xlabel="processor seconds", ylabel=f"PSNR of {SHOWN} test views (dB)")
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def show(scene: Scene, runs: Path, jobs: list[str], path: Path) -> None:
+    """The first test view: photo, then every job whose run is here, in the order of the results."""
+    test = scene.split("test")
+    found = [load_run(runs / job) for job in jobs if (runs / job / "report.json").is_file()]
+    views = [run.draw(test.cameras[0]).color.cpu() for run in found]
+    with replacing(path) as temporary:
+        picture_of(torch.cat([test.picture(0), *views], 1)).save(temporary)
 
 
 if __name__ == "__main__":

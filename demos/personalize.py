@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -14,6 +14,9 @@ from mappers.settings import load_settings
 from pipelines.settings import PersonalizeConfig
 
 from .studio import Studio, refusal
+
+if TYPE_CHECKING:
+    from pipelines.concepts import Concept
 
 OBJECT = "teapot"
 """Of the example, which the embedded model has never seen."""
@@ -23,6 +26,8 @@ TURN = 400
 """Timestep from which on the late units are kept: by then the layout is there."""
 UNITS = 128
 """Of a mapper, by default; an envelope of more keeps all there are."""
+PROMPTS, SHARES = ("a photo of a {} on the beach", "a watercolor of a {}"), (0.0, 0.0625, 0.25, 1.0)
+"""That a word is measured by, four pictures each, and the shares of its units that are kept."""
 
 
 def learn(
@@ -78,22 +83,40 @@ def draw(
     return {"pictures": [str(path) for path in paths]}
 
 
+def measure(concept: str, pictures: list[str], models: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    """How a word does beside its category, and along its truncation; runs in the worker.
+
+    Args:
+        concept: file of the word.
+        pictures: of the thing, which the word was not learned from.
+        models: the app's.
+        folder: where the report goes.
+    """
+    import pipelines
+    from pipelines.settings import EvaluateConfig
+
+    config = EvaluateConfig(prompts=PROMPTS, truncations=SHARES)
+    result = pipelines.evaluate(_known(concept, models), pictures, output_dir=folder, config=config)
+    lines = ["| | like the thing (CLIP-I) | obeys the prompt (CLIP-T) |", "|---|---|---|"]
+    for name, scores in result["scores"].items():
+        lines.append(f"| {name} | {scores['clip_i']['value']:.3f} | {scores['clip_t']['value']:.3f} |")
+    curve = folder / "truncation.png"
+    return {"curve": str(curve) if curve.is_file() else None, "table": "\n".join(lines)}
+
+
 @contextmanager
 def loaded(concept: str | None, looks: str | None = None, *, models: tuple[str, ...]) -> Iterator[tuple[Any, str]]:
     """A pipeline with a word in it for the time being, and the word ("" for none); in the worker.
 
     Raises:
-        ValueError: the file is no word, or one of a model that the app does not have: which models are loaded is not
-            for an uploaded file to say.
+        ValueError: the file is no word, or one of another model.
     """
     from pipelines.concepts import load_concept
 
     if concept is None:
         yield _pipeline(models[0]), ""
         return
-    learned = load_concept(Path(concept))
-    if learned.model not in models:
-        raise ValueError(f"the word {learned.token} was learned on {learned.model!r}; this app has {', '.join(models)}")
+    learned = _known(concept, models)
     pipeline = _pipeline(learned.model)
     if looks is not None:
         learned = learned.mix(load_concept(Path(looks)), layers=pipeline.fine_layers(), token=learned.token)
@@ -104,6 +127,16 @@ def loaded(concept: str | None, looks: str | None = None, *, models: tuple[str, 
         pipeline.unload_concept(token)
 
 
+def _known(concept: str, models: tuple[str, ...]) -> Concept:
+    """A word of a model that the app has: which models are loaded is not for an uploaded file to say."""
+    from pipelines.concepts import load_concept
+
+    learned = load_concept(Path(concept))
+    if learned.model not in models:
+        raise ValueError(f"the word {learned.token} was learned on {learned.model!r}; this app has {', '.join(models)}")
+    return learned
+
+
 @lru_cache(maxsize=2)
 def _pipeline(model: str) -> Any:
     import pipelines
@@ -111,15 +144,16 @@ def _pipeline(model: str) -> Any:
     return pipelines.NeTIPipeline.from_model(model)
 
 
-def examples(root: Path) -> list[str]:
-    """Four pictures of an object, drawn once."""
+def examples(root: Path, *, others: bool = False) -> list[str]:
+    """Four pictures of an object, drawn once, or four ``others`` of it."""
     from pipelines.nano import world
 
-    folder = root / "examples" / OBJECT
+    folder = root / "examples" / (f"other {OBJECT}" if others else OBJECT)
     paths = [folder / f"{i}.png" for i in range(4)]
     if not all(path.is_file() for path in paths):
         folder.mkdir(parents=True, exist_ok=True)
-        for path, picture in zip(paths, world.render_all(world.reference_scenes(OBJECT)), strict=True):
+        scenes = world.reference_scenes(OBJECT, seed=int(others))
+        for path, picture in zip(paths, world.render_all(scenes), strict=True):
             picture.save(path)
     return [str(path) for path in paths]
 
@@ -168,6 +202,20 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         looks = gr.File(label="Word whose looks to take", file_types=[".safetensors"], height=150)
     paint = gr.Button("Draw", variant="primary")
     gallery = gr.Gallery(label="Pictures", columns=4, height=320, elem_id="pictures")
+    with gr.Accordion("How well it does, with fewer and fewer units", open=False):
+        with gr.Row():
+            with gr.Column():
+                held_out = gr.File(
+                    label="Pictures of it that it was not learned from", file_count="multiple", file_types=["image"],
+                    height=160,
+                )  # fmt: skip
+                other = gr.Button("Four other pictures of the teapot", size="sm")
+                judge = gr.Button("Measure: takes a minute")
+                scores = gr.Markdown(elem_id="scores")
+            curve = gr.Image(
+                label="Truncation curve", interactive=False, height=320, elem_id="truncation",
+                alt_text="CLIP-I over CLIP-T for fewer and fewer units",
+            )  # fmt: skip
 
     def on_learn(
         files: list[str] | None, token: str, category: str, model: str, steps: int, seed: float, visitor: str,
@@ -194,7 +242,25 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         )  # fmt: skip
         return made["pictures"]
 
+    def on_measure(
+        concept: str | None, pictures: list[str] | None, visitor: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[str | None, str]:  # fmt: skip
+        if not concept:
+            raise refusal("no word is learned yet; learn one or drop a concept file")
+        if not pictures:
+            raise refusal("there are no pictures to measure by yet; drop some that the word was not learned from")
+        made = studio.work(
+            visitor, measure, progress=progress, concept=concept, pictures=list(pictures), models=studio.models
+        )
+        return made["curve"], made["table"]
+
     example.click(lambda: examples(studio.root), None, files, api_name="example_pictures")
+    other.click(lambda: examples(studio.root, others=True), None, held_out, api_name="other_pictures")
+    judge.click(
+        on_measure, [concept, held_out, visitor], [curve, scores],
+        api_name="measure", concurrency_id="work", concurrency_limit=1,
+    )  # fmt: skip
     start.click(
         on_learn, [files, token, category, model, steps, seed, visitor], [samples, loss, concept, prompt],
         api_name="personalize", concurrency_id="work", concurrency_limit=1,

@@ -90,6 +90,7 @@ def test_bad_input_is_one_sentence(client: Client, tmp_path: Path) -> None:
     wrong = [
         ("/compress", (handle_file(tmp_path / "a.png"), 200, visitor), "a.png"),
         ("/draw", (None, "a photo of a <x>", 1, 0, 128, 128, 1, None, visitor), "no word is learned"),
+        ("/measure", (None, [handle_file(tmp_path / "a.png")], visitor), "no word is learned"),
         ("/personalize", (None, "<x>", "object", "nano", 160, 0, visitor), "no pictures"),
         ("/personalize", (None, "<x>", "object", "/etc", 160, 0, visitor), "not in the list of choices"),
         ("/vision_to_audio", (handle_file(tmp_path / "a.png"), "/etc", 1, 0, visitor), "not in the list of choices"),

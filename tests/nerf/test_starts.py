@@ -112,10 +112,19 @@ def test_fine_tensors_are_interpolated_from_a_coarser_factorization(
     assert error.max() < 0.1, error
 
 
-def test_nothing_happens_where_there_is_no_closed_form_or_colours_mean_something_else() -> None:
-    teacher = build_field("hash", BOUNDS)
-    assert not start_from(teacher, build_field("mlp", BOUNDS), RANGE)
-    student = build_field("vm", BOUNDS, SMALL["vm"], seed=2)
-    before = student.planes.detach().clone()
-    assert not start_from(teacher, student, RANGE)
-    assert torch.equal(before, student.planes)
+def test_nothing_happens_where_there_is_no_closed_form() -> None:
+    student = build_field("mlp", BOUNDS)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    assert not start_from(build_field("hash", BOUNDS), student, RANGE)
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+
+
+@pytest.mark.parametrize("family", ["vm", "cp"])
+def test_density_alone_is_taken_over_where_colours_mean_something_else(family: str) -> None:
+    teacher = build_field(family, BOUNDS, SMALL[family])
+    student, untouched = (build_field(family, BOUNDS, SMALL[family], seed=2) for _ in range(2))
+    assert start_from(teacher, student, (-50.0, 50.0))
+    points = BOUNDS[0] + torch.rand(500, 3) * (BOUNDS[1] - BOUNDS[0])
+    wanted, found, before = (field.features(points) for field in (teacher, student, untouched))
+    assert (wanted - found)[:, 0].square().mean() < 0.1 * wanted[:, 0].square().mean()
+    torch.testing.assert_close(found[:, 1:], before[:, 1:])
