@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -26,10 +27,14 @@ def listen(file: str, model: str, candidates: int, seed: int, folder: Path) -> d
 
 
 def warm(model: str) -> None:
-    """Load what `listen` needs."""
-    import pipelines.audio_files  # noqa: F401
+    """Load what `listen` needs, what draws its spectrograms too."""
+    import numpy as np
+
+    from pipelines.audio_files import write_spectrogram
 
     _sonifier(model)
+    with TemporaryDirectory() as folder:
+        write_spectrogram(Path(folder) / "silence.png", np.zeros(16_000, dtype=np.float32), 16_000)
 
 
 @lru_cache(maxsize=2)

@@ -142,10 +142,10 @@ def _write_results(
     pipeline: NeTIPipeline, token: str, report: FitReport, config: PersonalizeConfig, output: Path
 ) -> None:
     """``samples.png``, ``loss.png`` and ``report.json``."""
-    sample_grid(pipeline, token, config.train.seed, columns=4).save(output / "samples.png")
+    sample_grid(pipeline, token, config.train.seed, columns=2).save(output / "samples.png")
     figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot([step for step, _ in report.losses], [loss for _, loss in report.losses])
+    axes.plot([step for step, _ in report.losses], [loss for _, loss in report.losses], marker=".")
     axes.set(xlabel="step", ylabel="loss", title=f"Learning {token}")
     figure.savefig(output / "loss.png", dpi=120)
     packages = ("mapfield", "torch", "diffusers", "transformers", "accelerate")

@@ -29,9 +29,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: i
 expect = playwright.expect
 WAIT = 300_000
 """Milliseconds for a job; a quiet machine needs a tenth at most."""
-flow = pytest.mark.skipif(
-    "MAPFIELD_FLOWS" not in os.environ, reason="whole flows in the browser are not reliable yet: set MAPFIELD_FLOWS=1"
-)
 TABS = (
     "Word",
     "Map",
@@ -139,7 +136,6 @@ def keep(page: playwright.Page, name: str, folder: Path) -> Path:
     return path
 
 
-@flow
 def test_a_word_is_learned_and_drawn_and_found_again(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     page.get_by_role("button", name="Four pictures of a teapot").click()
@@ -157,7 +153,6 @@ def test_a_word_is_learned_and_drawn_and_found_again(visit: Visit, tmp_path: Pat
     shows(page, "#results")
 
 
-@flow
 def test_a_map_is_entered_and_left(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     enter(page, "Map")
@@ -176,7 +171,6 @@ def test_a_map_is_entered_and_left(visit: Visit, tmp_path: Path) -> None:
     expect(page.get_by_text("12 pictures")).to_have_count(0, timeout=WAIT)
 
 
-@flow
 def test_two_visitors_hear_sounds_at_once(visit: Visit, tmp_path: Path) -> None:
     pages = [visit(), visit(color_scheme="dark")]
     for page in pages:
@@ -193,7 +187,6 @@ def test_two_visitors_hear_sounds_at_once(visit: Visit, tmp_path: Path) -> None:
         expect(page.locator("#results img")).to_have_count(1, timeout=WAIT)
 
 
-@flow
 def test_a_field_is_taught_and_looked_at(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     enter(page, "Fields")
@@ -206,7 +199,6 @@ def test_a_field_is_taught_and_looked_at(visit: Visit, tmp_path: Path) -> None:
     keep(page, "fields", tmp_path)
 
 
-@flow
 def test_a_chair_is_edited_by_words_and_turned(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     enter(page, "Edit")
@@ -223,7 +215,6 @@ def test_a_chair_is_edited_by_words_and_turned(visit: Visit, tmp_path: Path) -> 
     expect(page.get_by_label("Done so far")).to_have_value(re.compile("→ instance"), timeout=WAIT)
 
 
-@flow
 def test_a_picture_becomes_a_file_and_what_is_no_picture_does_not(visit: Visit, tmp_path: Path) -> None:
     page = visit()
     enter(page, "File")
@@ -235,15 +226,13 @@ def test_a_picture_becomes_a_file_and_what_is_no_picture_does_not(visit: Visit, 
     expect(page.get_by_text("not a picture that can be read").first).to_be_visible(timeout=WAIT)
     page.reload()
     enter(page, "File")
-    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(tmp_path / "a.png")
-    upload.set_input_files(tmp_path / "a.png")
+    page.get_by_text("cactus.png").first.click()
     uploaded(page, 1)
     page.get_by_role("button", name="Compress").click()
     expect(page.locator("#rates").get_by_text("mapfield")).to_be_visible(timeout=WAIT)
     keep(page, "codec", tmp_path)
 
 
-@flow
 def test_a_job_is_cancelled(visit: Visit) -> None:
     page = visit()
     page.get_by_role("button", name="Four pictures of a teapot").click()
