@@ -58,10 +58,10 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
 def _psnr(decoded: Any, picture: Any) -> float:
     """In dB; infinite where nothing is lost, which no plot shows."""
     import numpy as np
-    from skimage.metrics import peak_signal_noise_ratio
 
-    with np.errstate(divide="ignore"):
-        return float(peak_signal_noise_ratio(np.asarray(picture), np.asarray(decoded.convert("RGB"))))
+    from nerf.compression.decoding import psnr
+
+    return psnr(np.asarray(picture), np.asarray(decoded.convert("RGB")))
 
 
 def _shown(psnr: float) -> str:
