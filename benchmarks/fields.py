@@ -5,7 +5,7 @@ grid with and without what makes ours fast, and our hash, vm and mlp beside Hash
 (checkouts that the user supplies; rows without one are skipped by name). Both of a row see the same rays on white for
 the same number of steps at about the same number of parameters, each with its own sampling, optimizer and rates, which
 stay constant. Quality is the PSNR of random pixels of the test views. Prints a table and writes
-``docs/results/fields.json``.
+``docs/results/fields.json``; rows that are there already, with the same settings, are not run again.
 """
 
 from __future__ import annotations
@@ -173,7 +173,6 @@ def row(course: Course, *contenders: Contender) -> dict[str, Any]:
     curves = [course.run(contender) for contender in contenders]
     goal = round(min(max(quality for _, quality in curve) for curve in curves) - 0.05, 1)
     return {
-        "steps": course.steps,
         "goal": goal,
         "fields": {
             contender.name: {
@@ -226,8 +225,11 @@ def main() -> None:
     checkouts = found(arguments.reference)
     # Opaque, so that targets lie on white, the only background that every project can learn on.
     scene = dataclasses.replace(load_scene(arguments.scene), has_alpha=False)
-    about = {"scene": arguments.scene, "rays": arguments.rays, "processor": platform.processor() or platform.machine()}
-    result: dict[str, Any] = {**about, "torch": torch.__version__, "threads": 1, "rows": {}}
+    about: dict[str, Any] = {name: getattr(arguments, name) for name in ("scene", "steps", "rays")}
+    about |= {"processor": platform.machine(), "torch": torch.__version__, "threads": 1}
+    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
+    kept = all(saved.get(key) == value for key, value in about.items())
+    result: dict[str, Any] = {**about, "rows": saved["rows"] if kept else {}}
 
     def ours(family: str, note: str = "", **changes: Any) -> Ours:
         config = dataclasses.replace(settings_of(family, arguments.rays), **changes)
@@ -239,11 +241,15 @@ def main() -> None:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     course = Course.of(scene, settings_of("hash", arguments.rays), arguments.steps)
-    grid, plain = ours("hash"), ours("hash", ", per-level gathers, no grid", occupancy=0)
-    plain.task.field.encoding = PlainEncoding(plain.task.field.encoding)  # pyright: ignore
-    write("hash", row(course, grid, plain))
-    write("drawing", drawing(scene, grid))
+    if "drawing" not in result["rows"]:
+        grid, plain = ours("hash"), ours("hash", ", per-level gathers, no grid", occupancy=0)
+        plain.task.field.encoding = PlainEncoding(plain.task.field.encoding)  # pyright: ignore
+        write("hash", row(course, grid, plain))
+        write("drawing", drawing(scene, grid))
     for family, build in BUILDERS.items():
+        name = f"{family} and {NAMES[family]}"
+        if name in result["rows"]:
+            continue
         if NAMES[family] not in checkouts:
             print(f"skipped: {NAMES[family]}, no checkout given (--reference)")
             continue
@@ -251,7 +257,7 @@ def main() -> None:
         if family == "mlp":  # as NeRF has it: two networks, no grid
             contenders.append(ours(family, ", coarse and fine", occupancy=0, intervals=COARSE, fine=FINE))
         other = build(checkouts[NAMES[family]], scene, FIELDS[family].presets["small"])
-        write(f"{family} and {NAMES[family]}", row(course, *contenders, other))
+        write(name, row(course, *contenders, other))
     report(result["rows"])
 
 
