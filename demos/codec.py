@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .studio import Studio, refusal
+from .studio import Studio, job, refusal
 
 SIDE = 96
 """Pixels of the longer side that a picture is brought to: a tile of 32x32 takes about two seconds of a core."""
@@ -149,6 +149,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
             curve = gr.Image(label="PSNR over bytes", interactive=False, height=260, alt_text="PSNR over bytes")
             file = gr.File(label="The compressed file", height=90)
 
+    @job
     def on_code(
         picture: str | None, size: int, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008

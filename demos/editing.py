@@ -11,7 +11,7 @@ import gradio as gr
 from . import edits
 from .categories import SHIPPED, TRAINING, Category
 from .edits import LONGEST, PREVIEW, SHOWN, START, VIEWS, Angles, Place, Scene, Way
-from .studio import Studio, refusal
+from .studio import Studio, job, refusal
 
 EXAMPLES = {
     "chairs": ("a tall red chair", "a chair with thin blue legs", "a wide chair with a green back"),
@@ -126,6 +126,7 @@ class Handlers:
         looking.sharp = azimuth, elevation
         return seen[1:3]
 
+    @job
     def find(
         self, model: str, instance: float, picture: str | None, seed: float, visitor: str, looking: Looking,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
@@ -139,6 +140,7 @@ class Handlers:
         seen = edits.look(self.studio, place, angles)
         return *angles, tuple(made["pictures"]), made["said"], *shown(seen, angles, looking)
 
+    @job
     def turn(
         self, elevation: float, visitor: str, place: Place | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008

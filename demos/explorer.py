@@ -13,7 +13,7 @@ import gradio as gr
 
 from . import treemap
 from .personalize import loaded
-from .studio import Studio, refusal
+from .studio import Studio, job, refusal
 from .treemap import Tree
 
 PROMPTS = "\n".join(f"a photo of a {thing} {place}" for thing, place in product(
@@ -132,6 +132,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     )  # fmt: skip
     groups = gr.Radio([], label="Groups, the largest first: choose one to enter it")
 
+    @job
     def on_start(
         prompts: str, count: int, steps: int, seed: float, concept: str | None, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from .studio import Studio, refusal
+from .studio import Studio, job, refusal
 
 SCENES = ("robot", "lighthouse", "still-life")
 """Shipped scenes that do not move."""
@@ -114,6 +114,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
             curve = gr.Image(label="PSNR over steps", interactive=False, height=260, alt_text="PSNR over steps")
     runs = gr.State(None)
 
+    @job
     def on_teach(
         scene: str, family: str, steps: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
@@ -125,6 +126,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         )  # fmt: skip
         return made["teacher"], made["student"], made["table"], made["plot"], [str(teachers / scene), made["folder"]]
 
+    @job
     def on_look(
         azimuth: float, elevation: float, runs: list[str] | None, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008

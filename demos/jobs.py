@@ -22,6 +22,10 @@ class JobError(RuntimeError):
     """A job did not come to a result; the message tells the visitor why."""
 
 
+class Cancelled(JobError):
+    """A visitor did not want it any more."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a job is."""
@@ -46,6 +50,7 @@ class Worker:
         self._process: Any = None
         self._connection: Connection | None = None
         self._visitor: str | None = None
+        self._unwanted = False
 
     def run(
         self, visitor: str, work: Callable[..., Any], *, folder: Path | None = None, **arguments: Any
@@ -59,10 +64,11 @@ class Worker:
             **arguments: further arguments; like the result, anything that can be pickled.
 
         Raises:
-            JobError: the work refused its input, failed, took too long or was cancelled.
+            Cancelled: `cancel` was called meanwhile.
+            JobError: the work refused its input, failed or took too long.
         """
         with self._turn:
-            self._visitor = visitor
+            self._visitor, self._unwanted = visitor, False
             try:
                 yield from self._attend(work, folder, arguments if folder is None else {"folder": folder, **arguments})
             finally:
@@ -79,7 +85,11 @@ class Worker:
             except (EOFError, OSError):
                 self.stop()
                 self.start()
-                raise JobError("the job was cancelled; what it had saved is kept") from None
+                if self._unwanted:
+                    raise Cancelled("the job was cancelled; what it had saved is kept") from None
+                raise JobError(
+                    "the job's process ended before the job did, perhaps for want of memory; ask for less"
+                ) from None
             if kind == "done":
                 yield value
                 return
@@ -95,6 +105,7 @@ class Worker:
         """Stop the running job if it is this visitor's; whether it was."""
         if self._visitor != visitor:
             return False
+        self._unwanted = True
         process = self._process
         if process is not None:
             process.kill()

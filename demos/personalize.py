@@ -13,7 +13,7 @@ import gradio as gr
 from mappers.settings import load_settings
 from pipelines.settings import PersonalizeConfig
 
-from .studio import Studio, refusal
+from .studio import Studio, job, refusal
 
 if TYPE_CHECKING:
     from pipelines.concepts import Concept
@@ -217,6 +217,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
                 alt_text="CLIP-I over CLIP-T for fewer and fewer units",
             )  # fmt: skip
 
+    @job
     def on_learn(
         files: list[str] | None, token: str, category: str, model: str, steps: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
@@ -229,6 +230,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         )  # fmt: skip
         return made["samples"], made["loss"], made["concept"], f"a photo of a {token} on the beach"
 
+    @job
     def on_draw(
         concept: str | None, prompt: str, count: int, seed: float, early: int, late: int, fine: float,
         looks: str | None, visitor: str,
@@ -242,6 +244,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
         )  # fmt: skip
         return made["pictures"]
 
+    @job
     def on_measure(
         concept: str | None, pictures: list[str] | None, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from .studio import Studio, refusal
+from .studio import Studio, job, refusal
 
 NAMES = ("bell", "dog", "train")
 """Of the example pictures: objects that the embedded model knows by sound."""
@@ -27,12 +27,16 @@ def listen(file: str, model: str, candidates: int, seed: int, folder: Path) -> d
 
 
 def warm(model: str) -> None:
-    """Load what `listen` needs, what draws its spectrograms too."""
+    """Load the models that `listen` needs."""
+    _sonifier(model)
+
+
+def warm_plots() -> None:
+    """Load what draws spectrograms; on its own, so that a job need not wait for both."""
     import numpy as np
 
     from pipelines.audio_files import write_spectrogram
 
-    _sonifier(model)
     with TemporaryDirectory() as folder:
         write_spectrogram(Path(folder) / "silence.png", np.zeros(16_000, dtype=np.float32), 16_000)
 
@@ -80,6 +84,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
                 alt_text="Spectrogram of the sound",
             )
 
+    @job
     def on_listen(
         picture: str | None, model: str, candidates: int, seed: float, visitor: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008

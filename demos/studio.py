@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .categories import Category, Editors
-from .jobs import JobError, Progress, Worker
+from .jobs import Cancelled, JobError, Progress, Worker
 
 if TYPE_CHECKING:
     import gradio as gr  # otherwise where a page needs it: the worker's process starts sooner without
@@ -38,6 +39,22 @@ def refusals() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise refusal(FOLDERS.sub("", str(error))) from None
+
+
+def job(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A page's handler that runs a job: what the page shows stays as it is when the job is cancelled."""
+
+    @wraps(handler)
+    def handled(*arguments: Any, **named: Any) -> Any:
+        import gradio as gr
+
+        try:
+            return handler(*arguments, **named)
+        except Cancelled as cancelled:
+            gr.Info(str(cancelled))
+            return gr.skip()
+
+    return handled
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,7 @@ class Studio:
             keep: whether it writes anything; otherwise ``work`` is called without a folder.
 
         Raises:
+            Cancelled: the visitor cancelled it; `job` tells the page so.
             gr.Error: the job gave no result; the message says why.
         """
         folder = self.fresh(visitor, work.__name__)  # refuses who has no number, kept or not
@@ -87,6 +105,8 @@ class Studio:
                     progress(*_shown(state, steps))
                 else:
                     result = state
+        except Cancelled:
+            raise
         except JobError as error:
             raise refusal(FOLDERS.sub("", str(error))) from None
         return result

@@ -131,7 +131,11 @@ def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConf
         mapper.start_at(start)
         return mapper
     mapper = NeTIMapper(
-        **sizes, bypass=config.bypass, positional_encoding=config.positional_encoding, seed=config.train.seed
+        **sizes,
+        bypass=config.bypass,
+        positional_encoding=config.positional_encoding,
+        dropout=config.nested_dropout,
+        seed=config.train.seed,
     )
     if config.init == "category":
         mapper.start_at(start)

@@ -105,6 +105,8 @@ class PersonalizeConfig:
     """NeTI: also learn a residual after the text encoder."""
     positional_encoding: bool = True
     """NeTI: encode timestep and layer by random Fourier features."""
+    nested_dropout: float = 0.5
+    """NeTI: how often a layer's last units are dropped in training, so that the first can be kept alone; 0 never."""
     layers: Literal["layer", "block"] = "layer"
     """What a word differs between: cross-attention layers, or attention blocks, of which SDXL has 11 for 70 layers."""
     init: Literal["random", "category"] = "category"
@@ -133,6 +135,8 @@ class PersonalizeConfig:
             raise ValueError(f"flip must be in 0..1, got {self.flip}")
         if not 0 <= self.outside_weight <= 1:
             raise ValueError(f"outside_weight must be in 0..1, got {self.outside_weight}")
+        if not 0 <= self.nested_dropout <= 1:
+            raise ValueError(f"nested_dropout must be in 0..1, got {self.nested_dropout}")
         if not self.attention_weight >= 0:
             raise ValueError(f"attention_weight must be at least 0, got {self.attention_weight}")
         if self.early_steps < 0 or (self.early_resolution is None) != (self.early_steps == 0):

@@ -16,8 +16,9 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from demos.app import TABS, launch
+from demos.jobs import Cancelled, JobError, Progress, Worker
 from demos.personalize import loaded
-from demos.studio import Studio, new_visitor
+from demos.studio import Studio, job, new_visitor
 from mappers.neti import NeTIMapper
 from pipelines.concepts import Concept, Fingerprint, save_concept
 
@@ -34,10 +35,10 @@ def test_visitors_numbers_are_no_paths(tmp_path: Path) -> None:
 def test_results_are_one_visitors_and_the_latest_first(tmp_path: Path) -> None:
     studio, number = Studio(tmp_path), new_visitor()
     assert studio.results(number) == []
-    for job in ("20260101-000000-draw", "20260102-000000-code"):
-        (tmp_path / number / job).mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / number / job / "a.png")
-        (tmp_path / number / job / "concept.safetensors").write_bytes(b"")
+    for name in ("20260101-000000-draw", "20260102-000000-code"):
+        (tmp_path / number / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / number / name / "a.png")
+        (tmp_path / number / name / "concept.safetensors").write_bytes(b"")
     assert [name for _, name in studio.results(number)] == ["20260102-000000-code/a.png", "20260101-000000-draw/a.png"]
     assert studio.results(new_visitor()) == []
 
@@ -50,6 +51,33 @@ def test_an_uploaded_word_does_not_say_which_model_is_loaded(tmp_path: Path) -> 
         loaded(str(path), models=("nano",)),
     ):
         pass
+
+
+def test_a_cancelled_job_leaves_the_page_as_it_is_and_a_failed_one_does_not(tmp_path: Path) -> None:
+    class Ended(Worker):
+        def __init__(self, error: JobError):
+            super().__init__()
+            self.error = error
+
+        def run(self, *_: Any, **__: Any) -> Iterator[Any]:
+            yield Progress(1.0)
+            raise self.error
+
+    shown = []
+
+    def press(error: JobError) -> Any:
+        studio = Studio(tmp_path, worker=Ended(error))
+
+        @job
+        def handler(visitor: str) -> Any:
+            return studio.work(visitor, print, progress=lambda *state: shown.append(state))  # pyright: ignore
+
+        return handler(new_visitor())
+
+    assert press(Cancelled("the job was cancelled")) == gr.skip()
+    assert shown == [(0.0, "1 s")]
+    with pytest.raises(gr.Error, match="no memory"):
+        press(JobError("there is no memory left in /somewhere/private/"))
 
 
 @pytest.fixture(scope="module")

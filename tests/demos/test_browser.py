@@ -243,6 +243,8 @@ def test_a_job_is_cancelled(visit: Visit) -> None:
     expect(page.get_by_text("of 1000").first).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name="Cancel").first.click()
     expect(page.get_by_text("the job was cancelled").first).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("Error", exact=True)).to_have_count(0)  # that is for what went wrong
+    expect(page.get_by_text("of 1000")).to_have_count(0)
 
 
 def test_a_phone_shows_all_of_it(visit: Visit, tmp_path: Path) -> None:

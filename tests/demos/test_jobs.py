@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing.connection
+import os
 import statistics
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from demos.jobs import JobError, Progress, Worker, last_metrics
+from demos.jobs import Cancelled, JobError, Progress, Worker, last_metrics
 
 ENDLESS = {"object_list": [], "timeout": 60}
 """Arguments with which waiting for connections sleeps."""
@@ -47,9 +48,16 @@ def test_only_its_visitor_cancels_a_job(worker: Worker) -> None:
     assert not worker.cancel("ben")
     next(job)
     assert worker.cancel("anna")
-    with pytest.raises(JobError, match="cancelled"):
+    with pytest.raises(Cancelled, match="cancelled"):
         list(job)
     assert not worker.cancel("anna")
+    assert list(worker.run("anna", statistics.fmean, data=[3.0]))[-1] == 3.0
+
+
+def test_a_process_that_dies_is_not_a_job_that_was_cancelled(worker: Worker) -> None:
+    with pytest.raises(JobError, match="ended before the job did") as raised:
+        list(worker.run("anna", os._exit, status=9))
+    assert not isinstance(raised.value, Cancelled)
     assert list(worker.run("anna", statistics.fmean, data=[3.0]))[-1] == 3.0
 
 

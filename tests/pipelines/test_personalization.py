@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +142,14 @@ def test_a_background_word_is_learned_and_thrown_away(tiny_model: Path) -> None:
     assert background.vectors.grad.abs().max() > 0
     with pytest.raises(ValueError, match="the mask of picture 1 of <thing> is black"):
         task(learned, config, pixels, torch.zeros(2, 1, 32, 32))
+
+
+def test_the_mapper_is_built_as_asked(tiny_model: Path) -> None:
+    config = dataclasses.replace(CONFIG, bypass=False, positional_encoding=False, nested_dropout=0.0)
+    mapper: Any = personalize(pictures(), TOKEN, model=tiny_model, config=config).concepts[TOKEN].mapper
+    assert mapper.output.out_features == sum(mapper.widths)
+    assert mapper.net[0].in_features == 2
+    assert (mapper.draw_kept(Draws(0, 0, range(64))) == mapper.hidden).all()
 
 
 def test_writes_everything_and_resumes_bit_equal(tiny_model: Path, tmp_path: Path) -> None:

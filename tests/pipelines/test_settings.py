@@ -37,6 +37,7 @@ def test_shipped_settings_load_by_name() -> None:
         ("bypass: 3", "bypass must be of type bool, got 3"),
         ("method: magic", "method must be one of neti, textual-inversion, xti, got 'magic'"),
         ("flip: 2.0", r"flip must be in 0\.\.1"),
+        ("nested_dropout: -0.5", r"nested_dropout must be in 0\.\.1"),
         ("[1, 2]", "must hold settings by name"),
         ("a: [", "is not valid YAML"),
     ],
