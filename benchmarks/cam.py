@@ -33,7 +33,7 @@ from nerf.fields import build_field
 from nerf.fields.cam import CAMConfig
 from nerf.fields.cam_time import CAMTimeConfig
 from nerf.fitting import build_media_field, fit_media
-from nerf.media.fields import PictureConfig, VideoConfig
+from nerf.media.fields import PictureConfig, PictureField, VideoConfig, VideoField
 from nerf.media.reading import Media, read_media
 from nerf.scenes import load_scene
 from nerf.settings import FitConfig, RadianceConfig
@@ -46,6 +46,8 @@ Fitted = tuple[Any, dict[str, float]]
 """A field and its figures."""
 Fitter = Callable[[str, int, int], Fitted]
 """From one of `FIELDS`, a width and a seed."""
+REPEATS = 60
+"""Steps that are timed."""
 Builder = Callable[[str, int], Any]
 """From one of `FIELDS` and a width to a fresh field."""
 
@@ -126,12 +128,37 @@ def file_bytes(field: Any) -> int:
     return len(packed(field, 8).write())
 
 
+def step_seconds(fields: dict[str, Any]) -> dict[str, float]:
+    """Processor seconds of a step of each on random places, in turn so that all see the same machine: the median."""
+    spent: dict[str, list[float]] = {name: [] for name in fields}
+    optimizers = {name: torch.optim.AdamW(field.parameters(), 1e-4) for name, field in fields.items()}
+    points, views = torch.rand(8192, 3), torch.nn.functional.normalize(torch.randn(8192, 3), dim=-1)
+    for repeat in range(REPEATS):
+        first = repeat % len(fields)
+        for name in [*fields][first:] + [*fields][:first]:
+            field, begun = fields[name], time.process_time()
+            if isinstance(field, PictureField):
+                loss = field(points[:4096, :2]).square().mean()
+            elif isinstance(field, VideoField):
+                loss = field(points[:2, 0]).square().mean()
+            else:
+                inside = field.bounds[0] + points * (field.bounds[1] - field.bounds[0])
+                density, color = field(inside, views, points[:, 0]) if field.moves else field(inside, views)
+                loss = density.mean() + color.mean()
+            loss.backward()
+            optimizers[name].step()
+            optimizers[name].zero_grad()
+            spent[name].append(time.process_time() - begun)
+    return {name: round(float(np.median(times)), 5) for name, times in spent.items()}
+
+
 def compare(
     name: str, task: tuple[Fitter, Builder], start: int, seeds: int, write: Callable[[str, dict[str, Any]], None]
 ) -> None:
     """All fields of one task, seed by seed; ``start`` is the width of all but the larger one."""
     fitted, build = task
     row: dict[str, Any] = {}
+    steps = step_seconds({field: build(field, start) for field in FIELDS[:-1]})
     for field in FIELDS:
         width = wide_enough(build, start, row["cam"]["parameters"]) if field == "larger" else start
         figures = []
@@ -146,6 +173,7 @@ def compare(
             "psnr_of_seeds": [round(one.get("psnr_unseen", one["psnr"]), 2) for one in figures],
             "parameters": numbers(built),
             "bytes": file_bytes(built),
+            "step_seconds": steps.get(field),
         }
         write(name, row)
 
@@ -188,11 +216,13 @@ def main() -> None:
 def report(rows: dict[str, Any]) -> None:
     """A table for each task."""
     for name, row in rows.items():
-        print(f"\n{name}, {row['steps']} steps\n\n| field | PSNR | SSIM | parameters | bytes | seconds |")
-        print("|---|---|---|---|---|---|")
+        print(f"\n{name}, {row['steps']} steps\n\n| field | PSNR | SSIM | parameters | bytes | seconds | a step |")
+        print("|---|---|---|---|---|---|---|")
+        plain = row["fields"]["plain"]["step_seconds"] if "plain" in row["fields"] else None
         for field, one in row["fields"].items():
             quality = one.get("psnr_unseen", one["psnr"])
             values = [one["parameters"], one["bytes"], round(one["processor_seconds"], 1)]
+            values.append(f"{one['step_seconds'] / plain:.2f}" if plain and one["step_seconds"] else "")
             print(f"| {field} | {quality:.2f} | {one['ssim']:.3f} | " + " | ".join(map(str, values)) + " |")
 
 
