@@ -3,8 +3,8 @@
 Each task fits "cam" (norm and modulation grids), "normed" (the norm alone), "plain" (neither) and "larger" (plain, and
 so wide that it has at least as many numbers as cam, each of 8 bits in its file), with equal steps and settings. File
 bytes are those of the trained field as written. Tasks: "picture" (all pixels of a crop), "unseen" (from every second
-pixel, measured on the others), "video", and "scene" (from its photos: a still one, or one that moves: "clockwork").
-Prints tables and writes ``docs/results/cam.json`` after every field, so that a run that is cut short leaves what it
+pixel, measured on the others), "video", and "scene" (from its photos: a still one such as "beetles", whose colours
+depend on the view, or "clockwork", which moves). Prints tables and writes ``docs/results/cam.json`` after every field, so that a run that is cut short leaves what it
 measured. On one thread; seconds are the processor's.
 """
 
@@ -35,7 +35,8 @@ from nerf.fields.cam_time import CAMTimeConfig
 from nerf.fitting import build_media_field, fit_media
 from nerf.media.fields import PictureConfig, PictureField, VideoConfig, VideoField
 from nerf.media.reading import Media, read_media
-from nerf.scenes import load_scene
+from nerf.scenes import load_scene, make_scene, shipped_scenes
+from nerf.scenes.gallery import SCENES
 from nerf.settings import FitConfig, RadianceConfig
 from nerf.training import train
 
@@ -93,7 +94,10 @@ def media_task(media: Media, *, every_second: bool, steps: int) -> tuple[Fitter,
 
 def scene_task(name: str, *, downscale: float, steps: int) -> tuple[Fitter, Builder]:
     """How radiance fields are fitted to a scene's photos; figures are of its test views."""
-    scene = load_scene(name, downscale=downscale)
+    made = ROOT / "runs" / "scenes" / name
+    if name in SCENES and name not in shipped_scenes() and not made.is_dir():
+        make_scene(name, made)
+    scene = load_scene(made if made.is_dir() else name, downscale=downscale)
     moves = scene.cameras.times is not None
     family = "cam-time" if moves else "cam"
     config = load_settings(RadianceConfig, family, task="train")
@@ -183,7 +187,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--picture", type=Path, help="a picture file; scikit-image's astronaut when not given")
     parser.add_argument("--size", type=int, default=128, help="of the crop, pixels")
-    parser.add_argument("--scene", default="robot")
+    parser.add_argument("--scene", default="beetles")
     parser.add_argument("--downscale", type=float, default=1, help="of the scene's photos")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--steps", type=int, default=1000)

@@ -1,4 +1,4 @@
-"""Six scenes of solids to look at, each inside the unit sphere or a little more, z up."""
+"""Seven scenes of solids to look at, each inside the unit sphere or a little more, z up."""
 
 from __future__ import annotations
 
@@ -171,7 +171,29 @@ def lighthouse() -> Iterator[Solid]:
     yield Solid("gable", (-0.13, -0.64, -0.56), (0.008, 0.09, 0.12), WHITE, (0, 0, 105))
 
 
+def beetles() -> Iterator[Solid]:
+    """Three beetles with shells that change colour with the view, and pearls, on a leaf."""
+    yield Solid("ball", (0, 0, -0.42), (0.95, 0.7, 0.06), GREEN)
+    yield Solid("box", (0, 0, -0.36), (0.9, 0.02, 0.02), (0.2, 0.5, 0.24))
+    for x, y, turn, shell, rim in (
+        (-0.42, -0.12, 25, TEAL, PURPLE), (0.38, -0.3, 160, RED, GOLD), (0.2, 0.34, -60, BLUE, PINK),
+    ):  # fmt: skip
+        along = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+        yield Solid("ball", (x, y, -0.2), (0.3, 0.2, 0.19), shell, (0, 0, turn), shine=0.5, rim=rim)
+        head = (x + 0.3 * along[0], y + 0.3 * along[1], -0.24)
+        yield Solid("ball", head, (0.1, 0.12, 0.09), DARK, (0, 0, turn), shine=0.4, rim=shell)
+        for side in (-1, 1):
+            eye = (
+                head[0] + 0.06 * along[0] - side * 0.06 * along[1],
+                head[1] + 0.06 * along[1] + side * 0.06 * along[0],
+            )
+            yield Solid("ball", (*eye, -0.19), (0.03, 0.03, 0.03), CREAM, shine=0.6)
+    for x, y in ((-0.1, -0.45), (0.68, 0.02), (-0.3, 0.42), (-0.74, 0.14)):
+        yield Solid("ball", (x, y, -0.27), (0.1, 0.1, 0.1), WHITE, shine=0.6, rim=ORANGE if x > 0 else PURPLE)
+
+
 SCENES: dict[str, tuple[Callable[[], Iterator[Solid]], float, float]] = {
+    "beetles": (beetles, 1.0, 0.2),
     "blocks": (blocks, 0.9, 0.1),
     "lighthouse": (lighthouse, 0.92, 0.05),
     "robot": (robot, 1.0, 0.0),

@@ -52,6 +52,8 @@ class Solid:
     """Radius of a tube's upper end over that of its lower end: 1 a cylinder, 0 a cone."""
     shine: float = 0.15
     """Strength of the highlight."""
+    rim: tuple[float, float, float] | None = None
+    """Colour that it turns to the more it is seen aslant, as a beetle's shell does; None keeps its own."""
 
     def __post_init__(self) -> None:
         if min(self.size) <= 0 or not 0 <= self.top:
@@ -181,6 +183,8 @@ class Solids:
         for index in owner.unique().tolist():
             normals[owner == index] = self.parts[index].normals(points[owner == index])
         base = torch.tensor([part.color for part in self.parts])[owner]
+        rim = torch.tensor([part.rim or part.color for part in self.parts])[owner]
+        base = base + (rim - base) * (1 - (normals * views).sum(-1, keepdim=True).abs())
         shine = torch.tensor([part.shine for part in self.parts])[owner]
         lit = self.trace(points + 1e-3 * normals, sun().expand_as(points))[0].isinf()
         return shaded(base, shine, normals, views, lit)

@@ -79,7 +79,9 @@ def test_shipped_pictures_are_what_the_gallery_draws() -> None:
 
 
 def test_what_cannot_be_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no scene 'castle'; known are blocks, lighthouse, robot, snowman, still-life"):
+    with pytest.raises(
+        ValueError, match="no scene 'castle'; known are beetles, blocks, lighthouse, robot, snowman, still-life"
+    ):
         make_scene("castle", tmp_path / "out")
     with pytest.raises(ValueError, match="no scene 'castle' to make"):
         solids("castle")

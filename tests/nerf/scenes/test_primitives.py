@@ -144,6 +144,17 @@ def test_shadow_and_highlight() -> None:
     assert torch.allclose(mirror[1], aside[1] + 0.3, atol=1e-3)
 
 
+def test_a_rim_shows_the_more_the_flatter_the_view() -> None:
+    plain = Solid("box", (0, 0, -0.1), (2, 2, 0.1), (0.5, 0.5, 0.5), shine=0.0)
+    green = Solid("box", (0, 0, -0.1), (2, 2, 0.1), (0.0, 0.5, 0.0), shine=0.0)
+    shell = Solid("box", (0, 0, -0.1), (2, 2, 0.1), (0.5, 0.5, 0.5), shine=0.0, rim=(0.0, 0.5, 0.0))
+    views = normalize(torch.tensor([[0.0, 0.0, -1.0], [1.0, 0.0, -1.0], [1.0, 0.0, -0.01]]), dim=-1)
+    where = torch.zeros(3, 3), torch.zeros(3, dtype=torch.long), views
+    gray, emerald, seen = (Solids((solid,)).shade(*where) for solid in (plain, green, shell))
+    share = 1 + views[:, 2:]
+    torch.testing.assert_close(seen, (1 - share) * gray + share * emerald)
+
+
 def test_a_ball_covers_the_area_that_perspective_says() -> None:
     """The silhouette of radius r at distance D is a disc of focal * r / sqrt(D² - r²) pixels; alpha sums to it."""
     scene = Solids((Solid("ball", (0, 0, 0), (0.6, 0.6, 0.6), (0.2, 0.4, 0.6)),))
