@@ -4,8 +4,8 @@ Each task fits "cam" (norm and modulation grids), "normed" (the norm alone), "pl
 so wide that it has at least as many numbers as cam, each of 8 bits in its file), with equal steps and settings. File
 bytes are those of the trained field as written. Tasks: "picture" (all pixels of a crop), "unseen" (from every second
 pixel, measured on the others), "video", and "scene" (from its photos: a still one such as "beetles", whose colours
-depend on the view, or "clockwork", which moves). Prints tables and writes ``docs/results/cam.json`` after every field, so that a run that is cut short leaves what it
-measured. On one thread; seconds are the processor's.
+depend on the view, or "clockwork", which moves). Prints tables and writes ``docs/results/cam.json`` after every field,
+so that a run that is cut short leaves what it measured. On one thread; seconds are the processor's.
 """
 
 from __future__ import annotations
