@@ -15,7 +15,7 @@ from .studio import Studio, job, refusal
 SCENES = ("robot", "lighthouse", "still-life")
 """Shipped scenes that do not move."""
 FAMILIES = ("mlp", "vm", "cp", "voxel", "hash")
-TEACHER_STEPS = 400
+TEACHER_STEPS = 250
 """Of the hash grid that learns from the photos, once for each scene."""
 VIEWS, SIZE = 12, 128
 """Pictures of a turn, and their pixels."""

@@ -38,7 +38,7 @@ BACKGROUND = "<background>"
 """A word for what surrounds the thing, learned beside it from masked pictures and then thrown away."""
 
 SAMPLE_PROMPTS = ("a photo of a {}", "a {} on the beach", "a {} in the snow", "a {} in the night sky")
-SAMPLE_STEPS = 25
+SAMPLE_STEPS = 15
 """In which a sample is drawn."""
 
 
