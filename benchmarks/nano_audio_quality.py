@@ -2,7 +2,8 @@
 
 Autoencoder, CLAP and CLIP on fresh moments of the world, both mappers by what their embeddings find, and the whole
 model by an independent classifier (``nano_audio_classifier.py``): whether it hears what the picture shows, how far
-generated sounds are from real ones in its features, and whether big things sound low. Prints a table, writes
+generated sounds are from real ones in its features (and in aiSFX's, where that is installed: ``aisfx_features.py``),
+and whether big things sound low. Prints a table, writes
 ``docs/results/nano_audio.json`` and a sheet of uncurated spectrograms. All seeds are fresh: no training drew from them.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from aisfx_features import Aisfx, installed
 from jaxtyping import Float
 from nano_audio_classifier import judge, load_classifier, object_scores
 from PIL import Image
@@ -81,10 +83,14 @@ class Measured:
         self.pipeline.set_progress_bar_config(disable=True)
         self.clap = Clap.from_folder(CLAP)
         self.judge = load_classifier()
+        self.aisfx = Aisfx() if installed() else None
+        if self.aisfx is None:
+            print("skipped: FD by aiSFX, which is not installed (pip install --no-deps aisfx)")
         self.steps, self.guidance = steps, guidance
         self.moments = moments_from(SEED, 16 * each)
         self.reference = moments_from(SEED + 1, 512)
         self.sounds, self.reference_sounds = sounds_of(self.moments), sounds_of(self.reference)
+        self.real_aisfx = None if self.aisfx is None else self.aisfx(self.reference_sounds[: 16 * each], RATE)
         self.embeds = self.heard(self.sounds)
         self.reference_embeds = self.heard(self.reference_sounds)
         self.pictures = self.seen(self.moments)
@@ -197,6 +203,7 @@ def measure_sounds(m: Measured, sounds: Float[Tensor, "n samples"], real: np.nda
         "count_heard": float(np.mean((factors[:, 1].numpy() > 0) == [k.scene.count == 2 for k in m.moments])),
         "fd": frechet_distance(features.numpy(), real),
         "fd_clap": frechet_distance(clap, real_clap),
+        "fd_aisfx": None if m.aisfx is None else frechet_distance(m.aisfx(sounds, RATE), m.real_aisfx),
         "is": inception_score(scores),
     }
 
@@ -272,12 +279,12 @@ def print_tables(result: dict[str, Any]) -> None:
             f"{name:12s} {row['object_recall']:10.1%} {row['object_recall_unseen_styles']:14.1%}"
             f" {row['nearest_of_own_object']:14.3f} {row['variants_covered']:12.1%}"
         )
-    print("\nsounds            named (95 %)           size-pitch  count     FD  FD CLAP    IS")
+    print("\nsounds            named (95 %)           size-pitch  count     FD  FD CLAP FD aiSFX    IS")
     for name, row in result["sounds"].items():
         named = f"{row['named']:.1%} ({row['named_low']:.0%} to {row['named_high']:.0%})"
         print(
             f"{name:16s} {named:22s} {row['size_pitch']:10.2f} {row['count_heard']:6.1%} {row['fd']:7.2f}"
-            f" {row['fd_clap']:8.4f} {row['is']:5.2f}"
+            f" {row['fd_clap']:8.4f} {row['fd_aisfx'] or float('nan'):8.3f} {row['is']:5.2f}"
         )
 
 

@@ -266,8 +266,8 @@ def _row(
     figures: dict[str, metrics.Estimate] = {}
     for extractor, (gallery, wanted) in judges:
         found = extractor(list(waves), rate)
-        figures |= {f"{figure} {extractor.name}": value for figure, value in _judged(found, gallery, wanted).items()}
-        if extractor.classes is not None:
+        figures |= _judged(extractor.name, extractor.distance, found, gallery, wanted)
+        if extractor.classes is not None and found.logits is not None:
             figures[f"accuracy {extractor.name}"] = metrics.bootstrap(
                 lambda logits, right: metrics.accuracy(logits, right[:, 0]), found.logits, classes[:, None]
             )
@@ -285,24 +285,26 @@ def _row(
     return Row(name, figures)
 
 
-def _judged(found: Features, gallery: Features, wanted: Features) -> dict[str, metrics.Estimate]:
-    """FD to all references and, where quick enough, its limit for endless sounds; IS; KL from the paired references."""
+def _judged(
+    name: str, distance: str, found: Features, gallery: Features, wanted: Features
+) -> dict[str, metrics.Estimate]:
+    """Distance to all references and, where quick enough, its limit for endless sounds; of a judge with classes IS too,
+    and KL from the paired references."""
     narrow = found.embeds.shape[1] <= 256  # the root of a wide covariance takes seconds
-    distance = partial(metrics.frechet_distance, warn=False)
+    frechet = partial(metrics.frechet_distance, warn=False)
     figures = {
-        "FD": metrics.bootstrap(
-            distance, found.embeds, gallery.embeds, rounds=200 if narrow else 20, centred=True
-        ),
-        "IS": metrics.bootstrap(metrics.inception_score, found.logits, centred=True),
-        "KL": metrics.bootstrap(
+        distance: metrics.bootstrap(frechet, found.embeds, gallery.embeds, rounds=200 if narrow else 20, centred=True)
+    }
+    if found.logits is not None and wanted.logits is not None:
+        figures["IS"] = metrics.bootstrap(metrics.inception_score, found.logits, centred=True)
+        figures["KL"] = metrics.bootstrap(
             lambda a, b: metrics.paired_divergence(a, _names(a), b, _names(b)), found.logits, wanted.logits
-        ),
-    }  # fmt: skip
+        )
     if narrow and len(found.embeds) >= 32:
-        figures["FD∞"] = metrics.bootstrap(
+        figures[f"{distance}∞"] = metrics.bootstrap(
             metrics.frechet_without_bias, found.embeds, gallery.embeds, rounds=20, centred=True
         )
-    return figures
+    return {f"{figure} {name}": value for figure, value in figures.items()}
 
 
 def _names(rows: np.ndarray) -> list[str]:

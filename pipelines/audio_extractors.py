@@ -23,16 +23,20 @@ from .audio_files import check_wave, resampled
 
 @dataclass(frozen=True)
 class Features:
-    """What a network makes of sounds."""
+    """What a network makes of n sounds."""
 
-    embeds: Float[np.ndarray, "n d"]
-    logits: Float[np.ndarray, "n c"]
+    embeds: Float[np.ndarray, "m d"]
+    """One a sound, or of a network that hears stretches of a second those of all sounds."""
+    logits: Float[np.ndarray, "n c"] | None
+    """None of a network without classes."""
 
 
 class Extractor(Protocol):
     """Judges sounds."""
 
     name: str
+    distance: str
+    """What Frechet distances of its embeddings are called."""
 
     @property
     def classes(self) -> Sequence[str] | None:
@@ -52,6 +56,8 @@ class ClapExtractor:
         clap: the model.
         classes: names, with underscores for spaces if need be.
     """
+
+    distance = "FD"
 
     def __init__(self, name: str, clap: Clap, classes: Sequence[str]):
         self.name, self.clap, self.classes = name, clap, list(classes)
@@ -117,33 +123,16 @@ class Cnn14Extractor:
         ValueError: it does not hold CNN14.
     """
 
-    classes = None
+    classes, distance = None, "FD"
 
     def __init__(self, path: str | Path):
-        path = Path(path).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
-        self.name = path.stem
-        try:
-            if path.suffix == ".safetensors":
-                tensors = load_file(path)
-            else:
-                held = torch.load(path, map_location="cpu", weights_only=True)
-                tensors = held.get("model", held)
-            # The front end has no weights of its own, but says by its size which variant this is.
-            bins = tensors.get("spectrogram_extractor.stft.conv_real.weight", torch.zeros(513)).shape[0]
-            self.model = Cnn14(16_000 if bins == 257 else 32_000).eval()
-            ours = self.model.state_dict()
-            self.model.load_state_dict({name: value for name, value in tensors.items() if name in ours})
-        except (SafetensorError, RuntimeError, AttributeError, EOFError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path} does not hold CNN14's weights ({reason}); nothing else is read") from error
-        except Exception as error:  # the unpickler's own errors, of a module that is not public
-            if type(error).__name__ != "UnpicklingError":
-                raise
-            raise ValueError(
-                f"{path} holds more than weights, which is not read; save its tensors as .safetensors"
-            ) from error
+        self.name = Path(path).stem
+        tensors = _tensors(path)
+        # The front end has no weights of its own, but says by its size which variant this is.
+        bins = tensors.get("spectrogram_extractor.stft.conv_real.weight", torch.zeros(513)).shape[0]
+        self.model = Cnn14(16_000 if bins == 257 else 32_000).eval()
+        ours = self.model.state_dict()
+        _load(self.model, {name: value for name, value in tensors.items() if name in ours}, path, "CNN14")
 
     @torch.no_grad()
     def __call__(self, waves: Sequence[Float[np.ndarray, " samples"]], sampling_rate: int) -> Features:
@@ -157,8 +146,124 @@ class Cnn14Extractor:
         return Features(embeds, logits)
 
 
+class Vggish(nn.Module):
+    """VGGish (arXiv 1609.09430) in torchvggish's layout: stretches of 0.96 s of 16 kHz become 128 numbers each.
+
+    Args:
+        widths: channels of the six convolutions, units of the two hidden layers, and size of the embeddings.
+    """
+
+    sampling_rate, window, hop, frames, bins = 16_000, 400, 160, 96, 64
+
+    def __init__(self, widths: Sequence[int] = (64, 128, 256, 256, 512, 512, 4096, 4096, 128)):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(zip((1, *widths[:5]), widths[:6], strict=True)):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+            if number not in (2, 4):
+                layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        sizes = (widths[5] * (self.frames // 16) * (self.bins // 16), *widths[6:])
+        first, second, last = (nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.embeddings = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> Vggish:
+        """The network that tensors belong to; they are not loaded yet."""
+        names = [f"features.{n}.weight" for n in (0, 3, 6, 8, 11, 13)] + [f"embeddings.{n}.weight" for n in (0, 2, 4)]
+        return cls([len(tensors[name]) for name in names])
+
+    def log_mel(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "stretches 1 96 64"]:
+        """Logarithms of mel magnitudes; what is left over at the end is not heard."""
+        spectrum = torch.fft.rfft(wave.unfold(0, self.window, self.hop) * torch.hann_window(self.window), 512).abs()
+        mel = torch.log(spectrum @ _htk_triangles(spectrum.shape[1]) + 0.01)
+        count = len(mel) // self.frames
+        return mel[: count * self.frames].view(count, 1, self.frames, self.bins)
+
+    def forward(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "stretches 128"]:
+        """Embeddings before the last rectifier, which Frechet distances are computed of."""
+        return self.embeddings(self.features(self.log_mel(wave)).permute(0, 2, 3, 1).flatten(1))
+
+
+def _htk_triangles(bins: int) -> Float[Tensor, "bins 64"]:
+    """VGGish's mel filters from 125 to 7,500 Hz: triangles over mels, not hertz; none hears bin 0."""
+
+    def mels(hertz: np.ndarray) -> np.ndarray:
+        return 1127 * np.log1p(hertz / 700)
+
+    at, edges = mels(np.linspace(0, 8_000, bins))[:, None], np.linspace(*mels(np.array([125, 7_500])), 66)
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    triangles = np.minimum((at - low) / (middle - low), (high - at) / (high - middle)).clip(0)
+    triangles[0] = 0
+    return torch.from_numpy(triangles).float()
+
+
+VGGISH = {f"{part}.{number}.weight" for part, number in [("features", 0), ("features", 13), ("embeddings", 4)]}
+"""Tensors that tell VGGish."""
+
+
+class VggishExtractor:
+    """VGGish from torchvggish's file or a safetensors file of the same tensors, for the Frechet audio distance (FAD).
+
+    Raises:
+        FileNotFoundError: there is no file ``path``.
+        ValueError: it does not hold VGGish.
+    """
+
+    classes, distance = None, "FAD"
+
+    def __init__(self, path: str | Path):
+        self.name = Path(path).stem
+        tensors = _tensors(path)
+        self.model = Vggish.of(tensors).eval()
+        _load(self.model, tensors, path, "VGGish")
+
+    @torch.no_grad()
+    def __call__(self, waves: Sequence[Float[np.ndarray, " samples"]], sampling_rate: int) -> Features:
+        shortest = self.model.window + (self.model.frames - 1) * self.model.hop
+        rows = []
+        for wave in waves:
+            at_rate = resampled(check_wave(wave), sampling_rate, self.model.sampling_rate)
+            at_rate = np.pad(at_rate, (0, max(shortest - len(at_rate), 0)))
+            rows.append(self.model(torch.from_numpy(at_rate)))
+        return Features(torch.cat(rows).numpy(), None)
+
+
+def _tensors(path: str | Path) -> dict[str, Tensor]:
+    """Tensors of a file by name.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged or holds more than tensors.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        held = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(held.get("model", held))
+    except (SafetensorError, RuntimeError, AttributeError, EOFError, ValueError) as error:
+        raise ValueError(f"{path} holds no weights that can be read ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # the unpickler's own errors, of a module that is not public
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise ValueError(
+            f"{path} holds more than weights, which is not read; save its tensors as .safetensors"
+        ) from error
+
+
+def _load(model: nn.Module, tensors: dict[str, Tensor], path: str | Path, what: str) -> None:
+    try:
+        model.load_state_dict(tensors)
+    except (RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not hold {what}'s weights ({reason}); nothing else is read") from error
+
+
 def load_extractor(path: str | Path, classes: Sequence[str]) -> Extractor:
-    """A judge by path: a ClapModel's folder or id, or a file of CNN14's weights.
+    """A judge by path: a ClapModel's folder or id, or a file of CNN14's or VGGish's weights.
 
     Args:
         path: where it is.
@@ -168,5 +273,5 @@ def load_extractor(path: str | Path, classes: Sequence[str]) -> Extractor:
         FileNotFoundError, ValueError: it cannot be loaded; the message says why.
     """
     if Path(path).suffix in (".pth", ".pt", ".safetensors"):
-        return Cnn14Extractor(path)
+        return VggishExtractor(path) if VGGISH <= _tensors(path).keys() else Cnn14Extractor(path)
     return ClapExtractor(Path(path).name, Clap.from_folder(resolve(path, "CLAP")), classes)

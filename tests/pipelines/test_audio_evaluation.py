@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pipelines.audio_evaluation import as_table, evaluate_audio
-from pipelines.audio_extractors import Cnn14, Cnn14Extractor, load_extractor
+from pipelines.audio_extractors import Cnn14, Cnn14Extractor, Vggish, load_extractor
 from pipelines.audio_files import write_sound
 from pipelines.audio_fitting import fit_mapper
 from pipelines.cli import main
@@ -135,7 +135,7 @@ def test_nothing_in_a_weights_file_is_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not hold CNN14's weights"):
         Cnn14Extractor(tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(b"1234")
-    with pytest.raises(ValueError, match="does not hold CNN14's weights"):
+    with pytest.raises(ValueError, match="holds no weights that can be read"):
         Cnn14Extractor(tmp_path / "cut.safetensors")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         Cnn14Extractor(tmp_path / "none.pth")
@@ -153,3 +153,59 @@ def test_cnn14_s_front_end_equals_librosa() -> None:
     )
     expected = librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None)
     np.testing.assert_allclose(model.log_mel(torch.from_numpy(wave)[None])[0, 0].numpy(), expected.T, atol=1e-3)
+
+
+SMALL = (4, 6, 8, 8, 10, 10, 12, 12, 5)
+
+
+def test_vggish_hears_stretches_and_is_told_by_its_tensors(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Vggish(SMALL).eval()
+    torch.save(model.state_dict(), tmp_path / "vggish.pth")
+    found = load_extractor(tmp_path / "vggish.pth", ["a"])
+    features = found([noise(0, 16_000), noise(1, 48_000), noise(2, 900)], 16_000)
+    assert (found.name, found.distance, found.classes, features.logits) == ("vggish", "FAD", None, None)
+    assert features.embeds.shape == (1 + 3 + 1, 5)  # short ones are filled up
+    wave = torch.from_numpy(noise(1, 48_000))
+    later = found([noise(1, 48_000)[15_360:]], 16_000).embeds
+    np.testing.assert_allclose(later, features.embeds[2:4], atol=1e-5)
+    assert model.log_mel(wave).shape == (3, 1, 96, 64)
+    save_file({**model.state_dict(), "embeddings.4.weight": torch.zeros(5, 3)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(ValueError, match="does not hold VGGish's weights"):
+        load_extractor(tmp_path / "wrong.safetensors", ["a"])
+
+
+@pytest.mark.slow
+def test_vggish_has_its_published_size() -> None:
+    assert sum(p.numel() for p in Vggish().parameters()) == 72_141_184
+
+
+def test_vggish_s_front_end_is_a_sum_over_bins_between_mels() -> None:
+    """One frame, bin by bin: each magnitude counts by how near it is, in mels, to a filter's middle."""
+    wave = noise(4, 400 + 95 * 160)
+    spectrum = np.abs(np.fft.rfft(wave[:400] * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)), 512))
+    mel = [1127 * math.log(1 + 8_000 * bin / 256 / 700) for bin in range(257)]
+    low, high = (1127 * math.log(1 + hertz / 700) for hertz in (125, 7_500))
+    step = (high - low) / 65
+    for number in (0, 20, 63):
+        middle = low + (number + 1) * step
+        total = sum(max(0.0, 1 - abs(mel[bin] - middle) / step) * spectrum[bin] for bin in range(1, 257))
+        got = Vggish(SMALL).log_mel(torch.from_numpy(wave))[0, 0, 0, number].item()
+        assert got == pytest.approx(math.log(total + 0.01), abs=1e-4)
+
+
+def test_a_judge_without_classes_gives_distances_alone(
+    pairs: Path, folders: Any, sonifier: Sonifier, tmp_path: Path
+) -> None:
+    torch.save(Vggish(SMALL).state_dict(), tmp_path / "vggish.pth")
+    rows = evaluate_audio(
+        pairs,
+        tmp_path / "run",
+        sonifier=sonifier,
+        clap=folders.clap,
+        extractors=[tmp_path / "vggish.pth"],
+        config=QUICK,
+    )
+    by_name = {row.sounds: row.figures for row in rows}
+    assert {figure for figure in by_name["generated"] if figure.endswith("vggish")} == {"FAD vggish"}
+    assert by_name["training"]["FAD vggish"].value < by_name["silence"]["FAD vggish"].value
