@@ -21,6 +21,9 @@ RATE, WINDOW, HOP, BINS, BLOCK = 44_100, 2048, 1024, 96, 100
 LOUDEST = 9.457798957824707
 """The largest value of its training spectrograms, by which they are divided."""
 
+NUMBERS = [(np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
+"""What its file has beside tensors: counts of classes, as numpy's numbers."""
+
 
 def installed() -> bool:
     """Whether aisfx is there."""
@@ -32,9 +35,10 @@ class Aisfx:
 
     def __init__(self) -> None:
         nets: Any = importlib.import_module("aisfx.models.cnn2d")
-        tensors, datasets = torch.load(
-            Path(nets.__file__).with_name("checkpoint.pth"), map_location="cpu", weights_only=True
-        )
+        with torch.serialization.safe_globals(NUMBERS):
+            tensors, datasets = torch.load(
+                Path(nets.__file__).with_name("checkpoint.pth"), map_location="cpu", weights_only=True
+            )
         self.net = nets.CrossNet(nets.EmbeddingNet("max", 3, 1, 64), datasets, "cpu")
         self.net.load_state_dict(tensors)
         self.net.eval()
