@@ -34,7 +34,7 @@ from pipelines.sonification import Sonifier
 METHODS = ("linear", "regression", "prior")
 SETTINGS = {"linear": "linear", "regression": "regression", "prior": "nano"}
 """Files of `configs/fit_mapper`."""
-DRAWS = 8
+DRAWS = 2
 """Sounds, and draws of a generative mapper, for each picture."""
 RIDGE = 10.0
 """Of the judge, on standardized features."""
