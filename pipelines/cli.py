@@ -171,7 +171,7 @@ class EvaluateAudio:
     generated: Path | None = None
     """Folder of sounds made elsewhere, named as the pictures, to be measured in place of the model's."""
     extractor: tuple[str, ...] = ()
-    """Further judges: ClapModel folders, or files of CNN14's weights."""
+    """Further judges: ClapModel folders, or files of CNN14's or VGGish's weights."""
     sound_to_picture: Path | None = None
     """Mapper of fit-mapper --reverse, with which CS is computed."""
     duration: float | None = None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +186,26 @@ def test_pictures_unlike_all_training_are_warned_of(
         stripes[::2] = (255, 0, 0)
         sonifier(stripes, duration=0.1, config=config)
         assert "the input is unlike all that the mapper was trained on" in caplog.text
+
+
+@pytest.mark.slow
+def test_two_processes_learn_the_mapper_of_one(pairs: Path, folders: Any, tmp_path: Path) -> None:
+    config = quick("prior", depth=1)
+    one = fit_mapper(pairs, tmp_path / "one", **spaces(folders), config=config)
+    script = tmp_path / "fit.py"
+    script.write_text(
+        "import pickle, sys\nfrom pipelines.audio_fitting import fit_mapper\n"
+        "if __name__ == '__main__':\n    fit_mapper(**pickle.load(open(sys.argv[1], 'rb')))\n"
+    )
+    arguments = {"pairs": pairs, "output_dir": tmp_path / "two", "config": config, **spaces(folders)}
+    (tmp_path / "arguments").write_bytes(pickle.dumps(arguments))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    subprocess.run([*launch, str(script), str(tmp_path / "arguments")], check=True, env=environment, timeout=300)
+    two = load_mapper(tmp_path / "two").state_dict()
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4)
 
 
 def test_the_command_line(pairs: Path, folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
