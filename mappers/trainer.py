@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import checkpoints
+from .allocation import keep_freed_memory
 from .draws import Draws, key
 from .files import replacing
 from .monitoring import TrainingError, Window, catch_signals, trackers
@@ -123,6 +124,8 @@ class _Run:
         self.checkpoint_dir = output_dir / "checkpoints" if output_dir else None
         self.trackers = trackers(config, output_dir)
         self.accelerator = accelerator_for(config, self.trackers, output_dir)
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         self.micro_size = micro_size(config, self.accelerator.num_processes)
         rates = task.rates if isinstance(task, Rates) else {}
         self.shared = SharedModel(self.accelerator, task.modules, config, rates)
