@@ -88,7 +88,8 @@ def modulated(hidden: Float[Tensor, "n c"], pair: Float[Tensor, "2 n k"]) -> Flo
     scale, shift = pair.unbind(0)
     if scale.shape[-1] > 1:
         return torch.addcmul(shift, normalized(hidden), scale)
-    return _NormedLine.apply(hidden.float(), scale, shift)  # pyright: ignore[reportReturnType]
+    with torch.autocast(hidden.device.type, enabled=False):  # norms of few bits would be far off
+        return _NormedLine.apply(hidden.float(), scale.float(), shift.float())  # pyright: ignore[reportReturnType]
 
 
 class _NormedLine(torch.autograd.Function):

@@ -67,6 +67,16 @@ def test_gradients_of_norm_and_modulation_in_one_are_those_of_both_in_turn() -> 
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
+def test_half_precision_around_it_changes_nothing() -> None:
+    hidden, pair = torch.randn(9, 7, requires_grad=True), torch.randn(2, 9, 1)
+    expected = torch.autograd.grad(modulated(hidden, pair).square().sum(), hidden)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        out = modulated(hidden, pair)
+        found = torch.autograd.grad(out.square().sum(), hidden)[0]
+    torch.testing.assert_close(out, modulated(hidden, pair))
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)  # the backward pass is within autocast here
+
+
 def test_gradients_reach_only_nodes_around_points() -> None:
     grid = filled(4, 4, layers=1)
     grid(torch.tensor([[0.5, 0.1]])).sum().backward()
