@@ -91,7 +91,7 @@ def main() -> None:
             print(f"| {job} | {'kept' if keep == 'yes' else 'given back'} | {row['user']:.2f} | {row['system']:.2f} |"
                   f" {row['faults']:,} | {row['peak_bytes'] / 1e9:.1f} GB |", flush=True)  # fmt: skip
     with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({"torch": torch.__version__, "jobs": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

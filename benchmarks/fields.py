@@ -229,26 +229,26 @@ def main() -> None:
     about |= {"processor": platform.machine(), "torch": torch.__version__, "threads": 1}
     saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
     kept = all(saved.get(key) == value for key, value in about.items())
-    result: dict[str, Any] = {**about, "rows": saved["rows"] if kept else {}}
+    result: dict[str, Any] = {**about, "comparisons": saved["comparisons"] if kept else {}}
 
     def ours(family: str, note: str = "", **changes: Any) -> Ours:
         config = dataclasses.replace(settings_of(family, arguments.rays), **changes)
         return Ours(f"our {family}{note}", scene, build_field(family, scene.bounds), config)
 
     def write(name: str, figures: dict[str, Any]) -> None:
-        result["rows"][name] = figures
+        result["comparisons"][name] = figures
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     course = Course.of(scene, settings_of("hash", arguments.rays), arguments.steps)
-    if "drawing" not in result["rows"]:
+    if "drawing" not in result["comparisons"]:
         grid, plain = ours("hash"), ours("hash", ", per-level gathers, no grid", occupancy=0)
         plain.task.field.encoding = PlainEncoding(plain.task.field.encoding)  # pyright: ignore
         write("hash", row(course, grid, plain))
         write("drawing", drawing(scene, grid))
     for family, build in BUILDERS.items():
         name = f"{family} and {NAMES[family]}"
-        if name in result["rows"]:
+        if name in result["comparisons"]:
             continue
         if NAMES[family] not in checkouts:
             print(f"skipped: {NAMES[family]}, no checkout given (--reference)")
@@ -258,7 +258,7 @@ def main() -> None:
             contenders.append(ours(family, ", coarse and fine", occupancy=0, intervals=COARSE, fine=FINE))
         other = build(checkouts[NAMES[family]], scene, FIELDS[family].presets["small"])
         write(name, row(course, *contenders, other))
-    report(result["rows"])
+    report(result["comparisons"])
 
 
 def report(rows: dict[str, dict[str, Any]]) -> None:

@@ -151,7 +151,7 @@ def main() -> None:
     report(rows, about)
     held = {name: {figure: vars(value) for figure, value in row.items()} for name, row in rows.items()}
     with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({**about, "rows": held}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({**about, "mappers": held}, indent=1) + "\n", encoding="utf-8")
 
 
 def report(rows: dict[str, dict[str, Estimate]], about: dict[str, int]) -> None:
