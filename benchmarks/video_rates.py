@@ -19,6 +19,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from compression import at
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from PIL import Image
@@ -134,17 +135,12 @@ def main() -> None:
     plot(points, others, arguments.images / "video_rates.png")
 
 
-def at(rate: int, curve: list[tuple[int, float]]) -> str:
-    """Quality of another codec at so many bytes, between its points."""
-    sizes, values = (np.array(column) for column in zip(*sorted(curve), strict=True))
-    return f"{np.interp(rate, sizes, values):.1f}" if sizes[0] <= rate <= sizes[-1] else "-"
-
-
 def report(points: dict[str, Any], others: dict[str, list[tuple[int, float]]]) -> None:
     """Every field's file beside the others at its size."""
     print("| field | parameters | bytes | PSNR | " + " | ".join(others) + " | seconds |\n" + "|---" * 8 + "|")
     for name, one in points.items():
-        beside = " | ".join(at(one["bytes"], curve) for curve in others.values())
+        found = [at(curve, one["bytes"]) for curve in others.values()]
+        beside = " | ".join("-" if value is None else f"{value:.1f}" for value in found)
         print(f"| {name} | {one['parameters']} | {one['bytes']} | {one['psnr']} | {beside} | {one['seconds']:.0f} |")
 
 
