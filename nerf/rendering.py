@@ -15,6 +15,9 @@ from torch import Tensor
 
 from .cameras import Rays
 
+OPAQUE = 100.0
+"""Optical thickness beyond which nothing passes in fp32. More in a running sum over rays would drown the next ray's."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -208,7 +211,7 @@ def composite(
 def visibility(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     """The weight T alpha of every sample."""
     thickness = density.to(samples.start.dtype) * (samples.end - samples.start)
-    passed = _before(samples, thickness.double()).to(thickness.dtype)
+    passed = _before(samples, thickness.double().clamp(max=OPAQUE)).to(thickness.dtype)
     return torch.exp(-passed) * -torch.expm1(-thickness)
 
 

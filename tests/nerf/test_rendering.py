@@ -87,6 +87,18 @@ def test_last_rays_of_a_long_list_lose_nothing() -> None:
     torch.testing.assert_close(out[-64:].sum(), torch.tensor(1 - math.exp(-0.01)), atol=1e-6, rtol=0)
 
 
+def test_a_wall_on_one_ray_leaves_the_next_one_as_it_is() -> None:
+    """The densest that a field can be, exp(50), in front of a ray through thin fog."""
+    density = torch.tensor([math.exp(50.0), 0.3, 0.7, 2.0], requires_grad=True)
+    samples = tiled(torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]))
+    weights = visibility(samples, density)
+    expected = [1.0, 0.0, 1 - math.exp(-0.7), math.exp(-0.7) * (1 - math.exp(-2.0))]
+    torch.testing.assert_close(weights, torch.tensor(expected))
+    weights.sum().backward()
+    assert density.grad is not None
+    assert density.grad.isfinite().all()
+
+
 def test_splitting_an_interval_changes_nothing() -> None:
     whole = composite(tiled(torch.tensor([[0.0, 2.0]])), torch.tensor([0.8]), torch.rand(1, 3), torch.ones(1, 3))
     parts = tiled(torch.tensor([[0.0, 0.3, 1.1, 2.0]]))
