@@ -57,10 +57,12 @@ def main() -> None:
         for label, changes in SWITCHES.items():
             for seed in range(arguments.seeds):
                 base = load_settings(DistillConfig, student, task="distill")
-                config = dataclasses.replace(base, train=base.train.given(seed=seed), **changes)
+                config = dataclasses.replace(base, **changes)
 
-                def measure(student: str = student, steps: int = steps, config: DistillConfig = config):
-                    run, seconds = timed(lambda: distill(teacher, student, steps=steps, config=config))
+                def measure(
+                    student: str = student, steps: int = steps, seed: int = seed, config: DistillConfig = config
+                ) -> dict[str, float]:
+                    run, seconds = timed(lambda: distill(teacher, student, steps=steps, seed=seed, config=config))
                     nearness = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)
                     return {"psnr": evaluate(run.draw, scene)["psnr"], "to_teacher": nearness, "seconds": seconds}
 
