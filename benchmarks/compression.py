@@ -50,6 +50,14 @@ def tiled(pictures: list[UInt8[np.ndarray, "32 32 3"]]) -> Image.Image:
     return page
 
 
+def encodings(page: Image.Image) -> Iterator[tuple[str, int, UInt8[np.ndarray, "h w 3"]]]:
+    """Name, bytes and decoded pixels of a picture in every setting of every other codec."""
+    for name, kind, options in settings():
+        file = io.BytesIO()
+        page.save(file, kind, **options)
+        yield name, len(file.getvalue()), np.asarray(Image.open(file).convert("RGB"))
+
+
 def settings() -> Iterator[tuple[str, str, dict[str, object]]]:
     """Name, Pillow's format and options of every setting of every codec."""
     for quality in range(1, 96, 2):
@@ -64,16 +72,13 @@ def curves(pictures: list[UInt8[np.ndarray, "32 32 3"]]) -> dict[str, list[Point
     """Every codec's points, by bits per pixel."""
     page, found = tiled(pictures), {}
     columns = page.width // SIDE
-    for name, kind, options in settings():
-        file = io.BytesIO()
-        page.save(file, kind, **options)
-        decoded = np.asarray(Image.open(file).convert("RGB"))
+    for name, size, decoded in encodings(page):
         parts = [
             psnr(decoded[top : top + SIDE, left : left + SIDE], picture)
             for place, picture in enumerate(pictures)
             for top, left in [(place // columns * SIDE, place % columns * SIDE)]
         ]
-        rate = 8 * len(file.getvalue()) / (len(pictures) * SIDE**2)
+        rate = 8 * size / (len(pictures) * SIDE**2)
         found.setdefault(name, []).append((rate, float(np.mean(parts))))
     return {name: sorted(points) for name, points in found.items()}
 

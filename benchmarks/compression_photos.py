@@ -1,109 +1,173 @@
-"""Photographs beside Pillow's codecs: ``python benchmarks/compression_photos.py --data DIR [--model photos]``.
+"""Photographs beside Pillow's codecs: ``python benchmarks/compression_photos.py --data DIR [--whole]``.
 
-A crop of 256x256 pixels from the middle of every picture of ``DIR/kodak``, or with ``--whole`` the pictures, a file
-each. Sizes are those of files, quality is the mean PSNR after decoding; the others' at our sizes are read off their
-curves.
-Prints a table and writes ``docs/results/compression_photos.json`` and ``docs/images/compression_photos.png``.
+The middle 256x256 pixels of every picture in ``DIR/kodak``, or with ``--whole`` the pictures themselves, which no model
+was trained on, each in a file of its own. Sizes are those of files; the others' PSNR is that of their curve for the
+same picture at our file's size. Prints a table, writes ``docs/results/compression_photos.json`` and, of the crops, a
+plot and a strip of pictures at equal bytes. One thread; seconds are the processor's. What is measured already stays.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from compression import Point, at, plot, settings
-from PIL import Image
+from compression import ROOT, at, encodings, plot
+from PIL import Image, ImageDraw
 
+from mappers.files import replacing
 from nerf.compression import compress, decompress
 from nerf.compression.decoding import psnr
 
-ROOT = Path(__file__).parents[1]
 SIDE = 256
-RATES = (0.1, 0.2, 0.4)
-"""Bits per pixel of the files."""
+RATES = {"crops": (0.1, 0.2, 0.4), "whole": (0.1, 0.2)}
+"""Bits per pixel that are asked for."""
+SHOWN = 0.2
+"""Bits per pixel of the strip of pictures."""
+OTHERS = ("JPEG", "WebP", "AVIF", "JPEG 2000")
 
 
-def pictures(data: Path, whole: bool) -> list[Image.Image]:
-    """Kodak's, or a crop of each."""
-    found = []
-    for path in sorted((data / "kodak").glob("*.png")):
+def pictures_of(folder: Path, whole: bool) -> dict[str, Image.Image]:
+    """Kodak pictures by name."""
+    found = {}
+    for path in sorted((folder / "kodak").glob("*.*")):
+        if path.suffix not in (".png", ".webp"):
+            continue
         picture = Image.open(path).convert("RGB")
         left, top = (picture.width - SIDE) // 2, (picture.height - SIDE) // 2
-        found.append(picture if whole else picture.crop((left, top, left + SIDE, top + SIDE)))
+        found[path.stem] = picture if whole else picture.crop((left, top, left + SIDE, top + SIDE))
     if not found:
-        raise FileNotFoundError(f"there is no {data / 'kodak'}; give the folder that holds it as --data")
+        raise SystemExit(f"there are no pictures in {folder / 'kodak'}; give the folder that holds kodak/ as --data")
     return found
 
 
-def curves(picture: Image.Image) -> dict[str, list[Point]]:
-    """Every codec's points for a picture, by bits per pixel."""
-    found: dict[str, list[Point]] = {}
-    for name, kind, options in settings():
-        file = io.BytesIO()
-        picture.save(file, kind, **options)
-        quality = psnr(np.asarray(Image.open(file).convert("RGB")), np.asarray(picture))
-        found.setdefault(name, []).append((8 * len(file.getvalue()) / (picture.width * picture.height), quality))
+def measure(picture: Image.Image, rate: float, model: str | None) -> dict[str, Any]:
+    """Our file of a picture: bytes, PSNR of what it decodes to, and seconds of both ways."""
+    start = time.process_time()
+    target = int(rate * picture.width * picture.height / 8)
+    done = compress(picture, model=model, target_bytes=target)
+    encoded = time.process_time()
+    decoded = np.asarray(decompress(done.data, model=model))
+    seconds = {"encode": round(encoded - start, 1), "decode": round(time.process_time() - encoded, 2)}
+    return {"bytes": len(done.data), "psnr": round(psnr(decoded, np.asarray(picture)), 2), "seconds": seconds}
+
+
+def beside(picture: Image.Image) -> dict[str, list[tuple[int, float]]]:
+    """Bytes and PSNR of every setting of every other codec."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for name, size, decoded in encodings(picture):
+        found.setdefault(name, []).append((size, psnr(decoded, np.asarray(picture))))
     return {name: sorted(points) for name, points in found.items()}
+
+
+def strip(picture: Image.Image, model: str | None) -> Image.Image:
+    """A picture, ours, and those of the others that are not larger."""
+    done = compress(picture, model=model, target_bytes=int(SHOWN * picture.width * picture.height / 8))
+    shown = {"original": np.asarray(picture), "mapfield": np.asarray(decompress(done.data, model=model))}
+    for name, size, decoded in sorted(encodings(picture), key=lambda one: one[1]):
+        if size <= len(done.data) or name not in shown:
+            shown[name] = decoded
+    page = Image.new("RGB", (len(shown) * picture.width, picture.height + 14), "white")
+    for place, (name, pixels) in enumerate(shown.items()):
+        page.paste(Image.fromarray(pixels), (place * picture.width, 14))
+        ImageDraw.Draw(page).text((place * picture.width + 4, 1), name, fill="black")
+    return page
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Photographs beside Pillow's codecs.")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds kodak/")
-    parser.add_argument("--model", default="photos")
-    parser.add_argument("--count", type=int, default=None, help="pictures; all when not given")
-    parser.add_argument("--whole", action="store_true")
-    parser.add_argument("--seconds", type=float, default=None, help="search of a picture; the default's when not given")
+    parser.add_argument("--whole", action="store_true", help="whole pictures in place of crops")
+    parser.add_argument("--model", help="a codec model's folder; the shipped one when not given")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_photos.json")
-    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "images" / "compression_photos.png")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = pictures(arguments.data, arguments.whole)[: arguments.count]
-    others = [curves(picture) for picture in chosen]
-    rows: dict[str, list[list[float | None]]] = {name: [] for name in others[0]}
-    ours, encoding, decoding = [], [], []
-    for rate in RATES:
-        points = []
-        for picture in chosen:
-            start = time.process_time()
-            target = int(rate * picture.width * picture.height / 8)
-            done = compress(picture, model=arguments.model, target_bytes=target, seconds=arguments.seconds)
-            middle = time.process_time()
-            decompress(done.data, model=arguments.model)
-            encoding.append(middle - start)
-            decoding.append(time.process_time() - middle)
-            points.append((done.bits_per_point, done.psnr))
-            print(f"{len(done.data)} of {target} bytes: {done.psnr:.2f} dB, {encoding[-1]:.0f} s", flush=True)
-        ours.append(tuple(np.mean(points, 0).tolist()))
-        for name, row in rows.items():
-            row.append([at(curve[name], bits) for curve, (bits, _) in zip(others, points, strict=True)])
-    table = {
-        name: [None if None in row else round(float(np.mean(row)), 2) for row in found] for name, found in rows.items()
-    }
-    result = {
-        "pictures": len(chosen), "pixels": "whole" if arguments.whole else f"{SIDE}x{SIDE}", "model": arguments.model,
-        "mapfield": [[round(bits, 3), round(quality, 2)] for bits, quality in ours],
-        "others_at_our_rates": table,
-        "processor_seconds_to_encode": round(float(np.median(encoding)), 1),
-        "processor_seconds_to_decode": round(float(np.median(decoding)), 2),
-    }  # fmt: skip
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    grid = np.linspace(0.05, 0.6, 23)
-    means = {
-        name: [(r, float(np.mean(v))) for r in grid if None not in (v := [at(curve[name], r) for curve in others])]
-        for name in others[0]
-    }
-    plot({"mapfield": ours, **{name: points for name, points in means.items() if points}}, arguments.plot)
-    print("| bits per pixel | " + " | ".join(["mapfield", *table]) + " |")
-    print("|---" * (len(table) + 2) + "|")
-    for place, (bits, quality) in enumerate(ours):
-        row = [found[place] for found in table.values()]
-        print(f"| {bits:.3f} | {quality:.2f} | " + " | ".join("-" if v is None else f"{v:.2f}" for v in row) + " |")
+    kind = "whole" if arguments.whole else "crops"
+    pictures = pictures_of(arguments.data, arguments.whole)
+    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
+    rows: dict[str, dict[str, Any]] = saved.setdefault(kind, {}).setdefault("rows", {})
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for rate in RATES[kind]:
+        for name, picture in pictures.items():
+            key = f"{name} at {rate}"
+            if key not in rows:
+                curves[name] = curves.get(name) or beside(picture)
+                ours = measure(picture, rate, arguments.model)
+                others = {codec: at(curves[name][codec], ours["bytes"]) for codec in OTHERS}
+                rounded = {codec: None if value is None else round(value, 2) for codec, value in others.items()}
+                rows[key] = {"pixels": picture.width * picture.height, **ours, "others": rounded}
+                print(key, rows[key], flush=True)
+            saved[kind]["table"] = table(rows, RATES[kind], list(pictures))
+            saved[kind]["peak_gigabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+            with replacing(arguments.output) as temporary:
+                temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+    report(saved[kind]["table"])
+    if kind == "crops":
+        mean = {name: average(pictures, name) for name in OTHERS}
+        ours = [(row["bits_per_pixel"], row["mapfield"]) for row in saved[kind]["table"].values()]
+        plot({"mapfield": ours, **mean}, arguments.images / "compression_photos.png")
+        first = next(iter(pictures.values()))
+        strip(first, arguments.model).save(arguments.images / "compression_strip.png")
+
+
+def average(pictures: dict[str, Image.Image], codec: str) -> list[tuple[float, float]]:
+    """A codec's mean curve: for each of its settings the mean size and the mean PSNR over pictures."""
+    curves = [np.array(beside(picture)[codec]) for picture in pictures.values()]
+    pixels = np.mean([picture.width * picture.height for picture in pictures.values()])
+    sizes, quality = np.mean(curves, 0).T
+    return list(zip((8 * sizes / pixels).tolist(), quality.tolist(), strict=True))
+
+
+def table(rows: dict[str, dict[str, Any]], rates: tuple[float, ...], names: list[str]) -> dict[str, dict[str, Any]]:
+    """Means over the pictures of each rate; of the others over those where they can be as small."""
+    found = {}
+    for rate in rates:
+        here = [rows[f"{name} at {rate}"] for name in names if f"{name} at {rate}" in rows]
+        if not here:
+            continue
+        others = {}
+        for codec in OTHERS:
+            pairs = [(row["others"][codec], row["psnr"]) for row in here if row["others"][codec] is not None]
+            others[codec] = {
+                "pictures": len(pairs),
+                "psnr": round(float(np.mean([pair[0] for pair in pairs])), 2) if pairs else None,
+                "ours_minus_theirs": round(float(np.mean([b - a for a, b in pairs])), 2) if pairs else None,
+            }
+        found[str(rate)] = {
+            "bits_per_pixel": round(8 * sum(row["bytes"] for row in here) / sum(row["pixels"] for row in here), 3),
+            "pictures": len(here),
+            "mapfield": round(float(np.mean([row["psnr"] for row in here])), 2),
+            "others": others,
+            "encode_seconds": round(float(np.mean([row["seconds"]["encode"] for row in here])), 1),
+            "decode_seconds": round(float(np.mean([row["seconds"]["decode"] for row in here])), 2),
+        }
+    return found
+
+
+def report(means: dict[str, dict[str, Any]]) -> None:
+    """The table, in Markdown."""
+    print(
+        "| bits per pixel | mapfield | "
+        + " | ".join(OTHERS)
+        + " | seconds to encode | to decode |\n"
+        + "|---" * 8
+        + "|"
+    )
+    for row in means.values():
+        others = " | ".join(
+            "-" if one["psnr"] is None else f"{one['psnr']:.2f} ({one['ours_minus_theirs']:+.2f}, {one['pictures']})"
+            for one in row["others"].values()
+        )
+        print(
+            f"| {row['bits_per_pixel']:.3f} | {row['mapfield']:.2f} | {others} | {row['encode_seconds']:.0f} |"
+            f" {row['decode_seconds']:.1f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The amortised start of a posterior: one pass over the patches instead of hundreds of optimizer steps."""
+"""What a datum's posterior starts from: one pass over the patches instead of hundreds of optimizer steps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .descriptions import Description
+from .network import split
 
-START_STD = 0.9
-"""Standard deviation of a posterior that knows nothing yet, at the start of training, where priors have 1."""
+START_STD = 2.0
+"""Noise of an observation that says little, as all do of the weights at the start, where priors have 1."""
 
 
 class Amortiser(nn.Module):
-    """Predicts the posteriors of every level at a given rate from the patches; the upsampler's mirror image.
+    """Observes the latent numbers of every level at a given rate; the upsampler's mirror image.
 
-    A linear analysis of every block, with gains and standard deviations for each rate, and a network that corrects it.
-    The levels above come from the mean of their patches' features.
+    Every block by the network's own linear transform, with gains and noise for each rate, and a network that corrects
+    it. The levels above come from the mean of their patches' features. Observations and a prior make a posterior
+    (:func:`nerf.compression.gaussians.combine`), so that one pass serves all components of the prior.
     Not part of RECOMBINER, which starts every datum from the prior. A decoder has no use for it.
     """
 
@@ -34,8 +36,7 @@ class Amortiser(nn.Module):
             kind(a, b, tuple(s + 1 + s % 2 for s in stride), stride=stride, padding=tuple((s + 1) // 2 for s in stride))
             for a, b, stride in zip(sizes[:-1], sizes[1:], strides, strict=True)
         )
-        rates, channels, block = len(description.budgets), description.latent_channels, description.block
-        self.analysis = kind(description.channels, channels, block, stride=block, bias=False)
+        rates, channels = len(description.budgets), description.latent_channels
         self.gain = nn.Parameter(torch.ones(rates, channels, 1))
         self.log_std = nn.Parameter(torch.full((rates, channels, 1), math.log(START_STD)))
         self.rates = nn.Embedding(rates, hidden)
@@ -53,13 +54,15 @@ class Amortiser(nn.Module):
         self,
         patches: Float[Tensor, "r channels *patch"],
         rate: Int[Tensor, " r"],
+        transform: Float[Tensor, "latent channels *block"],
         parents: Sequence[Int[Tensor, " r"]] = (),
     ) -> list[tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]]:
-        """Means and log standard deviations of the rows of each level.
+        """Observations of the rows of each level, and the logarithms of their noise.
 
         Args:
             patches: the first level's rows.
             rate: of every patch.
+            transform: the network's.
             parents: for each level above the first, the row there of every patch.
         """
         features = patches
@@ -68,7 +71,7 @@ class Amortiser(nn.Module):
         features = features.flatten(2).transpose(1, 2) + self.rates(rate)[:, None]
         features = features + functional.leaky_relu(self.mix(features))
         local = self.encoding(features).transpose(1, 2).unflatten(1, (2, -1))
-        mean = local[:, 0] + self.gain[rate] * self.analysis(patches).flatten(2)
+        mean = local[:, 0] + self.gain[rate] * analyse(patches, transform).flatten(2)
         log_std = local[:, 1] + self.log_std[rate]
         features = features.mean(1)
         whole = self.weights(features).unflatten(1, (2, -1))
@@ -81,8 +84,18 @@ class Amortiser(nn.Module):
     def _level(
         self, head: nn.Module, features: Float[Tensor, "r f"], parent: Int[Tensor, " r"]
     ) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]:
-        """The posteriors of a level above from the mean features of the patches below each row."""
+        """What is observed of a level above from the mean features of the patches below each row."""
         count = parent.bincount()[:, None]
         mean = features.new_zeros(len(count), features.shape[1]).index_add(0, parent, features) / count
         found = head(mean).unflatten(1, (2, -1))
         return found[:, 0], found[:, 1] + math.log(START_STD)
+
+
+def analyse(
+    patches: Float[Tensor, "r channels *patch"], transform: Float[Tensor, "latent channels *block"]
+) -> Float[Tensor, "r latent *positions"]:
+    """The linear transform backwards: its inverse while its rows are orthogonal, as they are at the start."""
+    weight = transform.detach().flatten(1)
+    positions = tuple(side // part for side, part in zip(patches.shape[2:], transform.shape[2:], strict=True))
+    observed = split(patches, positions).flatten(2) @ (weight / weight.square().sum(1, keepdim=True).clamp_min(1e-12)).T
+    return observed.transpose(1, 2).unflatten(2, positions)

@@ -10,8 +10,8 @@
     table             of one item: its shape. Of a pack: number of items; runs of equal shapes until all items have one,
                       each a length and a shape; then the bytes of every item but the last
     length            of the contents in bytes
-    contents          of every item in turn: what is kept exactly with its length, where the flags say so; its indices
-                      (:mod:`nerf.compression.chunks`)
+    contents          of every item in turn: what is kept exactly with its length, where the flags say so; its payload
+                      (:mod:`nerf.compression.payload`)
     samples       2   low half of the CRC-32 of all decoded samples: a decoder that computes otherwise is noticed
     checksum      4   CRC-32 of all before
 
@@ -56,19 +56,19 @@ class Item:
     dims: tuple[int, ...]
     """Points along each axis."""
     flags: int
-    indices: bytes
-    """Encoded indices."""
+    payload: bytes
+    """What :mod:`nerf.compression.payload` writes."""
     extra: bytes = b""
     """What is kept exactly: a picture's transparency, a video's frame rate, a volume's type and range."""
 
     missing: int = 0
-    """Bytes of the indices that lie behind the end of a truncated file."""
+    """Bytes of the payload that lie behind the end of a truncated file."""
 
     @property
     def content(self) -> bytes:
         """What stands in the file's contents."""
         extra = varint(len(self.extra)) + self.extra if self.flags & EXTRA else b""
-        return extra + self.indices
+        return extra + self.payload
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Container:
     """Low half of the CRC-32 of all decoded samples."""
 
     def seed(self, item: Item) -> bytes:
-        """What the indices of an item are worth nothing without."""
+        """What the payload of an item is worth nothing without."""
         return self.model + bytes([self.candidate_bits, self.rate]) + _shape(item.flags, item.dims)
 
     def write(self) -> bytes:

@@ -75,7 +75,6 @@ def needed(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " r
 
 def latents(
     model: CodecModel,
-    rate: int,
     sequence: Sequence,
     indices: ListOf[int],
     wanted: ListOf[Bool[Tensor, " rows"]] | None = None,
@@ -85,20 +84,20 @@ def latents(
     Args:
         wanted: of each level, the rows that matter: those of the others may keep the prior's mean.
     """
-    prior = model.rates[rate].prior
     units = [
         torch.zeros(rows, columns, dtype=torch.float64)
         for rows, columns in zip(sequence.tiling.rows, sequence.columns, strict=True)
     ]
-    for block in sequence.blocks:
+    for block in sequence.blocks.values():
         here = indices[block.first : block.first + len(block.rows)]
         for place, index in enumerate(here):
             row = block.rows[place]
             if index >= 0 and (wanted is None or bool(wanted[block.level][row].any())):
                 size = len(block.columns)
-                normals = candidates(model.table, model.key, block.level, block.number, size, first=index)
+                key = block.level, block.component, block.number
+                normals = candidates(model.table, model.key, key, size, first=index)
                 units[block.level][row, block.columns] = torch.from_numpy(normals[0]).double()
-    return [p.mean.double() + p.std.double() * unit for p, unit in zip(prior, units, strict=True)]
+    return [p.mean.double() + p.std.double() * unit for p, unit in zip(sequence.priors, units, strict=True)]
 
 
 @torch.no_grad()
@@ -125,7 +124,7 @@ def draw(
     for window in windows(model.description, tiling, box):
         above = [parent[window.rows] for parent in parents]
         tiles = network([latents[0][window.rows], *latents[1:]], above, [window.grid]).unflatten(2, patch)
-        drawn = stitch(tiles, window.grid)
+        drawn = stitch(tiles[None], window.grid)[0]
         into, out_of = [slice(None)], [slice(None)]
         for (first, last), (a, b), start, side in zip(box, window.inner, window.start, patch, strict=True):
             low, high = max(first, start), min(last, start + (b - a) * side)

@@ -10,14 +10,13 @@ from collections.abc import Sequence as ListOf
 import numpy as np
 from jaxtyping import UInt
 
-from . import chunks
+from . import chunks, payload
 from .bitstream import GREY, STEREO, Container, Item
 from .decoder import draw, latents, needed, to_samples
 from .descriptions import Box, whole
 from .errors import HeaderError, OtherSamplesError, PayloadError, WrongModelError
 from .kinds import KINDS
 from .model import CodecModel
-from .sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +52,9 @@ def decode(
         or container.modality != description.modality
     ):
         raise HeaderError("the header names a rate, candidates or a kind that its model lacks; get an undamaged copy")
-    decoded, sequences = [], {}
+    decoded = []
     for number, item in enumerate(container.items):
-        if item.dims not in sequences:
-            sequences[item.dims] = Sequence(model, container.rate, description.tiling(item.dims))
-        sequence = sequences[item.dims]
-        indices, intact = item_indices(container, item, model, sequence)
+        sequence, indices, intact = payload.read(model, container, item)
         if not intact:
             if not salvage:
                 raise PayloadError("the indices do not end with the item; get an undamaged copy, or salvage it")
@@ -68,7 +64,7 @@ def decode(
         parts = []
         for box in boxes_of(item, region):
             wanted = None if region is None else needed(model, sequence.tiling, box)
-            levels = latents(model, container.rate, sequence, indices, wanted)
+            levels = latents(model, sequence, indices, wanted)
             parts.append(to_samples(draw(model, sequence.tiling, levels, box=box, fast=fast), kind.steps))
         samples = np.concatenate(parts, -1)
         decoded.append(_grey(samples) if item.flags & GREY else samples)
@@ -79,15 +75,6 @@ def decode(
             " changed; salvage it to have them all the same"
         )
     return decoded
-
-
-def item_indices(container: Container, item: Item, model: CodecModel, sequence: Sequence) -> tuple[list[int], bool]:
-    """Indices of an item, -1 in place of those that are lost, and whether all are as they were written."""
-    indices, intact = chunks.split(model.code, item.indices, sequence.count, container.seed(item), missing=item.missing)
-    if max(indices, default=0) >> model.description.candidate_bits:
-        intact = False
-        indices = [i if not i >> model.description.candidate_bits else chunks.MISSING for i in indices]
-    return indices, intact
 
 
 def boxes_of(item: Item, region: ListOf[int] | None) -> list[Box]:

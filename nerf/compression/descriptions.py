@@ -13,6 +13,9 @@ Modality = Literal["picture", "sound", "video", "volume"]
 MODALITIES: tuple[Modality, ...] = ("picture", "sound", "video", "volume")
 """Their places are the numbers in a file's header."""
 
+SPARE_BITS = 2.2
+"""How far below the candidates' bits a block's information must stay."""
+
 Box = tuple[tuple[int, int], ...]
 """The first point and the one after the last along each axis."""
 
@@ -51,13 +54,13 @@ class Description:
     """Numbers that stand for one hidden layer's weights; none takes as many as weights, as published."""
     group: tuple[int, ...] | None = None
     """Patches along each axis that share one representation of the second level; none has a single level."""
+    components: int = 1
+    """Priors among which a patch chooses: a flat one does not pay for what a busy one needs. The choice is sent."""
     budgets: tuple[float, ...] = (236.0, 472.0, 944.0, 1888.0)
     """Information of a patch in bits at each rate that the model is trained for, rising."""
     default_rate: int = 1
     """Which of them a file has where nothing else is asked for."""
-    block_bits: float = 12.0
-    """Information of a block in bits: what one index carries."""
-    candidate_bits: int = 14
+    candidate_bits: int = 16
     """log2 of the candidates among which an index chooses."""
 
     def __post_init__(self) -> None:
@@ -72,8 +75,15 @@ class Description:
             raise ValueError(f"{len(self.factors)} factors need as many upsampler channels, got {self.upsampler}")
         if list(self.budgets) != sorted(set(self.budgets)) or not self.budgets or self.budgets[0] <= 0:
             raise ValueError(f"budgets must be positive and rise, got {self.budgets}")
+        if not 1 <= self.components <= 64:
+            raise ValueError(f"components must be in 1..64, got {self.components}")
         if not 1 <= self.candidate_bits <= 20:
             raise ValueError(f"candidate_bits must be in 1..20, got {self.candidate_bits}")
+
+    @property
+    def capacity(self) -> float:
+        """The most information of a block in bits that its candidates carry: that one of them is a good sample."""
+        return self.candidate_bits - SPARE_BITS
 
     @property
     def points(self) -> int:
@@ -120,6 +130,11 @@ class Description:
         """Latent numbers of one row at each level: a patch, a group of patches, the whole datum."""
         weights = sum(self.weight_sizes)
         return [weights + self.encoding_size, *([weights, weights] if self.group else [])]
+
+    @property
+    def priors(self) -> list[tuple[int, int]]:
+        """Components of each level's prior, and its columns."""
+        return [(self.components if level == 0 else 1, columns) for level, columns in enumerate(self.columns)]
 
     def tiling(self, dims: tuple[int, ...]) -> Tiling:
         """How patches tile a datum of ``dims`` points along each axis."""

@@ -16,17 +16,17 @@ from torch import Tensor
 
 from .coding import choose
 from .decoder import windows
-from .descriptions import whole
-from .gaussians import divergence_nats
+from .descriptions import Tiling, whole
+from .gaussians import Gaussian, choose_component, combine, divergence_nats
 from .model import CodecModel
 from .network import split
+from .payload import Coded, names
 from .randomness import candidates
-from .sequence import NEVER, Block, Sequence
+from .sequence import NEVER, Key, Sequence, sequence_of
 
-SPARE_BITS = 0.4
-"""How far below its budget a block's information may stay (arXiv 2309.17182, appendix)."""
-CONTROL_EVERY, CONTROL_RATE, LARGEST_EXCESS = 5, 0.05, 10.0
-"""Steps between changes of a block's beta, the largest change of its logarithm, and that over all."""
+CONTROL_EVERY, CONTROL_RATE, LARGEST_RISE, LARGEST_EXCESS = 5, 0.25, 0.5, 10.0
+"""Steps between changes of a block's beta; the change of its logarithm for a bit too many; the largest one; and the
+largest of all changes together."""
 STEER_RATE = 0.4
 """How far beta of all blocks follows the logarithm of expected over wanted bits; about 2 would get there at once."""
 FIRST_OVERHEAD, SMALLEST_INDEX = 3.0, 6.0
@@ -43,13 +43,13 @@ COLUMN = 256
 class EncodeConfig:
     """How long an encoder searches."""
 
-    steps: int = 400
+    steps: int = 60
     """Optimizer steps before the first block is coded."""
-    rounds: int = 16
+    rounds: int = 12
     """Rounds of coding: each codes its share of the blocks, then fits the others again."""
-    round_steps: int = 16
+    round_steps: int = 3
     """Optimizer steps of a round."""
-    learning_rate: float = 0.03
+    learning_rate: float = 0.003
     """Of the posteriors, in units of the prior; falls to a fifth as a cosine before the first block is coded."""
     seed: int = 0
     """Seed of the samples and of the coder's Gumbel numbers."""
@@ -67,7 +67,7 @@ class _Datum:
     """One datum's part of the rows of every level."""
 
     sequence: Sequence
-    rows: list[slice] = field(default_factory=list)
+    rows: list[slice]
     indices: list[int] = field(default_factory=list)
 
 
@@ -88,7 +88,8 @@ class Encoder:
         model: the codec.
         rate: which of its rates.
         data: values in the network's units, -0.5..0.5 for pictures, [channels, *dims] each.
-        bits: bits that the indices of all data may take together; infinite: what the rate's own beta asks for.
+        bits: bits that components and indices of all data may take together; infinite: what the rate's own beta asks
+            for.
         config: how long to search.
     """
 
@@ -100,31 +101,32 @@ class Encoder:
         bits: float,
         config: EncodeConfig,
     ):
-        self.model, self.rate, self.config, self.bits = model, model.rates[rate], config, bits
+        self.model, self.rate, self.config = model, model.rates[rate], config
         self.used, self.coded, self.coded_information, self.full = 0, 0, 0.0, False
         self.floor = math.log(self.rate.beta)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.data: list[_Datum] = []
-        start = [0] * len(model.description.columns)
-        sequences: dict[tuple[int, ...], Sequence] = {}
-        for values in data:
-            dims = tuple(values.shape[1:])
-            if dims not in sequences:
-                sequences[dims] = Sequence(model, rate, model.description.tiling(dims))
-            sequence = sequences[dims]
-            datum = _Datum(sequence)
-            for level, count in enumerate(sequence.tiling.rows):
-                datum.rows.append(slice(start[level], start[level] + count))
-                start[level] += count
-            self.data.append(datum)
+        tilings = [model.description.tiling(tuple(values.shape[1:])) for values in data]
+        rows = _rows(tilings)
         self.parents = [
-            torch.cat([torch.tensor(d.sequence.tiling.parents()[above]) + d.rows[above + 1].start for d in self.data])
-            for above in range(len(start) - 1)
+            torch.cat(
+                [torch.tensor(t.parents()[above]) + own[above + 1].start for t, own in zip(tilings, rows, strict=True)]
+            )
+            for above in range(len(model.description.columns) - 1)
         ]
-        pairs = [_patches(values, datum.sequence, model) for values, datum in zip(data, self.data, strict=True)]
+        pairs = [_patches(values, tiling, model) for values, tiling in zip(data, tilings, strict=True)]
         self.patches, self.weights = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        tiles = self.patches.unflatten(2, model.description.patch)
+        rates = torch.full((len(tiles),), rate)
+        observed = model.amortiser(tiles, rates, model.network.transform.weight, self.parents)
+        components = self._components(*observed[0])
+        self.data = [
+            _Datum(sequence_of(model, rate, tiling, tuple(components[own[0]].tolist())), own)
+            for tiling, own in zip(tilings, rows, strict=True)
+        ]
+        named = sum(len(names(model, rate, datum.sequence.components)) for datum in self.data)
+        self.bits = max(bits - 8 * named, 0)
         self.parts = list(self._parts())
-        self._start(rate)
+        self._start(observed)
 
     def _parts(self) -> Iterator[_Part]:
         """All patches where they are few, chunks where each stands for itself, else windows with what lies around."""
@@ -143,8 +145,14 @@ class Encoder:
                     rows = torch.tensor(window.rows) + first
                     yield _Part(rows, [window.grid], self.weights[rows] * own.view(-1, 1, 1))
 
-    def _start(self, rate: int) -> None:
-        """Posteriors where the amortiser puts them, and which block every latent number belongs to."""
+    def _components(self, mean: Float[Tensor, "r d"], log_std: Float[Tensor, "r d"]) -> Int[Tensor, " r"]:
+        """The component of every patch."""
+        lengths = torch.tensor(self.rate.names.lengths[:-1], dtype=torch.float32)  # the last is no component's
+        parts = zip(mean.split(AT_ONCE), log_std.split(AT_ONCE), strict=True)
+        return torch.cat([choose_component(self.rate.prior[0], lengths, *part) for part in parts])
+
+    def _start(self, observed: ListOf[tuple[Tensor, Tensor]]) -> None:
+        """Posteriors from what the amortiser observes, and which block every latent number belongs to."""
         offset, units, levels = 0, [], len(self.parents) + 1
         for datum in self.data:
             units.append([torch.where(p < NEVER, p + offset, NEVER) for p in datum.sequence.places])
@@ -157,16 +165,17 @@ class Encoder:
         self.free = [self.waiting[unit.clamp_max(offset)] for unit in self.units]
         self.excess = torch.zeros(offset)
         self.fixed = [torch.zeros(unit.shape) for unit in self.units]
-        tiles = self.patches.unflatten(2, self.model.description.patch)
-        found = self.model.amortiser(tiles, torch.full((len(tiles),), rate), self.parents)
-        means, log_stds = [], []
-        for prior, (mean, log_std) in zip(self.rate.prior, found, strict=True):
-            means.append(((mean - prior.mean) / prior.std).clone().requires_grad_())
-            log_stds.append((log_std - prior.std.log()).clamp(-9, 0).clone().requires_grad_())
-        self.means, self.log_stds = means, log_stds
+        self.means, self.log_stds, self.priors = [], [], []
+        for level, found in enumerate(observed):
+            parts = [datum.sequence.priors[level] for datum in self.data]
+            prior = Gaussian(torch.cat([part.mean for part in parts]), torch.cat([part.std for part in parts]))
+            mean, log_std = combine(prior, *found)
+            self.priors.append(prior)
+            self.means.append(((mean - prior.mean) / prior.std).requires_grad_())
+            self.log_stds.append((log_std - prior.std.log()).clamp(-9, 0).requires_grad_())
 
-    def encode(self) -> list[list[int]]:
-        """Indices of every datum, in the order of its sequence."""
+    def encode(self) -> list[Coded]:
+        """Components and indices of every datum, in the order of its sequence."""
         config = self.config
         self._fit(config.steps, lambda step: 0.2 + 0.4 * (1 + math.cos(math.pi * step / config.steps)))
         queue = self._queue()
@@ -178,12 +187,11 @@ class Encoder:
                 break
             if first + share < len(queue):
                 self._fit(config.round_steps, lambda step: 0.2)
-        return [datum.indices for datum in self.data]
+        return [Coded(datum.sequence.components, datum.indices) for datum in self.data]
 
-    def _queue(self) -> list[tuple[int, int]]:
-        """(level, block) in the order of coding: the same for all data."""
-        longest = max((datum.sequence for datum in self.data), key=lambda s: s.count)
-        return [(block.level, block.number) for block in longest.blocks]
+    def _queue(self) -> list[Key]:
+        """Blocks in the order of coding: the same for all data."""
+        return sorted({key for datum in self.data for key in datum.sequence.blocks})
 
     def _fit(self, steps: int, schedule: object) -> None:
         """Optimize the free posteriors: squared error plus every block's beta times its information."""
@@ -218,7 +226,7 @@ class Encoder:
 
     def _distortion(self, leaves: list[Tensor]) -> None:
         """Put the squared error's gradient into samples of the units."""
-        latents = [p.mean + p.std * leaf for p, leaf in zip(self.rate.prior, leaves, strict=True)]
+        latents = [p.mean + p.std * leaf for p, leaf in zip(self.priors, leaves, strict=True)]
         inner = [level.detach().requires_grad_() for level in latents]
         for part in self.parts:
             parents = [parent[part.rows] for parent in self.parents]
@@ -233,9 +241,8 @@ class Encoder:
         less costs a smaller index here, and one beta for all blocks and data spends the bits where they tell the most.
         That beta follows the bits that all indices are expected to take, where they are limited.
         """
-        budget = self.model.description.block_bits
-        over = ((information - (budget - SPARE_BITS / 2)) / (SPARE_BITS / 2)).clamp(-1, 1)
-        self.excess = (self.excess + CONTROL_RATE * over).clamp(0, LARGEST_EXCESS)
+        over = information - self.model.description.capacity
+        self.excess = (self.excess + (CONTROL_RATE * over).clamp(-0.1, LARGEST_RISE)).clamp(0, LARGEST_EXCESS)
         if self.bits < math.inf:
             overhead = (self.used - self.coded_information) / self.coded if self.coded else FIRST_OVERHEAD
             expected = self.used + float(information.sum()) + overhead * int(self.waiting.sum())
@@ -244,18 +251,15 @@ class Encoder:
             self.floor = max(self.floor + min(max(change, -0.3), 0.3), lowest)
 
     @torch.no_grad()
-    def _code(self, key: tuple[int, int]) -> None:
+    def _code(self, key: Key) -> None:
         """Code one block of all data while there is room, and fix its samples."""
-        level, number = key
-        members: list[tuple[_Datum, Block]] = []
-        for datum in self.data:
-            block = next((b for b in datum.sequence.blocks if (b.level, b.number) == key), None)
-            if block is not None:
-                members.append((datum, block))
+        members = [(datum, datum.sequence.blocks[key]) for datum in self.data if key in datum.sequence.blocks]
+        level, component, number = members[0][1].level, members[0][1].component, members[0][1].number
         rows = torch.cat([block.rows + datum.rows[level].start for datum, block in members])
         model, columns = self.model, members[0][1].columns
         count = 1 << model.description.candidate_bits
-        normals = torch.from_numpy(candidates(model.table, model.key, level, number, len(columns), count=count))
+        key = level, component, number
+        normals = torch.from_numpy(candidates(model.table, model.key, key, len(columns), count=count))
         mean, log_std = self.means[level][rows, columns], self.log_stds[level][rows, columns]
         nats = divergence_nats(mean, log_std).sum(1)
         chosen = torch.cat(
@@ -288,11 +292,20 @@ class Encoder:
         return True
 
 
+def _rows(tilings: ListOf[Tiling]) -> list[list[slice]]:
+    """Of each datum, its rows at every level among those of all data."""
+    found, start = [], [0] * len(tilings[0].rows)
+    for tiling in tilings:
+        found.append([slice(first, first + count) for first, count in zip(start, tiling.rows, strict=True)])
+        start = [part.stop for part in found[-1]]
+    return found
+
+
 def _patches(
-    values: Float[Tensor, "channels ..."], sequence: Sequence, model: CodecModel
+    values: Float[Tensor, "channels ..."], tiling: Tiling, model: CodecModel
 ) -> tuple[Float[Tensor, "r channels points"], Float[Tensor, "r 1 points"]]:
     """A datum's patches, filled up with its edge, and 1 where a point belongs to it."""
-    grid, patch = sequence.tiling.grid, model.description.patch
+    grid, patch = tiling.grid, model.description.patch
     inside = torch.ones(1, *values.shape[1:])
     for axis, (count, side) in enumerate(zip(grid, patch, strict=True), 1):
         place = torch.arange(count * side)
@@ -301,7 +314,7 @@ def _patches(
         inside = inside.index_select(axis, place.clamp_max(size - 1))
         shape = [-1 if a == axis else 1 for a in range(values.dim())]
         inside = inside * (place < size).view(shape)
-    return split(values, grid, patch).flatten(2), split(inside, grid, patch).flatten(2)
+    return split(values[None], grid)[0].flatten(2), split(inside[None], grid)[0].flatten(2)
 
 
 def _slices(count: int, size: int) -> list[slice]:

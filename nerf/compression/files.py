@@ -14,17 +14,17 @@ import numpy as np
 
 from mappers.files import replacing
 
-from . import bitstream, chunks
+from . import bitstream, chunks, payload
 from .bitstream import EXTRA, Container, Item
 from .decoder import to_samples
-from .decoding import boxes_of, checksum, decode, item_indices, psnr
+from .decoding import boxes_of, checksum, decode, psnr
 from .descriptions import Box, Modality
 from .encoder import EncodeConfig, Encoder
 from .errors import PayloadError, WrongModelError
 from .kinds import KINDS, kind_of
 from .media import Datum, Kind, Media
 from .model import CodecModel, load_model, shipped_models
-from .sequence import Sequence
+from .payload import Coded
 
 logger = logging.getLogger(__name__)
 
@@ -158,14 +158,14 @@ class _Writer:
     def _encoder(self, rate: int, bits: float = math.inf, config: EncodeConfig | None = None) -> Encoder:
         return Encoder(self.model, rate, [datum.values for datum in self.data], bits, config or self.config)
 
-    def container(self, rate: int, indices: ListOf[ListOf[int]]) -> Container:
-        """The file of these indices, without the check of its samples."""
+    def container(self, rate: int, coded: ListOf[Coded]) -> Container:
+        """The file of what was coded, without the check of its samples."""
         bits = self.model.description.candidate_bits
         empty = Container(self.kind.modality, self.model.id, bits, rate, [], self.pack)
         items = []
-        for datum, chosen in zip(self.data, indices, strict=True):
+        for datum, found in zip(self.data, coded, strict=True):
             item = Item(datum.dims, datum.flags, b"", datum.extra)
-            items.append(dataclasses.replace(item, indices=chunks.join(self.model.code, chosen, empty.seed(item))))
+            items.append(dataclasses.replace(item, payload=payload.write(self.model, empty, item, found)))
         return dataclasses.replace(empty, items=items)
 
     def at_rate(self, rate: int) -> Container:
@@ -175,7 +175,9 @@ class _Writer:
     def of_size(self, target: int) -> Container:
         """At most ``target`` bytes."""
         count = len(self.data)
-        empty = len(self.container(0, [[]] * count).write())
+        nothing = Container(self.kind.modality, self.model.id, self.model.description.candidate_bits, 0, [], self.pack)
+        items = [Item(datum.dims, datum.flags, b"", datum.extra) for datum in self.data]
+        empty = len(dataclasses.replace(nothing, items=items).write())
         if target < empty:
             raise ValueError(f"target_bytes {target} is less than the {empty} bytes of an empty file; ask for more")
         # Sizes in the table and of the contents need more bytes than those of an empty file.
@@ -193,11 +195,14 @@ class _Writer:
 
     def _filled(self, rate: int, bits: float, target: int) -> Container:
         """At most ``target`` bytes at a rate."""
-        indices = self._encoder(rate, bits).encode()
-        found = self.container(rate, indices)
-        while len(found.write()) > target:
-            max(indices, key=len).pop()
-            found = self.container(rate, indices)
+        coded = self._encoder(rate, bits).encode()
+        found = self.container(rate, coded)
+        while (size := len(found.write())) > target:
+            longest = max((one.indices for one in coded), key=len)
+            if not longest:
+                raise ValueError(f"target_bytes {target} is less than the {size} bytes of an empty file; ask for more")
+            longest.pop()
+            found = self.container(rate, coded)
         return found
 
     def _expected(self, rate: int) -> float:
@@ -214,10 +219,10 @@ class _Writer:
         while rate < last and self.quality(rate, self._encoder(rate, config=quick).encode()) < target - SLACK:
             rate += 1
         while True:
-            indices = self._encoder(rate).encode()
-            reached = self.quality(rate, indices)
+            coded = self._encoder(rate).encode()
+            reached = self.quality(rate, coded)
             if reached >= target:
-                return self._shortened(rate, indices, target)
+                return self._shortened(rate, coded, target)
             if rate == last:
                 raise ValueError(
                     f"target_psnr {target} dB is more than the {reached:.2f} dB of this model's highest rate;"
@@ -225,18 +230,18 @@ class _Writer:
                 )
             rate += 1
 
-    def _shortened(self, rate: int, indices: ListOf[ListOf[int]], target: float) -> Container:
+    def _shortened(self, rate: int, coded: ListOf[Coded], target: float) -> Container:
         """Leave out indices at the end, the same share of every item, while the quality stays."""
         low, high = 0.0, 1.0
         for _ in range(8):
             middle = (low + high) / 2
-            part = [chosen[: math.ceil(middle * len(chosen))] for chosen in indices]
+            part = [one.shortened(middle) for one in coded]
             low, high = (low, middle) if self.quality(rate, part) >= target else (middle, high)
-        return self.container(rate, [chosen[: math.ceil(high * len(chosen))] for chosen in indices])
+        return self.container(rate, [one.shortened(high) for one in coded])
 
-    def quality(self, rate: int, indices: ListOf[ListOf[int]]) -> float:
-        """PSNR of what these indices decode to, dB."""
-        return self._measured(decode(self.container(rate, indices), self.model, checked=False))
+    def quality(self, rate: int, coded: ListOf[Coded]) -> float:
+        """PSNR of what this decodes to, dB."""
+        return self._measured(decode(self.container(rate, coded), self.model, checked=False))
 
     def finished(self, container: Container) -> tuple[bytes, float]:
         """The file with the check of its samples, and its quality."""
@@ -315,11 +320,12 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
     container = bitstream.read(data)
     codec = model_of(container, model)
     points = sum(math.prod(item.dims) for item in container.items)
-    bits = [0] * len(codec.description.columns)
+    bits, named = [0] * len(codec.description.columns), 0
     for item in container.items:
-        sequence = Sequence(codec, container.rate, codec.description.tiling(item.dims))
-        sizes = [codec.code.size(index) for index in item_indices(container, item, codec, sequence)[0]]
-        for block in sequence.blocks:
+        sequence, indices, _ = payload.read(codec, container, item)
+        named += 8 * len(payload.names(codec, container.rate, sequence.components))
+        sizes = [codec.code.size(index) for index in indices if index != chunks.MISSING]
+        for block in sequence.blocks.values():
             bits[block.level] += sum(sizes[block.first : block.first + len(block.rows)])
     return {
         "modality": container.modality,
@@ -329,6 +335,7 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
         "shape": "x".join(map(str, container.items[0].dims)),
         "file bytes": len(data),
         "file bits per point": 8 * len(data) / points,
+        **({"component bits": named} if named else {}),
         **{f"level {level + 1} bits": count for level, count in enumerate(bits)},
     }
 

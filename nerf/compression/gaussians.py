@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 SMALLEST_STD = 1e-4
 """Floor of a prior's standard deviation, where latents have unit scale at the start."""
@@ -31,6 +32,27 @@ def divergence_nats(mean: Tensor, log_std: Tensor) -> Tensor:
 def divergence_bits(mean: Tensor, log_std: Tensor, prior: Gaussian) -> Tensor:
     """KL(q || p) of every latent number in bits, with q of ``mean`` and ``exp(log_std)``."""
     return divergence_nats((mean - prior.mean) / prior.std, log_std - prior.std.log()) / math.log(2)
+
+
+def combine(prior: Gaussian, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log standard deviation of the posterior of noisy observations with this mean and noise."""
+    ratio = 2 * (prior.std.log() - log_std)
+    return prior.mean + ratio.sigmoid() * (mean - prior.mean), log_std + 0.5 * functional.logsigmoid(ratio)
+
+
+def choose_component(
+    priors: Gaussian, costs: Float[Tensor, "*r k"], mean: Float[Tensor, "r d"], log_std: Float[Tensor, "r d"]
+) -> Int[Tensor, " r"]:
+    """The prior that makes each row of noisy observations likeliest.
+
+    Args:
+        priors: [k, d], or of each row [r, k, d].
+        costs: of naming each prior, in bits.
+        mean, log_std: the observations and their noise.
+    """
+    variance = priors.std.square() + (2 * log_std).exp()[:, None]
+    nats = 0.5 * ((mean[:, None] - priors.mean).square() / variance + variance.log()).sum(2)
+    return (nats + math.log(2) * costs).argmin(1)
 
 
 def aggregate_prior(

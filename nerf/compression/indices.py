@@ -29,11 +29,11 @@ def word_lengths(weights: Sequence[float]) -> list[int]:
     return lengths
 
 
-class IndexCode:
-    """The code of a model.
+class PrefixCode:
+    """A canonical prefix code of whole numbers from 0. Its last word, all ones, is none of them and ends a stream.
 
     Args:
-        lengths: bits of the word of each exponent from 0, and of the end.
+        lengths: bits of the word of each symbol, and of the end.
     """
 
     def __init__(self, lengths: Sequence[int]):
@@ -41,13 +41,26 @@ class IndexCode:
             raise ValueError(f"word lengths {list(lengths)} are not those of a complete code whose end is longest")
         self.lengths = list(lengths)
         self.end = len(lengths) - 1
-        self.words: dict[int, int] = {}
-        self.symbols: dict[tuple[int, int], int] = {}
+        self.words: dict[int, str] = {}
+        self.symbols: dict[str, int] = {}
         word, before = 0, 0
         for length, symbol in sorted((length, symbol) for symbol, length in enumerate(lengths)):
             word <<= length - before
-            self.words[symbol], self.symbols[length, word] = word, symbol
+            digits = f"{word:0{length}b}"
+            self.words[symbol], self.symbols[digits] = digits, symbol
             word, before = word + 1, length
+
+    def symbol(self, digits: str, place: int) -> tuple[int, int]:
+        """The symbol at a place, and the place after it; the end where no word is whole."""
+        for length in range(1, min(self.lengths[-1], len(digits) - place) + 1):
+            symbol = self.symbols.get(digits[place : place + length])
+            if symbol is not None:
+                return symbol, place + length
+        return self.end, len(digits)
+
+
+class IndexCode(PrefixCode):
+    """The code of a model's indices, whose symbols are exponents."""
 
     def size(self, index: int) -> int:
         """Bits of an index."""
@@ -59,30 +72,28 @@ class IndexCode:
         digits = []
         for index in indices:
             exponent = (index + 1).bit_length() - 1
-            digits.append(f"{self.words[exponent]:0{self.lengths[exponent]}b}")
-            digits.append(f"{index + 1:b}"[1:])
-        text = "".join(digits)
-        text += "1" * (-len(text) % 8)
-        return bytes(int(text[place : place + 8], 2) for place in range(0, len(text), 8))
+            digits += self.words[exponent], f"{index + 1:b}"[1:]
+        return to_bytes("".join(digits))
 
     def decode(self, data: bytes, limit: int) -> tuple[list[int], bool]:
         """Bytes to at most ``limit`` indices, and whether the stream ends as :meth:`encode` ends one."""
-        digits = "".join(f"{byte:08b}" for byte in data)
+        digits = to_digits(data)
         place, indices = 0, []
         while len(indices) < limit:
-            symbol, after = self._word(digits, place)
+            symbol, after = self.symbol(digits, place)
             if symbol == self.end or after + symbol > len(digits):
                 break
             indices.append(int("1" + digits[after : after + symbol], 2) - 1)
             place = after + symbol
         return indices, len(digits) - place < 8 and "0" not in digits[place:]
 
-    def _word(self, digits: str, place: int) -> tuple[int, int]:
-        """The symbol at a place, and the place after it; the end where no word is whole."""
-        word = 0
-        for length in range(1, min(self.lengths[-1], len(digits) - place) + 1):
-            word = 2 * word + (digits[place + length - 1] == "1")
-            symbol = self.symbols.get((length, word))
-            if symbol is not None:
-                return symbol, place + length
-        return self.end, len(digits)
+
+def to_bytes(digits: str) -> bytes:
+    """Bits as text to bytes, the last of them filled with ones."""
+    digits += "1" * (-len(digits) % 8)
+    return bytes(int(digits[place : place + 8], 2) for place in range(0, len(digits), 8))
+
+
+def to_digits(data: bytes) -> str:
+    """Bytes to bits as text."""
+    return "".join(f"{byte:08b}" for byte in data)

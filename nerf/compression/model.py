@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,12 +25,14 @@ from mappers.files import replacing
 from .amortiser import Amortiser
 from .descriptions import Description
 from .gaussians import Gaussian
-from .indices import IndexCode, word_lengths
+from .indices import IndexCode, PrefixCode, word_lengths
 from .network import Representation
 from .priors import Priors
 from .randomness import normal_table
 
 FORMAT = 1
+MARGIN = 1.0
+"""Standard deviations of a block's information that its candidates have room for. Measured: 0, 1, 1.75 and 2.5."""
 SMALLEST_BITS = 0.02
 """Latent numbers that carry less information than this on average are never sent: they keep the prior's mean."""
 
@@ -43,17 +46,17 @@ class Rate:
     """What a model knows of one of its rates."""
 
     prior: list[Gaussian]
-    """Of each level's columns."""
-    posterior_std: list[Float[Tensor, " columns"]]
-    """Mean standard deviation of the training set's posteriors."""
-    blocks: list[Int[Tensor, " columns"]]
+    """Of each level, [components, columns]."""
+    blocks: list[Int[Tensor, "components columns"]]
     """The block of each level's columns, -1 for those that are never sent."""
     beta: float
     """Squared error that was worth a nat of information."""
+    names: PrefixCode
+    """Of the components that patches choose."""
 
-    def members(self, level: int) -> list[Int[Tensor, " d"]]:
+    def members(self, level: int, component: int) -> list[Int[Tensor, " d"]]:
         """Columns of each block of a level."""
-        blocks = self.blocks[level]
+        blocks = self.blocks[level][component]
         return [torch.nonzero(blocks == number)[:, 0] for number in range(int(blocks.max()) + 1)]
 
 
@@ -62,9 +65,10 @@ class CodecModel:
 
     Args:
         description: the data's, with the network's sizes.
-        tensors: the network's weights ("network.*"), each rate's "mean", "std", "posterior_std", "block" and
-            "log_beta", and the quantile "table".
+        tensors: the network's weights ("network.*"), each rate's "mean", "std", "block" and "log_beta", and the
+            quantile "table".
         lengths: bits of the words of the index code.
+        names: of each rate, those of the components' names.
         amortiser: weights of the amortised start.
     """
 
@@ -73,10 +77,15 @@ class CodecModel:
         description: Description,
         tensors: Mapping[str, np.ndarray],
         lengths: list[int],
+        names: list[list[int]],
         amortiser: Mapping[str, np.ndarray],
     ):
         self.description, self.tensors, self.code = description, dict(tensors), IndexCode(lengths)
-        self.config = {"format": FORMAT, "description": dataclasses.asdict(description), "word_lengths": lengths}
+        self.names = names
+        self.config = {
+            "format": FORMAT, "description": dataclasses.asdict(description), "word_lengths": lengths,
+            "name_lengths": names,
+        }  # fmt: skip
         self.id = model_id(self.config, self.tensors)
         self.table = self.tensors["table"]
         self.network = Representation(description)
@@ -92,16 +101,16 @@ class CodecModel:
         return int.from_bytes(self.id, "little")
 
     def _rate(self, number: int) -> Rate:
-        columns = self.description.columns
-
         def levels(name: str) -> list[Tensor]:
-            values = self.tensors[name][number]
             kind = torch.int64 if name == "block" else torch.float32
-            return list(torch.from_numpy(np.asarray(values)).to(kind).split(columns))
+            values = torch.from_numpy(np.asarray(self.tensors[name][number])).to(kind)
+            layout = self.description.priors
+            parts = values.split([count * width for count, width in layout])
+            return [part.view(shape) for part, shape in zip(parts, layout, strict=True)]
 
         prior = [Gaussian(mean, std) for mean, std in zip(levels("mean"), levels("std"), strict=True)]
         beta = float(np.exp(self.tensors["log_beta"][number]))
-        return Rate(prior, levels("posterior_std"), levels("block"), beta)
+        return Rate(prior, levels("block"), beta, PrefixCode(self.names[number]))
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``, ``model.safetensors`` and ``amortiser.safetensors``."""
@@ -127,7 +136,7 @@ class CodecModel:
                 raise CodecModelError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
             fields = {name: _tuples(value) for name, value in config["description"].items()}
             tensors, amortiser = (load_file(folder / f"{name}.safetensors") for name in ("model", "amortiser"))
-            return cls(Description(**fields), tensors, config["word_lengths"], amortiser)
+            return cls(Description(**fields), tensors, config["word_lengths"], config["name_lengths"], amortiser)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise CodecModelError(
                 f"{folder} is not a whole codec model ({error}); restore or train it again"
@@ -139,38 +148,44 @@ class CodecModel:
     ) -> CodecModel:
         """A model from the parts that prior learning left; weights are rounded to half precision."""
         information = priors.information.cpu().numpy()
-        columns = np.cumsum(description.columns)[:-1]
+        columns = np.cumsum([width for count, width in description.priors for _ in range(count)])[:-1]
         blocks = [
-            np.concatenate([cut_blocks(level, description.block_bits) for level in np.split(rate, columns)])
+            np.concatenate([cut_blocks(part, description.capacity) for part in np.split(rate, columns)])
             for rate in information
         ]
         tensors = {f"network.{name}": value for name, value in _halves(network).items()}
-        single = {name: getattr(priors, name).cpu().numpy() for name in ("mean", "std", "posterior_std", "log_beta")}
+        single = {name: getattr(priors, name).cpu().numpy() for name in ("mean", "std", "log_beta")}
         tensors |= single | {"block": np.stack(blocks).astype(np.int16), "table": normal_table()}
         # Until indices have been counted, every exponent is as likely as its share of the candidates.
         weights = [2.0**exponent for exponent in range(description.candidate_bits)] + [1.0]
-        return cls(description, tensors, word_lengths(weights), _halves(amortiser))
+        names = [word_lengths(share) for share in priors.share.tolist()]
+        return cls(description, tensors, word_lengths(weights), names, _halves(amortiser))
 
     def with_counts(self, counts: Float[np.ndarray, " exponents"]) -> CodecModel:
         """This model with an index code for exponents that occur as often as ``counts`` says."""
-        return CodecModel(self.description, self.tensors, word_lengths(counts.tolist()), self.amortiser_tensors)
+        lengths = word_lengths(counts.tolist())
+        return CodecModel(self.description, self.tensors, lengths, self.names, self.amortiser_tensors)
 
 
-def cut_blocks(information: Float[np.ndarray, " columns"], budget: float) -> Int[np.ndarray, " columns"]:
-    """Blocks whose columns together carry at most ``budget`` bits, the most informative columns first; -1: none.
+def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> Int[np.ndarray, " columns"]:
+    """Blocks whose columns rarely carry more than ``capacity`` bits together, the most informative first; -1: none.
 
-    The paper cuts a random order. Sorted, the first blocks of a stream say the most, so that a stream may end early.
+    Where a column's mean information is ``I``, posteriors' means have variance ``1 - 4^-I`` in units of the prior, and
+    information the standard deviation ``(1 - 4^-I) / (sqrt(2) log 2)``. The paper cuts by means alone and in a random
+    order. With room for unusual data fewer of them have to be coarser than they need be; and sorted, the first blocks
+    of a stream say the most, so that a stream may end early.
     """
     blocks = np.full(len(information), -1)
-    number, filled = -1, np.inf
+    number, mean, variance = -1, 0.0, 0.0
     for column in np.argsort(-information, kind="stable"):
         bits = float(information[column])
         if bits < SMALLEST_BITS:
             break
-        if filled + bits > budget:
-            number, filled = number + 1, 0.0
+        spread = (1 - 4**-bits) ** 2 / (2 * math.log(2) ** 2)
+        if number < 0 or mean + bits + MARGIN * math.sqrt(variance + spread) > capacity:
+            number, mean, variance = number + 1, 0.0, 0.0
         blocks[column] = number
-        filled += bits
+        mean, variance = mean + bits, variance + spread
     return blocks
 
 

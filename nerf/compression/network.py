@@ -33,7 +33,10 @@ class SharedLinear(nn.Module):
         super().__init__()
         self.outputs, self.inputs = outputs, inputs
         bound = {"first": OMEGA / inputs, "hidden": math.sqrt(6 / inputs), "last": math.sqrt(6 / inputs) / OMEGA}[place]
-        self.base = nn.Parameter(torch.empty(outputs * (inputs + 1)).uniform_(-bound, bound))
+        base = torch.empty(outputs * (inputs + 1)).uniform_(-bound, bound)
+        self.base = nn.Parameter(
+            torch.zeros_like(base) if place == "last" else base
+        )  # at first the transform draws alone
         scale = SPREAD * bound / math.sqrt(3 * latent)
         self.matrix = nn.Parameter(torch.randn(latent, outputs * (inputs + 1)) * scale)
 
@@ -66,6 +69,34 @@ class Upsampler(nn.Module):
         return encoding
 
 
+class Transform(nn.Module):
+    """Latent positional encodings to values, each position's to its own block: a learned linear transform.
+
+    Args:
+        description: its `latent_channels` are the transform's rows.
+    """
+
+    scale: Tensor
+
+    def __init__(self, description: Description):
+        super().__init__()
+        shape = (description.latent_channels, description.channels, *description.block)
+        self.basis = nn.Parameter(torch.randn(shape))
+        self.register_buffer("scale", torch.ones(description.latent_channels))
+
+    @property
+    def weight(self) -> Float[Tensor, "latent channels *block"]:
+        """Rows of very different size. An optimizer sees them at one size, so that it does not blur the small ones."""
+        return self.basis * self.scale.view(-1, *[1] * (self.basis.dim() - 1))
+
+    def forward(self, encoding: Float[Tensor, "r latent *positions"]) -> Float[Tensor, "r channels *patch"]:
+        # Blocks do not overlap, so that this is a matrix product; a transposed convolution takes many times longer.
+        positions, shape = encoding.shape[2:], self.basis.shape[1:]
+        drawn = encoding.flatten(2).transpose(1, 2) @ self.weight.flatten(1)
+        blocks = drawn.reshape(-1, math.prod(positions), *shape)
+        return stitch(blocks, tuple(positions))
+
+
 class Representation(nn.Module):
     """Latent numbers to values: ``forward`` draws every patch, ``[r, channels, points]``.
 
@@ -86,9 +117,7 @@ class Representation(nn.Module):
             for (outputs, inputs), size, place in zip(shapes, sizes, places, strict=True)
         )
         self.upsampler = Upsampler(description)
-        kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[len(description.patch) - 1]
-        block = description.block
-        self.transform = kind(description.latent_channels, description.channels, block, stride=block, bias=False)
+        self.transform = Transform(description)
         self.register_buffer("fourier", fourier_features(description), persistent=False)
 
     def forward(
@@ -127,32 +156,31 @@ class Representation(nn.Module):
 
     def features(self, encoding: Float[Tensor, "r e"], grids: Sequence[tuple[int, ...]]) -> Float[Tensor, "r f points"]:
         """Upsampled positional encodings."""
-        tiles, patch = self.tiles(encoding), self.description.patch
+        tiles = self.tiles(encoding)
         if not self.description.stitched:
             return self.upsampler(tiles).flatten(2)
-        parts = tiles.split([math.prod(grid) for grid in grids])
-        wholes = [stitch(part, grid) for part, grid in zip(parts, grids, strict=True)]
         if len(set(grids)) == 1:  # as in training: all at once is quicker
-            drawn = self.upsampler(torch.stack(wholes))
+            parts, each = [tiles.unflatten(0, (len(grids), -1))], grids[:1]
         else:
-            drawn = [self.upsampler(whole[None])[0] for whole in wholes]
-        return torch.cat([split(d, grid, patch) for d, grid in zip(drawn, grids, strict=True)]).flatten(2)
+            parts, each = [p[None] for p in tiles.split([math.prod(grid) for grid in grids])], grids
+        drawn = [split(self.upsampler(stitch(part, g)), g) for part, g in zip(parts, each, strict=True)]
+        return torch.cat([part.flatten(0, 1) for part in drawn]).flatten(2)
 
 
-def stitch(tiles: Float[Tensor, "r c *patch"], grid: tuple[int, ...]) -> Float[Tensor, "c ..."]:
-    """Patches in row-major order put together."""
-    axes, channels, patch = len(grid), tiles.shape[1], tiles.shape[2:]
-    order = [axes, *(place for axis in range(axes) for place in (axis, axes + 1 + axis))]
-    whole = tiles.reshape(*grid, channels, *patch).permute(order)
-    return whole.reshape(channels, *(count * size for count, size in zip(grid, patch, strict=True)))
-
-
-def split(whole: Float[Tensor, "c ..."], grid: tuple[int, ...], patch: tuple[int, ...]) -> Float[Tensor, "r c *patch"]:
-    """The inverse of :func:`stitch`."""
+def split(whole: Float[Tensor, "n c ..."], grid: tuple[int, ...]) -> Float[Tensor, "n r c *patch"]:
+    """Arrays cut into so many patches along each axis, in row-major order."""
     axes = len(grid)
-    pairs = [size for count, side in zip(grid, patch, strict=True) for size in (count, side)]
-    order = [*range(1, 2 * axes, 2), 0, *range(2, 2 * axes + 1, 2)]
-    return whole.reshape(whole.shape[0], *pairs).permute(order).reshape(-1, whole.shape[0], *patch)
+    pairs = [part for side, count in zip(whole.shape[2:], grid, strict=True) for part in (count, side // count)]
+    order = [0, *range(2, 2 * axes + 1, 2), 1, *range(3, 2 * axes + 2, 2)]
+    return whole.reshape(*whole.shape[:2], *pairs).permute(order).flatten(1, axes)
+
+
+def stitch(tiles: Float[Tensor, "n r c *patch"], grid: tuple[int, ...]) -> Float[Tensor, "n c ..."]:
+    """The inverse of :func:`split`."""
+    axes, sides = len(grid), tiles.shape[3:]
+    order = [0, axes + 1, *(place for axis in range(axes) for place in (axis + 1, axes + 2 + axis))]
+    whole = tiles.unflatten(1, grid).permute(order)
+    return whole.reshape(*whole.shape[:2], *(count * side for count, side in zip(grid, sides, strict=True)))
 
 
 def fourier_features(description: Description) -> Float[Tensor, "f points"]:

@@ -16,8 +16,8 @@ from mappers.train_config import TrainConfig, learning_rate
 
 from .amortiser import Amortiser
 from .crops import Crops
-from .descriptions import Description, Tiling
-from .gaussians import divergence_bits
+from .descriptions import Description
+from .gaussians import combine, divergence_bits
 from .network import Representation, split
 from .posteriors import Posteriors
 from .priors import Priors
@@ -26,9 +26,9 @@ from .start import start_linear
 LATENT_RATE = 4.0
 """Learning rate of the posteriors relative to the shared parameters'."""
 TRANSFORM_RATE = 0.05
-"""Learning rate of the linear parts, which start near their end, relative to the others'."""
-STARTED = 400
-"""Crops whose principal components are the start."""
+"""Learning rate of the linear transform, which starts near its end, relative to the others'."""
+STARTED = 20_000
+"""Blocks whose principal components are the start, where crops are drawn."""
 
 
 @dataclass
@@ -68,7 +68,9 @@ class PriorTask:
     ):
         rates = len(description.budgets)
         self.crops = data if isinstance(data, Crops) else None
-        data = data.sample(STARTED) if isinstance(data, Crops) else data
+        if isinstance(data, Crops):
+            blocks = math.prod(size // side for size, side in zip(data.shape, description.block, strict=True))
+            data = data.sample(-(-STARTED // blocks))
         if config.batch_size % rates or config.batch_size // rates > len(data):
             raise ValueError(
                 f"batch_size {config.batch_size} must be a multiple of the {rates} rates and at most"
@@ -77,18 +79,18 @@ class PriorTask:
         self.description, self.config, self.round_steps, self.gain = description, config, round_steps, gain
         self.tiling = description.tiling(tuple(data.shape[2:]))
         self.network = Representation(description)
-        self.spread, self.repeats = spread_columns(description, self.tiling)
         self.amortiser = Amortiser(description)
-        self.priors = Priors(rates, len(self.repeats))
+        self.priors = Priors(description)
         start_linear(description, data, self.network, self.amortiser, self.priors)
         self.modules: dict[str, nn.Module] = {
             "network": self.network, "amortiser": self.amortiser, "priors": self.priors
         }  # fmt: skip
         if self.crops is None:
-            self.patches = torch.stack([self._split(datum) for datum in data])
-            self.posteriors = Posteriors(rates * len(data), len(self.spread))
+            self.patches = split(data, self.tiling.grid).flatten(3)
+            size = sum(rows * columns for rows, columns in zip(self.tiling.rows, description.columns, strict=True))
+            self.posteriors = Posteriors(rates * len(data), size)
             self.modules["posteriors"] = self.posteriors
-        self.rates = {"network.transform": TRANSFORM_RATE, "amortiser.analysis": TRANSFORM_RATE}
+        self.rates = {"network.transform": TRANSFORM_RATE}
         self.updated = 0
 
     def batch(self, draws: Draws) -> Batch:
@@ -100,7 +102,8 @@ class PriorTask:
         rate = torch.tensor(draws.indices) % rates
         if self.crops is not None:
             generators = [torch.Generator().manual_seed(key(draws.seed, draws.step, i, "crop")) for i in draws.indices]
-            patches = torch.stack([self._split(self.crops.draw(generator)) for generator in generators])
+            drawn = torch.stack([self.crops.draw(generator) for generator in generators])
+            patches = split(drawn, self.tiling.grid).flatten(3)
             return Batch(torch.zeros_like(rate), rate.to(draws.device), patches.to(draws.device))
         groups = self.config.batch_size // rates
         share = len(self.patches) // groups
@@ -113,19 +116,24 @@ class PriorTask:
         rows = rate * len(self.patches) + data
         return Batch(rows, rate.to(draws.device), self.patches[data].to(draws.device))
 
-    def _split(self, datum: Float[Tensor, "channels ..."]) -> Float[Tensor, "r channels points"]:
-        return split(datum, self.tiling.grid, self.description.patch).flatten(2)
-
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        rates, spread = batch.rates, self.spread.to(batch.rates.device)
-        mean, log_std = self.posterior(modules, batch, draws)
-        bits = divergence_bits(mean, log_std, self.priors[rates][:, spread])
-        self.priors.observe(rates, spread, mean, log_std, bits)
+        rates = batch.rates
+        components, found = self.observed(modules, batch)
+        spread = self.priors.spread(components, self.tiling.rows)
+        prior = self.priors.at(rates, spread)
+        mean, log_std = combine(prior, *found)
+        if self.crops is None:
+            rate = LATENT_RATE * learning_rate(self.config, draws.step)
+            own_mean, own_log_std = self.posteriors.rows(batch.rows, rate, rates.device)
+            mean, log_std = mean + own_mean, log_std + own_log_std
+        bits = divergence_bits(mean, log_std, prior)
+        naming = self.priors.costs(rates).gather(1, components).sum(1)
+        self.priors.observe(rates, spread, mean, log_std, bits, naming)
         sample = mean + log_std.exp() * draws.normal("latent", (mean.shape[1],))
         parents = self.parents(len(rates), sample.device)
         drawn = modules["network"](self.levels(sample), parents, [self.tiling.grid] * len(rates))
         drawn = drawn.view(batch.patches.shape)
-        squared, bits = (drawn - batch.patches).square().flatten(1), bits.sum(1)
+        squared, bits = (drawn - batch.patches).square().flatten(1), bits.sum(1) + naming
         weight = self.priors.log_beta[rates].exp() * math.log(2)
         figures = {"loss": (squared.sum(1) + weight * bits).mean()}
         for number in range(len(self.description.budgets)):
@@ -133,19 +141,18 @@ class PriorTask:
             figures[f"bits_{number}"] = bits[rates == number].mean().detach()
         return figures
 
-    def posterior(
-        self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws
-    ) -> tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]:
-        """Mean and log standard deviation: the amortised ones, and what each datum's own differ by."""
+    def observed(
+        self, modules: Mapping[str, Callable[..., Any]], batch: Batch
+    ) -> tuple[Int[Tensor, "b patches"], tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]]:
+        """Each patch's component of the prior, and what the amortiser observes of all latent numbers."""
         count, patches = batch.patches.shape[:2]
         tiles = batch.patches.flatten(0, 1).unflatten(2, self.description.patch)
-        found = modules["amortiser"](tiles, batch.rates.repeat_interleave(patches), self.parents(count, tiles.device))
+        rates = batch.rates.repeat_interleave(patches)
+        found = modules["amortiser"](tiles, rates, self.network.transform.weight, self.parents(count, tiles.device))
+        with torch.no_grad():
+            components = self.priors.choose(rates, *found[0]).view(count, patches)
         mean, log_std = (torch.cat([p.reshape(count, -1) for p in parts], 1) for parts in zip(*found, strict=True))
-        if self.crops is not None:
-            return mean, log_std
-        rate = LATENT_RATE * learning_rate(self.config, draws.step)
-        own_mean, own_log_std = self.posteriors.rows(batch.rows, rate, batch.patches.device)
-        return mean + own_mean, log_std + own_log_std
+        return components, (mean, log_std)
 
     def levels(self, sample: Float[Tensor, "b size"]) -> list[Tensor]:
         """Flat rows as the network takes them: each level's rows of all data in turn."""
@@ -164,14 +171,4 @@ class PriorTask:
     def finish_round(self) -> None:
         """Fit the priors to the posteriors, and beta to the budgets."""
         patches = self.tiling.rows[0]
-        self.priors.fit(self.repeats, [bits * patches for bits in self.description.budgets], self.gain)
-
-
-def spread_columns(description: Description, tiling: Tiling) -> tuple[Int[Tensor, " size"], Int[Tensor, " columns"]]:
-    """The prior's column of every latent number of a datum, and how often each column occurs."""
-    spread, repeats, first = [], [], 0
-    for rows, width in zip(tiling.rows, description.columns, strict=True):
-        spread.append((torch.arange(width) + first).repeat(rows))
-        repeats.append(torch.full((width,), rows))
-        first += width
-    return torch.cat(spread), torch.cat(repeats)
+        self.priors.fit([bits * patches for bits in self.description.budgets], self.gain)

@@ -3,8 +3,8 @@
 Part of the file format. Words come from Philox4x64-10 with a 256-bit counter and a 128-bit key:
 
 - key = (first 8 bytes of the model's id, purpose), each a little-endian 64-bit word;
-- counter = (place, block, level, 0) for candidates: ``place = candidate * W + w`` with ``W = ceil(d / 16)`` counters
-  for a candidate of ``d`` numbers; a counter gives four words, a word four 16-bit numbers, the lowest bits first;
+- counter = (place, block, level, component) for candidates: ``place = candidate * W + w`` with ``W = ceil(d / 16)``
+  counters for a candidate of ``d`` numbers; a counter gives four words, a word four 16-bit numbers, lowest bits first;
 - a 16-bit number looks up the model's table of normal quantiles.
 
 numpy adds one to the counter before it uses it, so that its generator has to start one below.
@@ -41,19 +41,26 @@ def normal_table() -> np.ndarray:
 
 
 def candidates(
-    table: np.ndarray, model: int, level: int, block: int, size: int, *, first: int = 0, count: int = 1
+    table: np.ndarray, model: int, key: tuple[int, int, int], size: int, *, first: int = 0, count: int = 1
 ) -> np.ndarray:
-    """Standard normal candidates ``first`` to ``first + count - 1`` of a block of ``size`` numbers, [count, size]."""
+    """Standard normal candidates ``first`` to ``first + count - 1`` of a block of ``size`` numbers, [count, size].
+
+    Args:
+        table: the model's quantiles.
+        model: its key.
+        key: level, component and number of the block.
+    """
+    level, component, block = key
     counters = -(-size // PER_COUNTER)
-    words = philox_words((model, CANDIDATES), (first * counters, block, level, 0), 4 * counters * count)
+    words = philox_words((model, CANDIDATES), (first * counters, block, level, component), 4 * counters * count)
     halves = words.astype("<u8").view("<u2").reshape(count, counters * PER_COUNTER)
     return table[halves[:, :size]]
 
 
-def permutations(model: int, level: int, rows: int, columns: int) -> np.ndarray:
-    """A random order of ``rows`` for every column, [rows, columns]: the order of the words of (column, level)."""
+def permutations(model: int, level: int, component: int, rows: int, columns: int) -> np.ndarray:
+    """A random order of ``rows`` for every column, [rows, columns]: the order of the words of the column."""
     if rows == 1:
         return np.zeros((1, columns), np.int64)
     counters = -(-rows // 4)
-    words = philox_words((model, PERMUTATIONS), (0, 0, level, 0), 4 * counters * columns)
+    words = philox_words((model, PERMUTATIONS), (0, 0, level, component), 4 * counters * columns)
     return np.argsort(words.reshape(columns, 4 * counters)[:, :rows], axis=1, kind="stable").T

@@ -86,16 +86,16 @@ def finished(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crops) -> 
     chosen = list(data.sample(few) if isinstance(data, Crops) else data[:: max(1, len(data) // few)][:few])
     quick = EncodeConfig(steps=60, rounds=4, round_steps=5)
     rate = task.description.default_rate
-    for indices in Encoder(model, rate, chosen, np.inf, quick).encode():
-        for index in indices:
+    for coded in Encoder(model, rate, chosen, np.inf, quick).encode():
+        for index in coded.indices:
             counts[(index + 1).bit_length() - 1] += 1
     return model.with_counts(counts)
 
 
 def rates(task: PriorTask) -> dict[str, list[float]]:
     """What the rates came to: bits of a patch, and beta."""
-    information = task.priors.information.sum(1).tolist()
-    return {"bits": [round(b, 1) for b in information], "beta": task.priors.log_beta.exp().tolist()}
+    bits = (task.priors.spent / task.tiling.rows[0]).tolist()
+    return {"bits": [round(b, 1) for b in bits], "beta": task.priors.log_beta.exp().tolist()}
 
 
 if __name__ == "__main__":

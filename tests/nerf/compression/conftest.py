@@ -18,22 +18,22 @@ from nerf.compression.priors import Priors
 
 LAYERED = Description(
     patch=(8, 8), latent=(2, 2), latent_channels=4, upsampler=(8, 4), factors=((2, 2), (2, 2)), frequencies=2,
-    highest=4.0, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0, candidate_bits=8, default_rate=0,
-    group=(2, 2), stitched=True,
+    highest=4.0, width=8, layers=3, rank=6, budgets=(24.0,), candidate_bits=8, default_rate=0,
+    group=(2, 2), stitched=True, components=3,
 )  # fmt: skip
 SOUND = Description(
     modality="sound", channels=1, patch=(64,), latent=(8,), latent_channels=4, upsampler=(8, 4), factors=((4,), (2,)),
-    frequencies=4, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0, candidate_bits=8, default_rate=0,
+    frequencies=4, width=8, layers=3, rank=6, budgets=(24.0,), candidate_bits=8, default_rate=0,
     group=(4,),
 )  # fmt: skip
 VIDEO = Description(
     modality="video", patch=(4, 8, 8), latent=(1, 2, 2), latent_channels=4, upsampler=(8, 4),
-    factors=((2, 2, 2), (2, 2, 2)), frequencies=2, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0,
+    factors=((2, 2, 2), (2, 2, 2)), frequencies=2, width=8, layers=3, rank=6, budgets=(24.0,),
     candidate_bits=8, default_rate=0, group=(1, 2, 2),
 )  # fmt: skip
 VOLUME = Description(
     modality="volume", channels=1, patch=(4, 4, 4), latent=(1, 1, 1), latent_channels=4, upsampler=(8, 4),
-    factors=((2, 2, 2), (2, 2, 2)), frequencies=2, width=8, layers=3, rank=6, budgets=(24.0,), block_bits=6.0,
+    factors=((2, 2, 2), (2, 2, 2)), frequencies=2, width=8, layers=3, rank=6, budgets=(24.0,),
     candidate_bits=8, default_rate=0, group=(2, 2, 2), stitched=True,
 )  # fmt: skip
 
@@ -52,9 +52,9 @@ def untrained() -> Callable[[Description], CodecModel]:
 
 def _untrained(description: Description) -> CodecModel:
     torch.manual_seed(0)
-    priors = Priors(1, sum(description.columns))
+    priors = Priors(description)
     priors.information.copy_(torch.rand(priors.information.shape))
-    priors.posterior_std.fill_(0.5)
+    priors.std.copy_(0.5 + torch.rand(priors.std.shape))
     return CodecModel.trained(description, Representation(description), Amortiser(description), priors)
 
 

@@ -121,6 +121,6 @@ def test_a_transparency_plane_of_another_size_is_refused(
     data = compress(picture(8, 8, "RGBA"), model="tiny", config=quick).data
     found = bitstream.read(data)
     for alpha in (zlib.compress(bytes(63)), zlib.compress(bytes(10**6)), b"not deflated"):
-        item = Item((8, 8), EXTRA, found.items[0].indices, alpha)
+        item = Item((8, 8), EXTRA, found.items[0].payload, alpha)
         with pytest.raises(errors.PayloadError, match="transparency"):
             decompress(Container("picture", tiny.id, 14, 1, [item], samples=found.samples).write())

@@ -80,5 +80,5 @@ def test_every_level_has_an_amortised_posterior(descriptions: dict[str, Descript
     task = task_of(descriptions["picture"])
     fit(task, CONFIG)
     model = finished(task, Crops("picture", wholes((3, 40, 50)), (16, 16)))
-    assert model.description.columns == [len(level) for level in model.rates[0].blocks]
+    assert model.description.priors == [tuple(level.shape) for level in model.rates[0].blocks]
     assert all(head.weight.any() for head in task.amortiser.above)

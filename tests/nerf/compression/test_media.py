@@ -156,7 +156,7 @@ def large(models: dict[str, str], picture: Maker) -> Compressed:
 def test_a_damaged_file_is_salvaged_around_the_damage(
     large: Compressed, models: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = bitstream.read(large.data).items[0].indices
+    content = bitstream.read(large.data).items[0].payload
     assert len(content) > 3 * chunks.CHUNK
     whole = np.asarray(decompress(large.data, model=models["picture"])).astype(int)
     damaged = bytearray(large.data)

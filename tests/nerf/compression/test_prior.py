@@ -20,9 +20,9 @@ from nerf.compression.start import principal_components, water_level
 
 SMALL = Description(
     patch=(8, 8), latent=(2, 2), latent_channels=4, upsampler=(8, 4), factors=((2, 2), (2, 2)), frequencies=2,
-    highest=4.0, width=8, layers=3, rank=6, budgets=(16.0, 32.0), block_bits=6.0, candidate_bits=8, default_rate=0,
+    highest=4.0, width=8, layers=3, rank=6, budgets=(16.0, 32.0), candidate_bits=8, default_rate=0,
 )  # fmt: skip
-LAYERED = dataclasses.replace(SMALL, group=(2, 2), stitched=True)
+LAYERED = dataclasses.replace(SMALL, group=(2, 2), stitched=True, components=3)
 CONFIG = TrainConfig(
     steps=24, batch_size=8, learning_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.99), save_every=8, log_every=1, cpu=True
 )
@@ -81,7 +81,8 @@ def test_the_linear_start_has_the_information_that_was_asked_for() -> None:
     assert (-0.5 * noise.log2()).sum() == pytest.approx(6, abs=1e-3)
     task = task_of()
     fit(task, dataclasses.replace(CONFIG, steps=1))
-    bits = task.priors.sums[4].sum(1) / task.priors.sums[0, :, :1].sum(1)
+    data, bits = task.priors.round
+    bits = bits / data
     for rate, budget in enumerate(SMALL.budgets):
         assert float(bits[rate]) == pytest.approx(budget, rel=0.5)
 
@@ -91,9 +92,9 @@ def test_learning_lowers_the_loss_and_keeps_the_budget() -> None:
     task = task_of(config=config)
     report = fit(task, config)
     losses = [loss for _, loss in report.losses]
-    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    assert sum(losses[-20:]) < 0.9 * sum(losses[:20])  # which begin at the best linear code
     task.finish_round()
-    for bits, budget in zip(task.priors.information.sum(1).tolist(), SMALL.budgets, strict=True):
+    for bits, budget in zip(task.priors.spent.tolist(), SMALL.budgets, strict=True):
         assert 0.6 * budget < bits < 1.4 * budget
 
 

@@ -56,15 +56,15 @@ def test_table_rows_are_stored_ones(tiny: CodecModel) -> None:
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 40])
 def test_a_candidate_alone_is_that_row_of_the_full_draw(tiny: CodecModel, size: int) -> None:
-    everything = candidates(tiny.table, tiny.key, 0, 3, size, count=300)
+    everything = candidates(tiny.table, tiny.key, (0, 1, 3), size, count=300)
     for place in (0, 1, 77, 299):
-        alone = candidates(tiny.table, tiny.key, 0, 3, size, first=place)
+        alone = candidates(tiny.table, tiny.key, (0, 1, 3), size, first=place)
         np.testing.assert_array_equal(alone[0], everything[place])
 
 
 def test_candidates_are_standard_normal_and_differ_between_blocks_and_levels(tiny: CodecModel) -> None:
     draws = [
-        candidates(tiny.table, tiny.key, level, block, 12, count=4096) for level, block in ((0, 0), (0, 1), (1, 0))
+        candidates(tiny.table, tiny.key, key, 12, count=4096) for key in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))
     ]
     for draw in draws:
         assert abs(draw.mean()) < 0.02
@@ -75,10 +75,10 @@ def test_candidates_are_standard_normal_and_differ_between_blocks_and_levels(tin
 
 
 def test_permutations_hold_every_row_once_and_differ_between_columns() -> None:
-    order = permutations(99, 1, 7, 50)
+    order = permutations(99, 1, 0, 7, 50)
     assert (np.sort(order, 0) == np.arange(7)[:, None]).all()
     assert len({tuple(column) for column in order.T}) > 40
-    assert (permutations(99, 1, 1, 50) == 0).all()
+    assert (permutations(99, 1, 0, 1, 50) == 0).all()
 
 
 def test_log_ratios_are_differences_of_log_probabilities() -> None:
