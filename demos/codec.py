@@ -10,7 +10,7 @@ import gradio as gr
 
 from .studio import Studio, job, refusal
 
-SIDE = 160
+SIDE = 128
 """Pixels of the longer side that a picture is brought to: a patch of 32x32 takes about half a second of a core."""
 SHARES = (0.25, 0.5, 0.75)
 """Of the file, that are decoded too: its indices are sorted by what they tell."""
