@@ -109,19 +109,18 @@ def main() -> None:
                 temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     report(saved[kind]["table"])
     if kind == "crops":
-        mean = {name: average(pictures, name) for name in OTHERS}
+        curves = {name: curves.get(name) or beside(picture) for name, picture in pictures.items()}
+        mean = {codec: average([curve[codec] for curve in curves.values()]) for codec in OTHERS}
         ours = [(row["bits_per_pixel"], row["mapfield"]) for row in saved[kind]["table"].values()]
         plot({"mapfield": ours, **mean}, arguments.images / "compression_photos.png")
         first = next(iter(pictures.values()))
         strip(first, arguments.model).save(arguments.images / "compression_strip.png")
 
 
-def average(pictures: dict[str, Image.Image], codec: str) -> list[tuple[float, float]]:
-    """A codec's mean curve: for each of its settings the mean size and the mean PSNR over pictures."""
-    curves = [np.array(beside(picture)[codec]) for picture in pictures.values()]
-    pixels = np.mean([picture.width * picture.height for picture in pictures.values()])
-    sizes, quality = np.mean(curves, 0).T
-    return list(zip((8 * sizes / pixels).tolist(), quality.tolist(), strict=True))
+def average(curves: list[list[tuple[int, float]]]) -> list[tuple[float, float]]:
+    """A codec's mean curve over crops: mean bits per pixel and mean PSNR of their points in order."""
+    sizes, quality = np.mean(np.array(curves), 0).T
+    return list(zip((8 * sizes / SIDE**2).tolist(), quality.tolist(), strict=True))
 
 
 def table(rows: dict[str, dict[str, Any]], rates: tuple[float, ...], names: list[str]) -> dict[str, dict[str, Any]]:

@@ -160,13 +160,18 @@ class _Writer:
 
     def container(self, rate: int, coded: ListOf[Coded]) -> Container:
         """The file of what was coded, without the check of its samples."""
-        bits = self.model.description.candidate_bits
-        empty = Container(self.kind.modality, self.model.id, bits, rate, [], self.pack)
-        items = []
-        for datum, found in zip(self.data, coded, strict=True):
-            item = Item(datum.dims, datum.flags, b"", datum.extra)
-            items.append(dataclasses.replace(item, payload=payload.write(self.model, empty, item, found)))
+        empty = self._empty(rate)
+        items = [
+            dataclasses.replace(item, payload=payload.write(self.model, empty, item, found))
+            for item, found in zip(empty.items, coded, strict=True)
+        ]
         return dataclasses.replace(empty, items=items)
+
+    def _empty(self, rate: int) -> Container:
+        """A file that says nothing of its items but their shape and what is kept exactly."""
+        items = [Item(datum.dims, datum.flags, b"", datum.extra) for datum in self.data]
+        bits = self.model.description.candidate_bits
+        return Container(self.kind.modality, self.model.id, bits, rate, items, self.pack)
 
     def at_rate(self, rate: int) -> Container:
         """All blocks of a rate."""
@@ -175,9 +180,7 @@ class _Writer:
     def of_size(self, target: int) -> Container:
         """At most ``target`` bytes."""
         count = len(self.data)
-        nothing = Container(self.kind.modality, self.model.id, self.model.description.candidate_bits, 0, [], self.pack)
-        items = [Item(datum.dims, datum.flags, b"", datum.extra) for datum in self.data]
-        empty = len(dataclasses.replace(nothing, items=items).write())
+        empty = len(self._empty(0).write())
         if target < empty:
             raise ValueError(f"target_bytes {target} is less than the {empty} bytes of an empty file; ask for more")
         # Sizes in the table and of the contents need more bytes than those of an empty file.
