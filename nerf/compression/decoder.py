@@ -94,8 +94,7 @@ def latents(
             row = block.rows[place]
             if index >= 0 and (wanted is None or bool(wanted[block.level][row].any())):
                 size = len(block.columns)
-                key = block.level, block.component, block.number
-                normals = candidates(model.table, model.key, key, size, first=index)
+                normals = candidates(model.table, model.key, block.address, size, first=index)
                 units[block.level][row, block.columns] = torch.from_numpy(normals[0]).double()
     return [p.mean.double() + p.std.double() * unit for p, unit in zip(sequence.priors, units, strict=True)]
 

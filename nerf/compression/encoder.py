@@ -254,12 +254,12 @@ class Encoder:
     def _code(self, key: Key) -> None:
         """Code one block of all data while there is room, and fix its samples."""
         members = [(datum, datum.sequence.blocks[key]) for datum in self.data if key in datum.sequence.blocks]
-        level, component, number = members[0][1].level, members[0][1].component, members[0][1].number
+        first = members[0][1]
+        level = first.level
         rows = torch.cat([block.rows + datum.rows[level].start for datum, block in members])
-        model, columns = self.model, members[0][1].columns
+        model, columns = self.model, first.columns
         count = 1 << model.description.candidate_bits
-        key = level, component, number
-        normals = torch.from_numpy(candidates(model.table, model.key, key, len(columns), count=count))
+        normals = torch.from_numpy(candidates(model.table, model.key, first.address, len(columns), count=count))
         mean, log_std = self.means[level][rows, columns], self.log_stds[level][rows, columns]
         nats = divergence_nats(mean, log_std).sum(1)
         chosen = torch.cat(

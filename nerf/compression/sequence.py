@@ -36,7 +36,13 @@ class Block:
 
     @property
     def key(self) -> Key:
+        """Its place in the order of a sequence."""
         return -self.level, self.number, self.component
+
+    @property
+    def address(self) -> tuple[int, int, int]:
+        """What its candidates are drawn for: level, component and number."""
+        return self.level, self.component, self.number
 
 
 @lru_cache(maxsize=64)
