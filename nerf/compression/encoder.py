@@ -6,10 +6,11 @@ Posteriors are in units of the prior: latent = prior.mean + prior.std * unit, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -21,6 +22,7 @@ from .gaussians import Gaussian, choose_component, combine, divergence_nats
 from .model import CodecModel
 from .network import split
 from .payload import Coded, names
+from .posteriors import adam
 from .randomness import candidates
 from .sequence import NEVER, Key, Sequence, sequence_of
 
@@ -104,7 +106,7 @@ class Encoder:
         self.model, self.rate, self.config = model, model.rates[rate], config
         self.used, self.coded, self.coded_information, self.full = 0, 0, 0.0, False
         self.floor = math.log(self.rate.beta)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.generator, self.gumbels = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
         tilings = [model.description.tiling(tuple(values.shape[1:])) for values in data]
         rows = _rows(tilings)
         self.parents = [
@@ -173,6 +175,8 @@ class Encoder:
             self.priors.append(prior)
             self.means.append(((mean - prior.mean) / prior.std).requires_grad_())
             self.log_stds.append((log_std - prior.std.log()).clamp(-9, 0).requires_grad_())
+        self.moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in [*self.means, *self.log_stds]]
+        self.visits = 0
 
     def encode(self) -> list[Coded]:
         """Components and indices of every datum, in the order of its sequence."""
@@ -193,14 +197,15 @@ class Encoder:
         """Blocks in the order of coding: the same for all data."""
         return sorted({key for datum in self.data for key in datum.sequence.blocks})
 
-    def _fit(self, steps: int, schedule: object) -> None:
+    def _fit(self, steps: int, schedule: Callable[[int], float]) -> None:
         """Optimize the free posteriors: squared error plus every block's beta times its information."""
-        optimizer = torch.optim.Adam([*self.means, *self.log_stds], betas=(0.9, 0.99), foreach=False)
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * schedule(step)  # pyright: ignore
             information = self._gradients()
-            optimizer.step()
+            self.visits += 1
+            with torch.no_grad():
+                for value, moments in zip([*self.means, *self.log_stds], self.moments, strict=True):
+                    assert value.grad is not None
+                    value -= self.config.learning_rate * schedule(step) * adam(value.grad, *moments, self.visits)
             if step % CONTROL_EVERY == 0:
                 self._control(information)
 
@@ -263,7 +268,7 @@ class Encoder:
         mean, log_std = self.means[level][rows, columns], self.log_stds[level][rows, columns]
         nats = divergence_nats(mean, log_std).sum(1)
         chosen = torch.cat(
-            [choose(normals, mean[part], log_std[part].exp(), self.generator) for part in _slices(len(rows), COLUMN)]
+            [choose(normals, mean[part], log_std[part].exp(), self.gumbels) for part in _slices(len(rows), COLUMN)]
         )
         place = 0
         for datum, block in members:

@@ -11,6 +11,19 @@ BETAS, EPS = (0.9, 0.99), 1e-12
 """Adam's. Its smallest denominator is tiny, so that a gradient's scale, such as the batch size, does not matter."""
 
 
+def adam(gradient: Tensor, first: Tensor, second: Tensor, visits: Tensor | int) -> Tensor:
+    """By how much values fall at a learning rate of 1. Both moments are updated in place.
+
+    PyTorch's own would load its compiler first, which takes an encoder two seconds.
+
+    Args:
+        visits: gradients so far, this one included; of each value, or of all.
+    """
+    first.lerp_(gradient, 1 - BETAS[0])
+    second.lerp_(gradient.square(), 1 - BETAS[1])
+    return first / (1 - BETAS[0] ** visits) / ((second / (1 - BETAS[1] ** visits)).sqrt() + EPS)
+
+
 class Posteriors(nn.Module):
     """What each datum's posterior differs by from the amortised one: mean and log standard deviation, [rows, 2, size].
 
@@ -37,13 +50,10 @@ class Posteriors(nn.Module):
     def _update(self, index: Int[Tensor, " b"], leaf: Tensor, rate: float) -> None:
         assert leaf.grad is not None
         gradient, leaf.grad = len(index) * leaf.grad.to(self.table.device), None  # of a datum, not of their mean
-        visits = self.visits[index] + 1
-        first = self.table[index, 2:4].lerp_(gradient, 1 - BETAS[0])
-        second = self.table[index, 4:6].lerp_(gradient.square(), 1 - BETAS[1])
-        corrections = [(1 - beta**visits)[:, None, None] for beta in BETAS]
-        change = first / corrections[0] / ((second / corrections[1]).sqrt() + EPS)
+        self.visits[index] += 1
+        first, second = self.table[index, 2:4], self.table[index, 4:6]
+        change = adam(gradient, first, second, self.visits[index][:, None, None])
         self.table[index] = torch.cat([self.table[index, :2] - rate * change, first, second], 1)
-        self.visits[index] = visits
 
     def get_extra_state(self) -> Float[Tensor, "rows all"]:
         """The visits and the table, whole: a checkpoint's part that is not a parameter. Every process takes part."""
