@@ -13,9 +13,6 @@ Modality = Literal["picture", "sound", "video", "volume"]
 MODALITIES: tuple[Modality, ...] = ("picture", "sound", "video", "volume")
 """Their places are the numbers in a file's header."""
 
-SPARE_BITS = 2.2
-"""How far below the candidates' bits a block's information must stay."""
-
 Box = tuple[tuple[int, int], ...]
 """The first point and the one after the last along each axis."""
 
@@ -79,11 +76,6 @@ class Description:
             raise ValueError(f"components must be in 1..64, got {self.components}")
         if not 1 <= self.candidate_bits <= 20:
             raise ValueError(f"candidate_bits must be in 1..20, got {self.candidate_bits}")
-
-    @property
-    def capacity(self) -> float:
-        """The most information of a block in bits that its candidates carry: that one of them is a good sample."""
-        return self.candidate_bits - SPARE_BITS
 
     @property
     def points(self) -> int:

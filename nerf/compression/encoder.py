@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from .coding import choose
 from .decoder import windows
@@ -24,15 +25,16 @@ from .network import split
 from .payload import Coded, names
 from .posteriors import adam
 from .randomness import candidates
-from .sequence import NEVER, Key, Sequence, sequence_of
+from .sequence import NEVER, Block, Key, Sequence, sequence_of
 
-CONTROL_EVERY, CONTROL_RATE, LARGEST_RISE, LARGEST_EXCESS = 5, 0.25, 0.5, 10.0
-"""Steps between changes of a block's beta; the change of its logarithm for a bit too many; the largest one; and the
-largest of all changes together."""
-STEER_RATE = 0.4
-"""How far beta of all blocks follows the logarithm of expected over wanted bits; about 2 would get there at once."""
-FIRST_OVERHEAD, SMALLEST_INDEX = 3.0, 6.0
-"""Bits of an index beyond its information, until some are coded; and what an index must be given to be worth it."""
+STEER_EVERY, LARGEST_FALL, LARGEST_RISE, HALVINGS = 10, 2.0, 10.0, 20
+"""Steps between changes of beta; how far its logarithm may be below and above the rate's own; and the steps of a search
+for it."""
+OVERHEAD, SOFTNESS = 2.2, 0.7
+"""Bits of an index beyond its information, and how softly that passes into the least that an index takes; measured."""
+OVERFULL = 5.0
+"""By how much a block's information may exceed the candidates' bits. As measured: to send less costs more than a sample
+that is a bit off."""
 CHUNK = 32
 """Patches whose gradients are computed together; more would not fit a processor's cache."""
 AT_ONCE = 512
@@ -70,6 +72,8 @@ class _Datum:
 
     sequence: Sequence
     rows: list[slice]
+    units: slice
+    """Its places among those of all data."""
     indices: list[int] = field(default_factory=list)
 
 
@@ -104,7 +108,7 @@ class Encoder:
         config: EncodeConfig,
     ):
         self.model, self.rate, self.config = model, model.rates[rate], config
-        self.used, self.coded, self.coded_information, self.full = 0, 0, 0.0, False
+        self.used, self.expected, self.full = 0, 0.0, False
         self.floor = math.log(self.rate.beta)
         self.generator, self.gumbels = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
         tilings = [model.description.tiling(tuple(values.shape[1:])) for values in data]
@@ -121,10 +125,12 @@ class Encoder:
         rates = torch.full((len(tiles),), rate)
         observed = model.amortiser(tiles, rates, model.network.transform.weight, self.parents)
         components = self._components(*observed[0])
-        self.data = [
-            _Datum(sequence_of(model, rate, tiling, tuple(components[own[0]].tolist())), own)
-            for tiling, own in zip(tilings, rows, strict=True)
-        ]
+        self.data: list[_Datum] = []
+        count = 0
+        for tiling, own in zip(tilings, rows, strict=True):
+            sequence = sequence_of(model, rate, tiling, tuple(components[own[0]].tolist()))
+            self.data.append(_Datum(sequence, own, slice(count, count + sequence.count)))
+            count += sequence.count
         named = sum(len(names(model, rate, datum.sequence.components)) for datum in self.data)
         self.bits = max(bits - 8 * named, 0)
         self.parts = list(self._parts())
@@ -155,17 +161,13 @@ class Encoder:
 
     def _start(self, observed: ListOf[tuple[Tensor, Tensor]]) -> None:
         """Posteriors from what the amortiser observes, and which block every latent number belongs to."""
-        offset, units, levels = 0, [], len(self.parents) + 1
-        for datum in self.data:
-            units.append([torch.where(p < NEVER, p + offset, NEVER) for p in datum.sequence.places])
-            offset += datum.sequence.count
-        self.units = [torch.cat([parts[level] for parts in units]) for level in range(levels)]
-        # For little room the blocks that say the least are left out from the start: an index is never free.
-        share = min(1.0, self.bits / (SMALLEST_INDEX * offset))
-        planned = [torch.arange(d.sequence.count) < share * d.sequence.count for d in self.data]
-        self.waiting = torch.cat([*planned, torch.zeros(1, dtype=torch.bool)])
-        self.free = [self.waiting[unit.clamp_max(offset)] for unit in self.units]
-        self.excess = torch.zeros(offset)
+        places = [
+            [torch.where(p < NEVER, p + datum.units.start, NEVER) for p in datum.sequence.places] for datum in self.data
+        ]
+        self.units = [torch.cat(parts) for parts in zip(*places, strict=True)]
+        count = self.data[-1].units.stop
+        self.open, self.waiting = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
+        self.excess = torch.zeros(count)
         self.fixed = [torch.zeros(unit.shape) for unit in self.units]
         self.means, self.log_stds, self.priors = [], [], []
         for level, found in enumerate(observed):
@@ -177,37 +179,59 @@ class Encoder:
             self.log_stds.append((log_std - prior.std.log()).clamp(-9, 0).requires_grad_())
         self.moments = [(torch.zeros_like(v), torch.zeros_like(v)) for v in [*self.means, *self.log_stds]]
         self.visits = 0
+        self._steer()
+
+    @property
+    def change(self) -> float:
+        """Of the logarithm of beta, from the rate's own: what the wanted bits ask for."""
+        return self.floor - math.log(self.rate.beta)
+
+    @property
+    def dearer(self) -> float:
+        """Bits of indices over those that were expected, so far."""
+        return self.used / self.expected if self.expected else 1.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether all blocks of the rate can fill the wanted bits."""
+        return self.change > -0.99 * LARGEST_FALL
 
     def encode(self) -> list[Coded]:
         """Components and indices of every datum, in the order of its sequence."""
         config = self.config
         self._fit(config.steps, lambda step: 0.2 + 0.4 * (1 + math.cos(math.pi * step / config.steps)))
-        queue = self._queue()
-        share = max(1, -(-len(queue) // config.rounds))
-        for first in range(0, len(queue), share):
-            for key in queue[first : first + share]:
+        left = config.rounds
+        while (queue := self._queue()) and not self.full:
+            for key in queue[: -(-len(queue) // left)]:
                 self._code(key)
-            if self.full:
-                break
-            if first + share < len(queue):
+            if self.open.any():
                 self._fit(config.round_steps, lambda step: 0.2)
+            left = max(left - 1, 1)
         return [Coded(datum.sequence.components, datum.indices) for datum in self.data]
 
     def _queue(self) -> list[Key]:
-        """Blocks in the order of coding: the same for all data."""
-        return sorted({key for datum in self.data for key in datum.sequence.blocks})
+        """Blocks that wait, in the order of coding: the same for all data."""
+        return sorted(
+            {
+                key
+                for datum in self.data
+                for key, block in datum.sequence.blocks.items()
+                if self.waiting[datum.units.start + block.first + len(block.rows) - 1]
+                or self.waiting[datum.units.start + block.first :][: len(block.rows)].any()
+            }
+        )
 
     def _fit(self, steps: int, schedule: Callable[[int], float]) -> None:
         """Optimize the free posteriors: squared error plus every block's beta times its information."""
         for step in range(steps):
-            information = self._gradients()
+            if step % STEER_EVERY == 0:
+                self._steer()
+            self._gradients()
             self.visits += 1
             with torch.no_grad():
                 for value, moments in zip([*self.means, *self.log_stds], self.moments, strict=True):
                     assert value.grad is not None
                     value -= self.config.learning_rate * schedule(step) * adam(value.grad, *moments, self.visits)
-            if step % CONTROL_EVERY == 0:
-                self._control(information)
 
     def _gradients(self) -> Float[Tensor, " units"]:
         """Put the loss's gradients into the posteriors; returns every block's information in bits."""
@@ -239,62 +263,142 @@ class Encoder:
             ((drawn - self.patches[part.rows]).square() * part.weights).sum().backward()
         torch.autograd.backward(latents, [level.grad for level in inner])
 
-    def _control(self, information: Float[Tensor, " units"]) -> None:
-        """Raise beta of blocks with more information than an index carries, and let it fall back to the one of all.
+    @torch.no_grad()
+    def _steer(self) -> None:
+        """Plan which blocks are sent, and change beta so that the bits suffice and no block has more than it carries.
 
         The paper also lowers it where information is to spare, so that every block has its full 12 bits. A block with
         less costs a smaller index here, and one beta for all blocks and data spends the bits where they tell the most.
-        That beta follows the bits that all indices are expected to take, where they are limited.
+
+        The paper's posteriors follow beta in thousands of steps. Here they are moved to where the new one has them if
+        values are linear in the latent numbers (`moved`), so that beta can be found by bisection, without the network.
         """
-        over = information - self.model.description.capacity
-        self.excess = (self.excess + (CONTROL_RATE * over).clamp(-0.1, LARGEST_RISE)).clamp(0, LARGEST_EXCESS)
+        capacity, count = self.model.description.candidate_bits + OVERFULL, len(self.open)
+        open_ = [self._of(self.open, unit) for unit in self.units]
+        values = [(m[own], s[own]) for m, s, own in zip(self.means, self.log_stds, open_, strict=True)]
+        place = torch.cat([unit[own] for unit, own in zip(self.units, open_, strict=True)])
+        mean, log_std = (torch.cat(parts) for parts in zip(*values, strict=True))
+
+        def blocks(change: Tensor) -> tuple[Tensor, Tensor]:
+            """Each block's information, and which ones to send."""
+            new = moved(mean, log_std, change.expand(count)[place])
+            bits, gain = (
+                torch.zeros(count).index_add_(0, place, nats) / math.log(2)
+                for nats in (divergence_nats(*new), explained_nats(*new))
+            )
+            going_on = self.visits and self.waiting.any()
+            return bits, self.waiting if going_on else self._plan(gain - self._costs(bits))
+
+        def missing(change: Tensor) -> Tensor:
+            bits, planned = blocks(change)
+            return (self._costs(bits) * planned).sum() * self.dearer - (self.bits - self.used)
+
+        change = torch.zeros(())
         if self.bits < math.inf:
-            overhead = (self.used - self.coded_information) / self.coded if self.coded else FIRST_OVERHEAD
-            expected = self.used + float(information.sum()) + overhead * int(self.waiting.sum())
-            change = STEER_RATE * math.log(max(expected, 1.0) / max(self.bits, 1.0))
-            lowest = math.log(self.rate.beta) - LARGEST_EXCESS
-            self.floor = max(self.floor + min(max(change, -0.3), 0.3), lowest)
+            low, high = (torch.tensor(end - self.change) for end in (-LARGEST_FALL, LARGEST_RISE))
+            change = falling_root(missing, low, high)
+        own = falling_root(lambda own: blocks(change + own)[0] - capacity, -self.excess, LARGEST_RISE - self.excess)
+        self.waiting = blocks(change + own)[1]
+        self.free = [self._of(self.waiting, unit) for unit in self.units]
+        self.floor, self.excess = self.floor + float(change), self.excess + own
+        for mean, log_std, unit, own_units in zip(self.means, self.log_stds, self.units, open_, strict=True):
+            new = moved(mean[own_units], log_std[own_units], (change + own)[unit[own_units]])
+            for value, changed in zip((mean, log_std), new, strict=True):
+                value[own_units] = changed
+
+    def _costs(self, information: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
+        """Bits of indices: at least those of index 0, and at most those of all candidates; a fit to measured ones."""
+        code, bits = self.model.code, self.model.description.candidate_bits
+        least, most = code.size(0), code.size((1 << bits) - 1)
+        soft = SOFTNESS * math.log(2)
+        costs = torch.logaddexp(torch.tensor(least * soft), (information + OVERHEAD) * soft) / soft
+        return costs.clamp_max(most)
+
+    def _plan(self, gain: Float[Tensor, " units"]) -> Bool[Tensor, " units"]:
+        """Which blocks to send: all without a limit, else of each datum the leading ones that gain the most together."""
+        if self.bits == math.inf:
+            return self.open.clone()
+        planned = torch.zeros_like(self.open)
+        for datum in self.data:
+            here = slice(datum.units.start + len(datum.indices), datum.units.stop)
+            together = gain[here].cumsum(0)
+            if len(together) and together.max() > 0:
+                planned[here][: int(together.argmax()) + 1] = True
+        return planned
+
+    @staticmethod
+    def _of(chosen: Bool[Tensor, " units"], unit: Int[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
+        """The latent numbers of the chosen blocks."""
+        return torch.cat([chosen, chosen.new_zeros(1)])[unit.clamp_max(len(chosen))]
 
     @torch.no_grad()
     def _code(self, key: Key) -> None:
         """Code one block of all data while there is room, and fix its samples."""
-        members = [(datum, datum.sequence.blocks[key]) for datum in self.data if key in datum.sequence.blocks]
-        first = members[0][1]
-        level = first.level
-        rows = torch.cat([block.rows + datum.rows[level].start for datum, block in members])
-        model, columns = self.model, first.columns
-        count = 1 << model.description.candidate_bits
-        normals = torch.from_numpy(candidates(model.table, model.key, first.address, len(columns), count=count))
+        members: list[tuple[_Datum, Block, slice]] = []
+        for datum in self.data:
+            block = datum.sequence.blocks.get(key)
+            if block is not None:
+                first = max(len(datum.indices) - block.first, 0)
+                waiting = self.waiting[datum.units.start + block.first :][first : len(block.rows)]
+                members.append((datum, block, slice(first, first + int(waiting.sum()))))
+        level, columns, address = members[0][1].level, members[0][1].columns, members[0][1].address
+        rows = torch.cat([block.rows[part] + datum.rows[level].start for datum, block, part in members])
+        model, draws = self.model, 1 << self.model.description.candidate_bits
+        normals = torch.from_numpy(candidates(model.table, model.key, address, len(columns), count=draws))
         mean, log_std = self.means[level][rows, columns], self.log_stds[level][rows, columns]
         nats = divergence_nats(mean, log_std).sum(1)
         chosen = torch.cat(
             [choose(normals, mean[part], log_std[part].exp(), self.gumbels) for part in _slices(len(rows), COLUMN)]
         )
         place = 0
-        for datum, block in members:
-            kept = 0
-            for index in chosen[place : place + len(block.rows)].tolist():
-                if not self._admit(datum, block.first + kept, index):
-                    break
+        for datum, _, part in members:
+            count, kept = part.stop - part.start, 0
+            while kept < count and self._admit(datum, int(chosen[place + kept])):
                 kept += 1
             here = slice(place, place + kept)
             self.fixed[level][rows[here], columns] = normals[chosen[here]]
-            self.coded_information += float(nats[here].sum()) / math.log(2)
-            place += len(block.rows)
-        self.free[level][rows, columns] = False
-        units = self.units[level][rows[:, 0], columns[0]]
-        self.waiting[units] = False
+            self.expected += float(self._costs(nats[here] / math.log(2)).sum())
+            self.open[datum.units.start : datum.units.start + len(datum.indices)] = False
+            place += count
+        self.waiting &= self.open
+        self.free = [self._of(self.waiting, unit) for unit in self.units]
 
-    def _admit(self, datum: _Datum, place: int, index: int) -> bool:
+    def _admit(self, datum: _Datum, index: int) -> bool:
         """Take an index for a datum's next place if it fits; after one that does not, none does."""
         size = self.model.code.size(index)
         self.full = self.full or self.used + size > self.bits
-        if self.full or len(datum.indices) != place:
+        if self.full:
             return False
         self.used += size
-        self.coded += 1
         datum.indices.append(index)
         return True
+
+
+def moved(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """A posterior, in units of the prior, after so much change of the logarithm of beta.
+
+    It is taken for what is known of a number after a noisy observation, of which ``change`` changes the noise's
+    variance: that is so where values are linear in the number.
+    """
+    variance = (2 * log_std).exp().clamp_max(1 - 1e-4)
+    ratio = (variance / (1 - variance)).log()
+    shrunk = (-ratio - change).sigmoid() / (1 - variance)
+    return mean * shrunk, 0.5 * functional.logsigmoid(ratio + change)
+
+
+def explained_nats(mean: Tensor, log_std: Tensor) -> Tensor:
+    """Squared error over beta that a posterior, in units of the prior, saves beside the prior's mean (as `moved`)."""
+    variance = (2 * log_std).exp()
+    return mean.square() * (1 + variance) / (2 * variance) - (1 - variance) / 2
+
+
+def falling_root(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
+    """Where functions that fall are zero, by bisection; the end that is nearer to it where they are not."""
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        above = function(middle) > 0
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return high
 
 
 def _rows(tilings: ListOf[Tiling]) -> list[list[slice]]:

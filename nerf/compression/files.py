@@ -188,8 +188,7 @@ class _Writer:
         room = max(target - empty - (count - 1) * sizes[0] - sizes[1], 0)
         room -= room // chunks.CHUNK * (chunks.HEAD + 2)
         bits = 8.0 * room - 4.0 * (count - 1)  # the last byte of every item but one is half full
-        distances = [abs(math.log(self._expected(number) / max(bits, 1.0))) for number in range(len(self.model.rates))]
-        rate = distances.index(min(distances))
+        rate = next((r for r in range(len(self.model.rates)) if self._encoder(r, bits).fits), len(self.model.rates) - 1)
         found = self._filled(rate, bits, target)
         while len(found.write()) < FILLED * target and rate + 1 < len(self.model.rates):
             rate += 1
@@ -207,12 +206,6 @@ class _Writer:
             longest.pop()
             found = self.container(rate, coded)
         return found
-
-    def _expected(self, rate: int) -> float:
-        """Bits of all indices of a rate as the training data had them; an index takes a quarter more than it tells."""
-        description = self.model.description
-        patches = sum(description.tiling(datum.dims).rows[0] for datum in self.data)
-        return 1.25 * description.budgets[rate] * patches
 
     def of_quality(self, target: float) -> Container:
         """The fewest blocks of the lowest rate that reach ``target`` dB."""

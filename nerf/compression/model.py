@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +30,6 @@ from .priors import Priors
 from .randomness import normal_table
 
 FORMAT = 1
-MARGIN = 1.0
-"""Standard deviations of a block's information that its candidates have room for. Measured: 0, 1, 1.75 and 2.5."""
 SMALLEST_BITS = 0.02
 """Latent numbers that carry less information than this on average are never sent: they keep the prior's mean."""
 
@@ -150,7 +147,7 @@ class CodecModel:
         information = priors.information.cpu().numpy()
         columns = np.cumsum([width for count, width in description.priors for _ in range(count)])[:-1]
         blocks = [
-            np.concatenate([cut_blocks(part, description.capacity) for part in np.split(rate, columns)])
+            np.concatenate([cut_blocks(part, description.candidate_bits) for part in np.split(rate, columns)])
             for rate in information
         ]
         tensors = {f"network.{name}": value for name, value in _halves(network).items()}
@@ -168,24 +165,22 @@ class CodecModel:
 
 
 def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> Int[np.ndarray, " columns"]:
-    """Blocks whose columns rarely carry more than ``capacity`` bits together, the most informative first; -1: none.
+    """Blocks whose columns carry at most ``capacity`` bits together on average, the most informative first; -1: none.
 
-    Where a column's mean information is ``I``, posteriors' means have variance ``1 - 4^-I`` in units of the prior, and
-    information the standard deviation ``(1 - 4^-I) / (sqrt(2) log 2)``. The paper cuts by means alone and in a random
-    order. With room for unusual data fewer of them have to be coarser than they need be; and sorted, the first blocks
-    of a stream say the most, so that a stream may end early.
+    The paper cuts in a random order. Sorted, the first blocks of a stream say the most, so that a stream may end early.
+    Blocks with room to spare for unusual data measured worse: an index of little information takes many bits for it,
+    and a sample of too few candidates is only a bit off.
     """
     blocks = np.full(len(information), -1)
-    number, mean, variance = -1, 0.0, 0.0
+    number, total = -1, 0.0
     for column in np.argsort(-information, kind="stable"):
         bits = float(information[column])
         if bits < SMALLEST_BITS:
             break
-        spread = (1 - 4**-bits) ** 2 / (2 * math.log(2) ** 2)
-        if number < 0 or mean + bits + MARGIN * math.sqrt(variance + spread) > capacity:
-            number, mean, variance = number + 1, 0.0, 0.0
+        if number < 0 or total + bits > capacity:
+            number, total = number + 1, 0.0
         blocks[column] = number
-        mean, variance = mean + bits, variance + spread
+        total += bits
     return blocks
 
 

@@ -30,6 +30,8 @@ from .sources import training_data
 SHIPPED = Path(__file__).parents[1] / "nano"
 COUNTED = 32
 """Patches whose indices are counted for the index code."""
+ROOM = 1.2
+"""Bits of all indices over a rate's information."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,8 @@ def finished(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crops) -> 
     chosen = list(data.sample(few) if isinstance(data, Crops) else data[:: max(1, len(data) // few)][:few])
     quick = EncodeConfig(steps=60, rounds=4, round_steps=5)
     rate = task.description.default_rate
-    for coded in Encoder(model, rate, chosen, np.inf, quick).encode():
+    room = ROOM * task.description.budgets[rate] * few * task.tiling.rows[0]  # as for a file of a wanted size
+    for coded in Encoder(model, rate, chosen, room, quick).encode():
         for index in coded.indices:
             counts[(index + 1).bit_length() - 1] += 1
     return model.with_counts(counts)

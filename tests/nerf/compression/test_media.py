@@ -165,7 +165,8 @@ def test_a_damaged_file_is_salvaged_around_the_damage(
         decompress(bytes(damaged), model=models["picture"])
     found = decompress(bytes(damaged), model=models["picture"], salvage=True)
     difference = abs(np.asarray(found).astype(int) - whole)
-    assert 0 < difference.mean() < 40
+    nothing = np.asarray(decompress(large.data, model=models["picture"], share=0)).astype(int)
+    assert 0 < difference.mean() < 0.7 * abs(nothing - whole).mean()
     assert "item 0 is damaged" in caplog.text
     assert decompress(large.data, model=models["picture"], salvage=True) is not None
 
