@@ -85,7 +85,7 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
         return done.stdout
 
     found = {line.split("\t")[0]: Path(line.split("\t")[-1]) for line in run("mapfield", "models").splitlines()}
-    assert {"nano", "nano-clip", "nano-audio", "nano-clap", "pictures32"} <= set(found)
+    assert {"nano", "nano-clip", "nano-audio", "nano-clap", "pictures32", "photos", "sounds"} <= set(found)
     for folder in found.values():
         assert folder.is_relative_to(packages.resolve())
     # One process for the rest: each that starts imports torch and its like again.

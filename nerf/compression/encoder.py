@@ -187,7 +187,7 @@ class Encoder:
         return self.floor - math.log(self.rate.beta)
 
     @property
-    def dearer(self) -> float:
+    def overrun(self) -> float:
         """Bits of indices over those that were expected, so far."""
         return self.used / self.expected if self.expected else 1.0
 
@@ -216,8 +216,7 @@ class Encoder:
                 key
                 for datum in self.data
                 for key, block in datum.sequence.blocks.items()
-                if self.waiting[datum.units.start + block.first + len(block.rows) - 1]
-                or self.waiting[datum.units.start + block.first :][: len(block.rows)].any()
+                if self.waiting[datum.units.start + block.first :][: len(block.rows)].any()
             }
         )
 
@@ -265,7 +264,7 @@ class Encoder:
 
     @torch.no_grad()
     def _steer(self) -> None:
-        """Plan which blocks are sent, and change beta so that the bits suffice and no block has more than it carries.
+        """Plan which blocks are sent, and change beta so that bits suffice and no block is too full.
 
         The paper also lowers it where information is to spare, so that every block has its full 12 bits. A block with
         less costs a smaller index here, and one beta for all blocks and data spends the bits where they tell the most.
@@ -291,7 +290,7 @@ class Encoder:
 
         def missing(change: Tensor) -> Tensor:
             bits, planned = blocks(change)
-            return (self._costs(bits) * planned).sum() * self.dearer - (self.bits - self.used)
+            return (self._costs(bits) * planned).sum() * self.overrun - (self.bits - self.used)
 
         change = torch.zeros(())
         if self.bits < math.inf:
@@ -315,7 +314,7 @@ class Encoder:
         return costs.clamp_max(most)
 
     def _plan(self, gain: Float[Tensor, " units"]) -> Bool[Tensor, " units"]:
-        """Which blocks to send: all without a limit, else of each datum the leading ones that gain the most together."""
+        """Which blocks to send: all without a limit, else of each datum the leading ones that together gain the most."""
         if self.bits == math.inf:
             return self.open.clone()
         planned = torch.zeros_like(self.open)
