@@ -14,24 +14,21 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from .coding import choose
 from .decoder import windows
 from .descriptions import Tiling, whole
-from .gaussians import Gaussian, choose_component, combine, divergence_nats
+from .gaussians import Gaussian, choose_component, combine, divergence_nats, explained_nats, moved
 from .model import CodecModel
 from .network import split
 from .payload import Coded, names
 from .posteriors import adam
 from .randomness import candidates
 from .sequence import NEVER, Block, Key, Sequence, sequence_of
+from .steering import falling_root, index_costs
 
-STEER_EVERY, LARGEST_FALL, LARGEST_RISE, HALVINGS = 10, 2.0, 10.0, 20
-"""Steps between changes of beta; how far its logarithm may be below and above the rate's own; and the steps of a search
-for it."""
-OVERHEAD, SOFTNESS = 2.2, 0.7
-"""Bits of an index beyond its information, and how softly that passes into the least that an index takes; measured."""
+STEER_EVERY, LARGEST_FALL, LARGEST_RISE = 10, 2.0, 10.0
+"""Steps between changes of beta, and how far its logarithm may be below and above the rate's own."""
 OVERFULL = 5.0
 """By how much a block's information may exceed the candidates' bits. As measured: to send less costs more than a sample
 that is a bit off."""
@@ -109,6 +106,7 @@ class Encoder:
     ):
         self.model, self.rate, self.config = model, model.rates[rate], config
         self.used, self.expected, self.full = 0, 0.0, False
+        self.costs = index_costs(model.code, model.description.candidate_bits)
         self.floor = math.log(self.rate.beta)
         self.generator, self.gumbels = torch.Generator().manual_seed(config.seed), np.random.default_rng(config.seed)
         tilings = [model.description.tiling(tuple(values.shape[1:])) for values in data]
@@ -286,11 +284,11 @@ class Encoder:
                 for nats in (divergence_nats(*new), explained_nats(*new))
             )
             going_on = self.visits and self.waiting.any()
-            return bits, self.waiting if going_on else self._plan(gain - self._costs(bits))
+            return bits, self.waiting if going_on else self._plan(gain - self.costs(bits))
 
         def missing(change: Tensor) -> Tensor:
             bits, planned = blocks(change)
-            return (self._costs(bits) * planned).sum() * self.overrun - (self.bits - self.used)
+            return (self.costs(bits) * planned).sum() * self.overrun - (self.bits - self.used)
 
         change = torch.zeros(())
         if self.bits < math.inf:
@@ -305,16 +303,8 @@ class Encoder:
             for value, changed in zip((mean, log_std), new, strict=True):
                 value[own_units] = changed
 
-    def _costs(self, information: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
-        """Bits of indices: at least those of index 0, and at most those of all candidates; a fit to measured ones."""
-        code, bits = self.model.code, self.model.description.candidate_bits
-        least, most = code.size(0), code.size((1 << bits) - 1)
-        soft = SOFTNESS * math.log(2)
-        costs = torch.logaddexp(torch.tensor(least * soft), (information + OVERHEAD) * soft) / soft
-        return costs.clamp_max(most)
-
     def _plan(self, gain: Float[Tensor, " units"]) -> Bool[Tensor, " units"]:
-        """Which blocks to send: all without a limit, else of each datum the leading ones that together gain the most."""
+        """Which blocks to send: all without a limit, else of each datum the leading ones that gain most together."""
         if self.bits == math.inf:
             return self.open.clone()
         planned = torch.zeros_like(self.open)
@@ -356,7 +346,7 @@ class Encoder:
                 kept += 1
             here = slice(place, place + kept)
             self.fixed[level][rows[here], columns] = normals[chosen[here]]
-            self.expected += float(self._costs(nats[here] / math.log(2)).sum())
+            self.expected += float(self.costs(nats[here] / math.log(2)).sum())
             self.open[datum.units.start : datum.units.start + len(datum.indices)] = False
             place += count
         self.waiting &= self.open
@@ -371,33 +361,6 @@ class Encoder:
         self.used += size
         datum.indices.append(index)
         return True
-
-
-def moved(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-    """A posterior, in units of the prior, after so much change of the logarithm of beta.
-
-    It is taken for what is known of a number after a noisy observation, of which ``change`` changes the noise's
-    variance: that is so where values are linear in the number.
-    """
-    variance = (2 * log_std).exp().clamp_max(1 - 1e-4)
-    ratio = (variance / (1 - variance)).log()
-    shrunk = (-ratio - change).sigmoid() / (1 - variance)
-    return mean * shrunk, 0.5 * functional.logsigmoid(ratio + change)
-
-
-def explained_nats(mean: Tensor, log_std: Tensor) -> Tensor:
-    """Squared error over beta that a posterior, in units of the prior, saves beside the prior's mean (as `moved`)."""
-    variance = (2 * log_std).exp()
-    return mean.square() * (1 + variance) / (2 * variance) - (1 - variance) / 2
-
-
-def falling_root(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Where functions that fall are zero, by bisection; the end that is nearer to it where they are not."""
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        above = function(middle) > 0
-        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-    return high
 
 
 def _rows(tilings: ListOf[Tiling]) -> list[list[slice]]:

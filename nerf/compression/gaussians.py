@@ -40,6 +40,24 @@ def combine(prior: Gaussian, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Ten
     return prior.mean + ratio.sigmoid() * (mean - prior.mean), log_std + 0.5 * functional.logsigmoid(ratio)
 
 
+def moved(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """A posterior, in units of the prior, after so much change of the logarithm of beta.
+
+    It is taken for what is known of a number after a noisy observation, of which ``change`` changes the noise's
+    variance: that is so where values are linear in the number.
+    """
+    variance = (2 * log_std).exp().clamp_max(1 - 1e-4)
+    ratio = (variance / (1 - variance)).log()
+    shrunk = (-ratio - change).sigmoid() / (1 - variance)
+    return mean * shrunk, 0.5 * functional.logsigmoid(ratio + change)
+
+
+def explained_nats(mean: Tensor, log_std: Tensor) -> Tensor:
+    """Squared error over beta that a posterior, in units of the prior, saves beside the prior's mean (as `moved`)."""
+    variance = (2 * log_std).exp()
+    return mean.square() * (1 + variance) / (2 * variance) - (1 - variance) / 2
+
+
 def choose_component(
     priors: Gaussian, costs: Float[Tensor, "*r k"], mean: Float[Tensor, "r d"], log_std: Float[Tensor, "r d"]
 ) -> Int[Tensor, " r"]:

@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 from nerf.compression.descriptions import Description
-from nerf.compression.encoder import OVERFULL, EncodeConfig, Encoder, explained_nats, moved
+from nerf.compression.encoder import OVERFULL, EncodeConfig, Encoder
 from nerf.compression.files import compress
-from nerf.compression.gaussians import Gaussian, combine
 from nerf.compression.model import CodecModel, cut_blocks
 from nerf.compression.pictures import Pictures
 from nerf.compression.sequence import NEVER, Sequence
@@ -54,29 +53,9 @@ def test_beta_is_found_before_the_first_step(
     encoder = Encoder(tiny, 1, [values], wanted, CONFIG)
     information = encoder._gradients()[encoder.waiting]
     # Blocks are planned in steps, so that not all can be planned for.
-    assert float(encoder._costs(information).sum()) == pytest.approx(encoder.bits, rel=0.15)
+    assert float(encoder.costs(information).sum()) == pytest.approx(encoder.bits, rel=0.15)
     coded = encoder.encode()[0]
     assert 0.9 * encoder.bits < sum(tiny.code.size(index) for index in coded.indices) <= encoder.bits
-
-
-def test_posteriors_move_as_those_of_noisy_observations() -> None:
-    """The posterior of x + noise for a standard normal prior, at two levels of noise."""
-    seen, noise = torch.tensor([0.3, -2.0, 1.0]), torch.tensor([0.5, 0.1, 2.0])
-    prior = Gaussian(torch.zeros(3), torch.ones(3))
-    change = torch.tensor([0.7, -1.2, 0.0])
-    before, after = (combine(prior, seen, (noise * (shift / 2).exp()).log()) for shift in (torch.zeros(3), change))
-    for one, other in zip(moved(*before, change), after, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_a_posterior_explains_what_a_sample_of_it_saves() -> None:
-    """Squared error in units of beta of prior mean and of samples, by hand, where values are linear in the number."""
-    seen, noise = torch.tensor(1.3, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
-    mean, log_std = combine(Gaussian(torch.zeros(()), torch.ones(())), seen, noise.log())
-    weight = 1 / (2 * noise**2)  # of a squared error, in units of beta, so that the optimum has this noise
-    samples = mean + log_std.exp() * torch.randn(400_000, generator=torch.Generator().manual_seed(0)).double()
-    saved = weight * (seen**2 - (samples - seen).square().mean())
-    assert float(explained_nats(mean, log_std)) == pytest.approx(float(saved), rel=0.01)
 
 
 def test_indices_cost_about_what_the_information_says(encoder: Encoder, tiny: CodecModel) -> None:
