@@ -30,6 +30,9 @@ from .priors import Priors
 from .randomness import normal_table
 
 FORMAT = 1
+SPARE_BITS = 3
+"""Bits of a block's candidates beyond its mean information. Fuller blocks are better for data like those of the
+training, and worse for data of less information, which leave them half empty."""
 SMALLEST_BITS = 0.02
 """Latent numbers that carry less information than this on average are never sent: they keep the prior's mean."""
 
@@ -147,7 +150,9 @@ class CodecModel:
         information = priors.information.cpu().numpy()
         columns = np.cumsum([width for count, width in description.priors for _ in range(count)])[:-1]
         blocks = [
-            np.concatenate([cut_blocks(part, description.candidate_bits) for part in np.split(rate, columns)])
+            np.concatenate(
+                [cut_blocks(part, description.candidate_bits - SPARE_BITS) for part in np.split(rate, columns)]
+            )
             for rate in information
         ]
         tensors = {f"network.{name}": value for name, value in _halves(network).items()}
@@ -168,8 +173,8 @@ def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> I
     """Blocks whose columns carry at most ``capacity`` bits together on average, the most informative first; -1: none.
 
     The paper cuts in a random order. Sorted, the first blocks of a stream say the most, so that a stream may end early.
-    Blocks with room to spare for unusual data measured worse: an index of little information takes many bits for it,
-    and a sample of too few candidates is only a bit off.
+    Room for unusual data is worth less than full blocks: an index of little information takes many bits for it, and a
+    sample of too few candidates is only a bit off.
     """
     blocks = np.full(len(information), -1)
     number, total = -1, 0.0

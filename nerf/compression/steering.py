@@ -18,8 +18,8 @@ LARGEST = 32
 def index_costs(code: IndexCode, candidate_bits: int) -> Callable[[Tensor], Tensor]:
     """Expected bits of an index by the information of its block.
 
-    An index's exponent is taken for normal, of mean 0.8 and standard deviation 0.6 times the information, 3 at most, within
-    the candidates' bits. That is a fit to coded blocks.
+    An index's exponent is taken for normal, of mean 0.8 and standard deviation 0.6 times the information, 3 at most,
+    within the candidates' bits. That is a fit to coded blocks.
     """
     exponents = torch.arange(candidate_bits, dtype=torch.float32)
     sizes = torch.tensor([float(code.size((1 << exponent) - 1)) for exponent in range(candidate_bits)])

@@ -83,16 +83,18 @@ def finished(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crops) -> 
     """The model that a task has learned, with an index code counted on some of its training data."""
     task.finish_round()
     model = CodecModel.trained(task.description, task.network, task.amortiser, task.priors)
-    counts = np.ones(task.description.candidate_bits + 1)
     few = max(1, COUNTED // task.tiling.rows[0])
     chosen = list(data.sample(few) if isinstance(data, Crops) else data[:: max(1, len(data) // few)][:few])
     quick = EncodeConfig(steps=60, rounds=4, round_steps=5)
     rate = task.description.default_rate
-    room = ROOM * task.description.budgets[rate] * few * task.tiling.rows[0]  # as for a file of a wanted size
-    for coded in Encoder(model, rate, chosen, room, quick).encode():
-        for index in coded.indices:
-            counts[(index + 1).bit_length() - 1] += 1
-    return model.with_counts(counts)
+    # First all blocks; what indices cost is then known, which says what blocks a file of a wanted size has.
+    for room in (np.inf, ROOM * task.description.budgets[rate] * few * task.tiling.rows[0]):
+        counts = np.ones(task.description.candidate_bits + 1)
+        for coded in Encoder(model, rate, chosen, room, quick).encode():
+            for index in coded.indices:
+                counts[(index + 1).bit_length() - 1] += 1
+        model = model.with_counts(counts)
+    return model
 
 
 def rates(task: PriorTask) -> dict[str, list[float]]:
