@@ -26,7 +26,7 @@ def test_costs_of_indices_are_about_those_of_coded_blocks(bits: float) -> None:
         mean = (torch.randint(2, (8, numbers), generator=generator) * 2.0 - 1) * shift
         sizes += map(model.code.size, choose(normals, mean, torch.full_like(mean, std), gumbels).tolist())
     expected = float(index_costs(model.code, candidate_bits)(torch.tensor(bits)))
-    assert np.mean(sizes) == pytest.approx(expected, abs=0.9)
+    assert np.mean(sizes) == pytest.approx(expected, abs=1.2)
 
 
 def test_roots_are_found_and_ends_where_there_are_none() -> None:
