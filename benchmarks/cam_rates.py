@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cam import numbers
 
 from mappers.files import replacing
 from mappers.settings import load_settings
@@ -67,15 +68,14 @@ def main() -> None:
     run = trained(scene, folder, arguments.steps, None)
     result: dict[str, Any] = {
         "scene": arguments.scene, "steps": arguments.steps,
-        "parameters": sum(value.numel() for value in run.field.parameters()),
-        "float32": {"bytes": sum(4 * value.numel() for value in run.field.parameters()), **figures(run, scene)},
+        "parameters": numbers(run.field),
+        "float32": {"bytes": 4 * numbers(run.field), **figures(run, scene)},
         "rounded afterwards": [rounded(scene, folder, bits) for bits in ROUNDED],
     }  # fmt: skip
     if arguments.learned:
         learned = folder.with_name(f"{folder.name}-{arguments.learned}bits")
         trained(scene, learned, arguments.steps, arguments.learned)
         result["learned rounded"] = [rounded(scene, learned, arguments.learned)]
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(arguments.output) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print("| weights | bytes | PSNR | SSIM |\n|---|---|---|---|")

@@ -276,26 +276,32 @@ class Encoder:
         place = torch.cat([unit[own] for unit, own in zip(self.units, open_, strict=True)])
         mean, log_std = (torch.cat(parts) for parts in zip(*values, strict=True))
 
-        def blocks(change: Tensor) -> tuple[Tensor, Tensor]:
-            """Each block's information, and which ones to send."""
-            new = moved(mean, log_std, change.expand(count)[place])
-            bits, gain = (
-                torch.zeros(count).index_add_(0, place, nats) / math.log(2)
-                for nats in (divergence_nats(*new), explained_nats(*new))
-            )
+        def summed(nats: Tensor) -> Float[Tensor, " units"]:
+            return torch.zeros(count).index_add_(0, place, nats) / math.log(2)
+
+        def after(change: Tensor) -> tuple[Tensor, Tensor]:
+            return moved(mean, log_std, change.expand(count)[place])
+
+        def planned(change: Tensor) -> tuple[Tensor, Tensor]:
+            """Bits of every block's index, and which blocks to send."""
+            new = after(change)
+            costs = self.costs(summed(divergence_nats(*new)))
             going_on = self.visits and self.waiting.any()
-            return bits, self.waiting if going_on else self._plan(gain - self.costs(bits))
+            return costs, self.waiting if going_on else self._plan(summed(explained_nats(*new)) - costs)
 
         def missing(change: Tensor) -> Tensor:
-            bits, planned = blocks(change)
-            return (self.costs(bits) * planned).sum() * self.overrun - (self.bits - self.used)
+            costs, sent = planned(change)
+            return (costs * sent).sum() * self.overrun - (self.bits - self.used)
 
         change = torch.zeros(())
         if self.bits < math.inf:
             low, high = (torch.tensor(end - self.change) for end in (-LARGEST_FALL, LARGEST_RISE))
             change = falling_root(missing, low, high)
-        own = falling_root(lambda own: blocks(change + own)[0] - capacity, -self.excess, LARGEST_RISE - self.excess)
-        self.waiting = blocks(change + own)[1]
+        own = falling_root(
+            lambda own: summed(divergence_nats(*after(change + own))) - capacity,
+            -self.excess, LARGEST_RISE - self.excess,
+        )  # fmt: skip
+        self.waiting = planned(change + own)[1]
         self.free = [self._of(self.waiting, unit) for unit in self.units]
         self.floor, self.excess = self.floor + float(change), self.excess + own
         for mean, log_std, unit, own_units in zip(self.means, self.log_stds, self.units, open_, strict=True):

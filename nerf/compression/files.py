@@ -188,16 +188,20 @@ class _Writer:
         room = max(target - empty - (count - 1) * sizes[0] - sizes[1], 0)
         room -= room // chunks.CHUNK * (chunks.HEAD + 2)
         bits = 8.0 * room - 4.0 * (count - 1)  # the last byte of every item but one is half full
-        rate = next((r for r in range(len(self.model.rates)) if self._encoder(r, bits).fits), len(self.model.rates) - 1)
-        found = self._filled(rate, bits, target)
-        while len(found.write()) < FILLED * target and rate + 1 < len(self.model.rates):
+        rate, last = 0, len(self.model.rates) - 1
+        encoder = self._encoder(rate, bits)
+        while not encoder.fits and rate < last:
             rate += 1
-            found = self._filled(rate, bits, target)
+            encoder = self._encoder(rate, bits)
+        found = self._filled(rate, encoder, target)
+        while len(found.write()) < FILLED * target and rate < last:
+            rate += 1
+            found = self._filled(rate, self._encoder(rate, bits), target)
         return found
 
-    def _filled(self, rate: int, bits: float, target: int) -> Container:
-        """At most ``target`` bytes at a rate."""
-        coded = self._encoder(rate, bits).encode()
+    def _filled(self, rate: int, encoder: Encoder, target: int) -> Container:
+        """At most ``target`` bytes of what is encoded at a rate."""
+        coded = encoder.encode()
         found = self.container(rate, coded)
         while (size := len(found.write())) > target:
             longest = max((one.indices for one in coded), key=len)
