@@ -85,7 +85,7 @@ def curves(pictures: list[UInt8[np.ndarray, "32 32 3"]]) -> dict[str, list[Point
 
 def at(points: list[Point], rate: float) -> float | None:
     """PSNR of a curve at a rate, between its neighbours; None outside of it."""
-    rates, quality = (np.array(values) for values in zip(*points, strict=True))
+    rates, quality = (np.array(values) for values in zip(*sorted(points), strict=True))
     if not rates.min() <= rate <= rates.max():
         return None
     return float(np.interp(rate, rates, np.maximum.accumulate(quality)))

@@ -119,7 +119,7 @@ def main() -> None:
     saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
     points = saved["fields"] if all(saved.get(key) == value for key, value in about.items()) else {}
     others = {
-        "H.264": [h264(truth, media.fps, crf) for crf in range(16, 48, 3)],
+        "H.264": [h264(truth, media.fps, crf) for crf in range(10, 48, 3)],
         "JPEG": [stills(truth, "JPEG", level) for level in (1, 5, 10, 15, 20, 30, 45, 60, 75, 85)],
         "WebP": [stills(truth, "WEBP", level) for level in (0, 5, 10, 20, 35, 50, 65, 80, 90)],
     }

@@ -16,6 +16,8 @@ JITTER = 0.15
 """Largest change of contrast, of brightness and of the balance of colours."""
 QUIETEST = 0.3
 """Smallest factor of a sound's loudness."""
+FASTEST, NEARER = 3.0, 0.02
+"""A camera over a still: how far it moves from frame to frame at most, in pixels of the crop, and what share it nears."""
 
 
 class Crops:
@@ -23,7 +25,8 @@ class Crops:
 
     Args:
         modality: says which changes leave a datum one of its kind.
-        wholes: data of any sizes, -0.5..0.5, [channels, *dims] each.
+        wholes: data of any sizes, -0.5..0.5, [channels, *dims] each. A video of one frame is a still: its crops are
+            films by a camera that moves over it.
         shape: points of a crop along each axis.
         largest_shrink: how much larger than a crop the part of a picture or frame may be that is shrunk to it.
 
@@ -39,7 +42,16 @@ class Crops:
         *,
         largest_shrink: float = 1.0,
     ):
-        fits = [w for w in wholes if all(have >= need for have, need in zip(w.shape[1:], shape, strict=True))]
+        self.flat = len(shape) - 2 if modality in ("picture", "video") else len(shape)
+        """Leading axes that are not shrunk."""
+        fits = [
+            whole
+            for whole in wholes
+            if all(
+                have >= need or have == 1 and modality == "video" and axis == 0
+                for axis, (have, need) in enumerate(zip(whole.shape[1:], shape, strict=True))
+            )
+        ]
         if not fits:
             raise ValueError(f"none of {len(wholes)} data is as large as a crop of {shape}; give larger ones")
         self.modality, self.wholes, self.shape, self.largest_shrink = modality, fits, shape, largest_shrink
@@ -49,11 +61,13 @@ class Crops:
         """A crop, -0.5..0.5."""
         whole = self.wholes[int(torch.multinomial(self.weights, 1, generator=generator))]
         uniform = torch.rand(8, generator=generator).tolist()
-        flat = len(self.shape) - 2 if self.modality in ("picture", "video") else len(self.shape)  # axes not shrunk
+        flat = self.flat
         room = min(
             (have / need for have, need in zip(whole.shape[1 + flat :], self.shape[flat:], strict=True)), default=1
         )
         shrink = min(self.largest_shrink, room) ** uniform[0]
+        if self.modality == "video" and whole.shape[1] == 1 < self.shape[0]:
+            return self._changed(filmed(whole[:, 0], self.shape, shrink, generator), uniform[4:], generator)
         part = [size if axis < flat else round(size * shrink) for axis, size in enumerate(self.shape)]
         for axis, (size, at) in enumerate(zip(part, uniform[1:], strict=False), 1):
             whole = whole.narrow(axis, int(at * (whole.shape[axis] - size + 1)), size)
@@ -80,3 +94,35 @@ class Crops:
         """``count`` crops, always the same."""
         generator = torch.Generator().manual_seed(seed)
         return torch.stack([self.draw(generator) for _ in range(count)])
+
+
+def filmed(
+    still: Float[Tensor, "channels height width"],
+    shape: tuple[int, ...],
+    shrink: float,
+    generator: torch.Generator,
+) -> Float[Tensor, "channels frames h w"]:
+    """What a camera sees that moves over a still and nears it, both evenly; beyond the still's edges it is mirrored.
+
+    Args:
+        shape: frames, height and width of the film.
+        shrink: pixels of the still to one of the film, in its middle frame.
+    """
+    frames, *sides = shape
+    small = functional.interpolate(still[None], scale_factor=1 / shrink, mode="bilinear", antialias=True)[0]
+    have, need = torch.tensor(small.shape[1:]), torch.tensor(sides)
+    middle = need / 2 + torch.rand(2, generator=generator) * (have - need).clamp_min(0)
+    speed = FASTEST * (2 * torch.rand(2, generator=generator) - 1) * torch.rand(1, generator=generator)
+    nearing = 1 + NEARER * (2 * float(torch.rand(1, generator=generator)) - 1)
+    time = torch.arange(frames) - (frames - 1) / 2
+    centre = middle + time[:, None] * speed
+    places = [
+        centre[:, axis, None] + nearing ** time[:, None] * (torch.arange(side) + 0.5 - side / 2)
+        for axis, side in enumerate(sides)
+    ]
+    y, x = (2 * place / size - 1 for place, size in zip(places, have.tolist(), strict=True))
+    grid = torch.stack([x[:, None].expand(-1, sides[0], -1), y[:, :, None].expand(-1, -1, sides[1])], dim=-1)
+    film = functional.grid_sample(
+        small.expand(frames, -1, -1, -1), grid, mode="bicubic", padding_mode="reflection", align_corners=False
+    )
+    return film.transpose(0, 1).clamp(-0.5, 0.5)

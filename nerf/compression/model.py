@@ -25,7 +25,7 @@ from .amortiser import Amortiser
 from .descriptions import Description
 from .gaussians import Gaussian
 from .indices import IndexCode, PrefixCode, word_lengths
-from .network import Representation
+from .network import Representation, Transform
 from .priors import Priors
 from .randomness import normal_table
 
@@ -146,7 +146,9 @@ class CodecModel:
     def trained(
         cls, description: Description, network: Representation, amortiser: Amortiser, priors: Priors
     ) -> CodecModel:
-        """A model from the parts that prior learning left; weights are rounded to half precision."""
+        """A model from the parts that prior learning left; weights are rounded to half precision, the transform's, most
+        of them all, to bytes.
+        """
         information = priors.information.cpu().numpy()
         columns = np.cumsum([width for count, width in description.priors for _ in range(count)])[:-1]
         blocks = [
@@ -155,7 +157,7 @@ class CodecModel:
             )
             for rate in information
         ]
-        tensors = {f"network.{name}": value for name, value in _halves(network).items()}
+        tensors = {f"network.{name}": value for name, value in (_halves(network) | _bytes(network.transform)).items()}
         single = {name: getattr(priors, name).cpu().numpy() for name in ("mean", "std", "log_beta")}
         tensors |= single | {"block": np.stack(blocks).astype(np.int16), "table": normal_table()}
         # Until indices have been counted, every exponent is as likely as its share of the candidates.
@@ -228,6 +230,16 @@ def _load(module: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
 
 def _halves(module: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: value.half().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def _bytes(transform: Transform) -> dict[str, np.ndarray]:
+    """A transform whose rows are whole numbers up to 127; what a step of theirs is goes into their scale."""
+    step = transform.basis.detach().flatten(1).abs().amax(1).clamp_min(1e-12) / 127
+    basis = (transform.basis.detach() / step.view(-1, *[1] * (transform.basis.dim() - 1))).round().to(torch.int8)
+    return {
+        "transform.basis": basis.cpu().numpy(),
+        "transform.scale": (transform.scale * step).cpu().numpy(),
+    }
 
 
 def _tuples(value: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from .sounds import Sounds
 from .videos import Videos
@@ -86,14 +87,17 @@ def _sounds(folder: Path, held_out: bool) -> list[Tensor]:
 
 
 def _videos(folder: Path, held_out: bool) -> list[Tensor]:
-    """The first frames of the only video; its last are held out."""
+    """The first frames of the only video, and photos at half size as stills; its last frames are held out."""
     path = folder / "video" / "bbb_320x180.mp4"
     if not path.is_file():
         return []
     kind = Videos()
     values = kind.take(kind.read(path)).values
     first = round(VIDEO_PART * values.shape[1])
-    return [values[:, first:] if held_out else values[:, :first]]
+    if held_out:
+        return [values[:, first:]]
+    halves = (interpolate(p[None], scale_factor=0.5, mode="area").transpose(0, 1) for p in _photos(folder, False))
+    return [values[:, :first], *halves]
 
 
 def _volumes(folder: Path, held_out: bool) -> list[Tensor]:

@@ -58,6 +58,19 @@ def test_data_smaller_than_a_crop_are_left_out() -> None:
         Crops("picture", [small], (16, 16))
 
 
+def test_stills_become_films_of_an_even_motion() -> None:
+    slope = torch.linspace(-0.4, 0.4, 64).expand(3, 1, 64, 64)  # a shift of a pixel is one brightness everywhere
+    films = Crops("video", [slope], (8, 16, 16)).sample(30, seed=3)
+    assert films.shape == (30, 3, 8, 16, 16)
+    across = films[:, 0].mean(dim=(2, 3)).diff(dim=1)
+    inside = [one for film, one in zip(films[:, 0], across, strict=True) if film.abs().max() < 0.35]  # no mirrors
+    assert len(inside) > 5
+    assert max(float(one.std() / one.abs().max().clamp_min(1e-4)) for one in inside) < 0.3
+    assert max(float(one.abs().max()) for one in inside) > 0.005
+    assert min(float(one.abs().max()) for one in inside) < 0.005
+    assert not torch.equal(films[0], films[1])
+
+
 def task_of(description: Description) -> PriorTask:
     torch.manual_seed(0)
     crops = Crops("picture", wholes((3, 40, 50)), (16, 16), largest_shrink=2.0)

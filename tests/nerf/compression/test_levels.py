@@ -6,14 +6,17 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
+from nerf.compression.amortiser import Amortiser
 from nerf.compression.decoder import draw, latents, needed
 from nerf.compression.descriptions import Description
 from nerf.compression.encoder import EncodeConfig, Encoder
 from nerf.compression.model import CodecModel
-from nerf.compression.network import fourier_features, split, stitch
+from nerf.compression.network import Representation, fourier_features, split, stitch
+from nerf.compression.priors import Priors
 from nerf.compression.sequence import Sequence
 
 SHAPES = {"picture": (20, 37), "sound": (200,), "video": (5, 17, 9), "volume": (9, 6, 5)}
@@ -46,6 +49,16 @@ def test_every_kind_of_data_goes_through_encoder_and_decoder(
             sample = prior.mean + prior.std * encoder.fixed[level][datum.rows[level]]
             torch.testing.assert_close(mine.float(), sample)
         assert draw(model, datum.sequence.tiling, found).shape == given.shape
+
+
+def test_a_model_keeps_its_transform_in_bytes(descriptions: Descriptions) -> None:
+    description = descriptions["picture"]
+    network = Representation(description)
+    network.transform.scale.copy_(torch.logspace(-3, 1, description.latent_channels))
+    model = CodecModel.trained(description, network, Amortiser(description), Priors(description))
+    assert model.tensors["network.transform.basis"].dtype == np.int8
+    exact, rounded = network.transform.weight.flatten(1), model.network.transform.weight.flatten(1)
+    assert ((rounded - exact).abs().amax(1) <= exact.abs().amax(1) / 253).all()
 
 
 def test_levels_above_reach_the_patches_below_them(descriptions: Descriptions, untrained: Maker) -> None:
