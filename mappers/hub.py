@@ -63,6 +63,8 @@ EMBEDDED = (
     EmbeddedModel("photos", "codec", "pictures", "nerf", "nano/photos"),
     EmbeddedModel("pictures32", "codec", "small pictures", "nerf", "nano/pictures32"),
     EmbeddedModel("sounds", "codec", "sounds", "nerf", "nano/sounds"),
+    EmbeddedModel("videos", "codec", "videos", "nerf", "nano/videos"),
+    EmbeddedModel("volumes", "codec", "volumes", "nerf", "nano/volumes"),
     EmbeddedModel("tiny", "codec", "small pictures, for tests", "nerf", "nano/tiny"),
 )
 

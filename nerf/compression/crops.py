@@ -16,8 +16,10 @@ JITTER = 0.15
 """Largest change of contrast, of brightness and of the balance of colours."""
 QUIETEST = 0.3
 """Smallest factor of a sound's loudness."""
+FAINTEST = 0.2
+"""Smallest contrast of a volume."""
 FASTEST, NEARER = 3.0, 0.02
-"""A camera over a still: how far it moves from frame to frame at most, in pixels of the crop, and what share it nears."""
+"""A camera over a still: how far it moves between frames at most, in pixels of the crop, and what share it nears."""
 
 
 class Crops:
@@ -84,8 +86,11 @@ class Crops:
             return crop * (QUIETEST + (1 - QUIETEST) * uniform[0]) * (1 if uniform[1] < 0.5 else -1)
         axes = range(1, crop.dim()) if self.modality == "volume" else [crop.dim() - 1]
         crop = crop.flip([axis for axis, number in zip(axes, uniform, strict=False) if number < 0.5])
-        if self.modality == "volume":
-            return crop
+        if self.modality == "volume":  # values of other volumes may lie anywhere in the range, dark on bright too
+            half, size, shift, turned = torch.rand(4, generator=generator).tolist()
+            size = 1.0 if half < 0.5 else FAINTEST + (1 - FAINTEST) * size
+            crop = crop * size + (1 - size) * (shift - 0.5)
+            return -crop if turned < 0.25 else crop
         change = JITTER * (2 * torch.rand(1 + len(crop), generator=generator) - 1)
         shift = change[1:].view(-1, *[1] * (crop.dim() - 1))
         return (crop * (1 + change[0]) + shift / 2).clamp(-0.5, 0.5)

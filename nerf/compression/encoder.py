@@ -36,6 +36,8 @@ CHUNK = 32
 """Patches whose gradients are computed together; more would not fit a processor's cache."""
 AT_ONCE = 512
 """The most patches of stitched encodings whose gradients are computed together; more would take too much memory."""
+REACH = 4.0
+"""How many standard deviations from a prior's mean a sample is at most that can be counted on."""
 COLUMN = 256
 """Posteriors that are compared with a codebook at a time."""
 
@@ -155,7 +157,7 @@ class Encoder:
         """The component of every patch."""
         lengths = torch.tensor(self.rate.names.lengths[:-1], dtype=torch.float32)  # the last is no component's
         parts = zip(mean.split(AT_ONCE), log_std.split(AT_ONCE), strict=True)
-        return torch.cat([choose_component(self.rate.prior[0], lengths, *part) for part in parts])
+        return torch.cat([choose_component(self.rate.prior[0], lengths, *part, REACH) for part in parts])
 
     def _start(self, observed: ListOf[tuple[Tensor, Tensor]]) -> None:
         """Posteriors from what the amortiser observes, and which block every latent number belongs to."""

@@ -28,10 +28,8 @@ from .payload import Coded
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MODELS: dict[Modality, tuple[str, ...]] = {
-    "picture": ("photos", "pictures32"), "sound": ("sounds",), "video": ("videos",), "volume": ("volumes",)
-}  # fmt: skip
-"""Models of a kind; the first one that is shipped."""
+DEFAULT_MODELS: dict[Modality, str] = {"picture": "photos", "sound": "sounds", "video": "videos", "volume": "volumes"}
+"""The shipped model of each kind."""
 SMALL_MODEL, SMALL = "pictures32", 32
 """The model for pictures that are not larger than this along either side."""
 FILLED = 0.9
@@ -113,17 +111,11 @@ def _model_for(kind: Kind, data: ListOf[Datum], name: str | None) -> CodecModel:
     """The named model, or the shipped one for data of a kind.
 
     Raises:
-        ValueError: it is for another kind of data, or none is shipped.
+        ValueError: it is for another kind of data.
     """
     if name is None:
         small = kind.modality == "picture" and max(size for datum in data for size in datum.dims) <= SMALL
-        names = (SMALL_MODEL,) if small else DEFAULT_MODELS[kind.modality]
-        name = next((name for name in names if name in shipped_models()), None)
-        if name is None:
-            raise ValueError(
-                f"no model for a {kind.modality} is shipped; train one with"
-                f" `python -m nerf.compression.train {names[0]}` and give its folder as model"
-            )
+        name = SMALL_MODEL if small else DEFAULT_MODELS[kind.modality]
     model = load_model(name)
     if model.description.modality != kind.modality:
         raise ValueError(f"model {name} is for a {model.description.modality}, not for a {kind.modality}; name another")

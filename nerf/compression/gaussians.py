@@ -59,7 +59,11 @@ def explained_nats(mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def choose_component(
-    priors: Gaussian, costs: Float[Tensor, "*r k"], mean: Float[Tensor, "r d"], log_std: Float[Tensor, "r d"]
+    priors: Gaussian,
+    costs: Float[Tensor, "*r k"],
+    mean: Float[Tensor, "r d"],
+    log_std: Float[Tensor, "r d"],
+    reach: float = math.inf,
 ) -> Int[Tensor, " r"]:
     """The prior that makes each row of noisy observations likeliest.
 
@@ -67,9 +71,15 @@ def choose_component(
         priors: [k, d], or of each row [r, k, d].
         costs: of naming each prior, in bits.
         mean, log_std: the observations and their noise.
+        reach: how many standard deviations from a prior's mean its samples go; what they miss counts as error.
     """
-    variance = priors.std.square() + (2 * log_std).exp()[:, None]
-    nats = 0.5 * ((mean[:, None] - priors.mean).square() / variance + variance.log()).sum(2)
+    noise = (2 * log_std).exp()[:, None]
+    variance = priors.std.square() + noise
+    off = (mean[:, None] - priors.mean).abs()
+    nats = 0.5 * (off.square() / variance + variance.log()).sum(2)
+    if reach < math.inf:
+        missed = (off * priors.std.square() / variance - reach * priors.std).clamp_min(0)
+        nats = nats + 0.5 * (missed.square() / noise).sum(2)
     return (nats + math.log(2) * costs).argmin(1)
 
 

@@ -58,6 +58,14 @@ def test_data_smaller_than_a_crop_are_left_out() -> None:
         Crops("picture", [small], (16, 16))
 
 
+def test_volumes_are_dark_and_bright() -> None:
+    dark = torch.full((1, 12, 12, 12), -0.5)
+    means = Crops("volume", [dark], (8, 8, 8)).sample(60).mean(dim=(1, 2, 3, 4))
+    assert 15 < int((means == -0.5).sum()) < 40  # as it is
+    assert int((means == 0.5).sum()) > 2  # dark for bright
+    assert int((means.abs() < 0.45).sum()) > 15
+
+
 def test_stills_become_films_of_an_even_motion() -> None:
     slope = torch.linspace(-0.4, 0.4, 64).expand(3, 1, 64, 64)  # a shift of a pixel is one brightness everywhere
     films = Crops("video", [slope], (8, 16, 16)).sample(30, seed=3)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from nerf.compression.gaussians import Gaussian, combine, explained_nats, moved
+from nerf.compression.gaussians import Gaussian, choose_component, combine, explained_nats, moved
 
 
 def test_posteriors_move_as_those_of_noisy_observations() -> None:
@@ -26,3 +28,13 @@ def test_a_posterior_explains_what_a_sample_of_it_saves() -> None:
     samples = mean + log_std.exp() * torch.randn(400_000, generator=torch.Generator().manual_seed(0)).double()
     saved = weight * (seen**2 - (samples - seen).square().mean())
     assert float(explained_nats(mean, log_std)) == pytest.approx(float(saved), rel=0.01)
+
+
+def test_what_samples_cannot_reach_counts_against_a_component() -> None:
+    priors = Gaussian(torch.zeros(2, 1), torch.tensor([[0.1], [1.0]]))
+    costs, seen = torch.tensor([0.0, 40.0]), (torch.tensor([[0.8], [0.2]]), torch.full((2, 1), math.log(0.05)))
+    assert choose_component(priors, costs, *seen).tolist() == [0, 0]
+    # Eight standard deviations of the narrow prior: of what is left of 0.64 beyond 0.4 the error is 11.5 nats.
+    assert choose_component(priors, costs, *seen, 4.0).tolist() == [1, 0]
+    assert choose_component(priors, costs + torch.tensor([0.0, 5.0]), *seen, 4.0).tolist() == [1, 0]
+    assert choose_component(priors, costs + torch.tensor([0.0, 15.0]), *seen, 4.0).tolist() == [0, 0]

@@ -283,3 +283,33 @@ def test_models_and_packs_are_of_one_kind(models: dict[str, str], picture: Maker
         compress(picture(8, 8), model=models["sound"])
     with pytest.raises(ValueError, match="a pack holds data of one kind, got picture and sound"):
         compress([picture(8, 8), tone(1)], model=models["sound"])
+
+
+def blobs() -> np.ndarray:
+    place = np.stack(np.meshgrid(*[np.linspace(-1, 1, 16)] * 3, indexing="ij"), -1)
+    near = [np.exp(-width * np.square(place - at).sum(-1)) for at, width in ((0.2, 3), (-0.4, 8))]
+    return (near[0] + 0.5 * near[1]).astype(np.float32)
+
+
+def moving_disc() -> Video:
+    rows, columns = np.mgrid[:32, :32]
+    frames = [
+        np.where(np.hypot(rows - 16, columns - 8 - time)[..., None] < 7, (200, 90, 40), (60, 120, 180))
+        for time in range(16)
+    ]
+    return Video(np.stack(frames).astype(np.uint8), 25)
+
+
+def falling_tone() -> Sound:
+    time = np.arange(4000)[:, None] / RATE
+    return Sound((0.4 * np.sin(2 * math.pi * 300 * time) * np.exp(-4 * time)).astype(np.float32), RATE)
+
+
+@pytest.mark.parametrize(
+    ("media", "size", "least"), [(blobs(), 120, 27.0), (moving_disc(), 400, 20.0), (falling_tone(), 250, 30.0)]
+)
+def test_a_model_of_each_kind_ships_and_has_learned(media: np.ndarray | Video | Sound, size: int, least: float) -> None:
+    done = compress(media, target_bytes=size, config=FAST)
+    assert 0.9 * size <= len(done.data) <= size
+    assert done.psnr > least
+    assert type(decompress(done.data)) is type(media)
