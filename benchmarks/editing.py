@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from editing_attributes import SIZE, Attributes, Reader, lab, pictures_of
+from inversion import Codes, inversions
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -26,15 +27,13 @@ from torch import Tensor
 from mappers.code_mapper import CodeMapper, EditsCodes
 from mappers.files import replacing
 from nerf.conditional import ConditionalModel
-from nerf.conditional.inversion import InversionConfig, invert
+from nerf.conditional.inversion import InversionConfig
 from nerf.conditional.library import library
 from nerf.conditional.optimizing import OptimizerConfig, PromptOptimizer
-from nerf.conditional.pictures import Target
 from nerf.conditional.scorer import Scorer
 from nerf.conditional.settings import CategoryConfig
 from nerf.conditional.task import measured
 from nerf.conditional.views import View, around
-from nerf.evaluation import psnr
 from nerf.families import split_of
 from pipelines import edit_nerf
 from pipelines.editing import Editor
@@ -44,7 +43,6 @@ SAME = 0.01
 """Farthest that two shapes' surface points may lie apart to count as shared, and their true colours may differ."""
 WORDS = ("red", "green", "blue", "yellow")
 """Colours that prompts name."""
-Codes = tuple[Tensor, Tensor]
 
 
 def density(model: ConditionalModel, points: int = 100_000) -> dict[str, Any]:
@@ -93,32 +91,6 @@ def intersection(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     both = a[torch.isin(a, b)]
     order_a, order_b = a.argsort(), b.argsort()
     return both, order_a[torch.searchsorted(a[order_a], both)], order_b[torch.searchsorted(b[order_b], both)]
-
-
-def inversions(model: ConditionalModel, count: int, config: InversionConfig) -> tuple[dict[str, float], list[Codes]]:
-    """Held-out objects from one picture each: PSNR from four other views against the truth, and pose errors."""
-    family, generator = model.family, torch.Generator().manual_seed(17)
-    split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
-    values, errors, codes, seconds = [], [], [], []
-    for i in range(count):
-        shape, palette = split.held_shapes[i : i + 1], split.held_palettes[i : i + 1]
-        camera = family.cameras(1, config.size, generator)
-        rgb, alpha, _ = family.render(shape, palette, camera)
-        started = time.perf_counter()
-        found = invert(model, Target(rgb[0], alpha[0]), config)
-        seconds.append(time.perf_counter() - started)
-        place = model.camera(found.azimuth, found.elevation, SIZE).positions[0]
-        cosine = float(torch.nn.functional.cosine_similarity(place, camera.positions[0], dim=0))
-        errors.append(math.degrees(math.acos(min(max(cosine, -1.0), 1.0))))
-        others = family.cameras(4, SIZE, generator)
-        truth = family.render(shape.expand(4, -1), palette.expand(4, -1), others)[0]
-        codes.append((found.shape_code, found.appearance_code))
-        values += [psnr(model.render(*codes[-1], others[k]).color, truth[k]) for k in range(4)]
-    within = sum(error <= 10 for error in errors) / count
-    return {
-        "psnr_other_views": sum(values) / len(values), "pose_within_10_degrees": within,
-        "median_pose_error": float(torch.tensor(errors).median()), "seconds": sum(seconds) / count, "objects": count,
-    }, codes  # fmt: skip
 
 
 def prompts_of(reader: Reader) -> list[tuple[str, str, float]]:
@@ -337,7 +309,7 @@ def main() -> None:
     settings = CategoryConfig(family=model.family_name, size=SIZE)
     result["reconstruction"] = measured(model, settings, arguments.pictures)
     result["speed"] = speed(editor, arguments.steps)
-    result["inversion"], objects = inversions(model, arguments.objects, config)
+    result["inversion"], objects = inversions(model, editor.encoder, arguments.objects, config)
     reader = Reader(model)
     reader.fit(arguments.reader_steps)
     result["reader"] = reader.quality()

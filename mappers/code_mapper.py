@@ -7,7 +7,6 @@ to beat.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -15,9 +14,9 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from .pretrained import load_pretrained
 from .registry import register_mapper
 from .v2a import scaled
 from .whitening import whitened
@@ -289,23 +288,8 @@ def load_code_mapper(folder: str | Path) -> CodeEditor:
         FileNotFoundError: there is none.
         ValueError: the folder holds another kind of model, or a damaged one.
     """
-    folder, classes = Path(folder).expanduser(), {cls.__name__: cls for cls in (CodeMapper, RidgeCodeMapper)}
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no mapper of codes; train one with python -m nerf.conditional.train_mapper"
-        )
-    try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
-        if kind not in classes:
-            raise ValueError(f"it is of the class {kind}")
-        mapper = classes[kind].from_pretrained(str(folder), low_cpu_mem_usage=False)
-        if not all(bool(value.isfinite().all()) for value in mapper.state_dict().values()):
-            raise ValueError("its numbers are not finite")
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{folder} is not a whole mapper of codes ({reason}); restore or train it again") from error
-    return mapper.eval()
+    command = "python -m nerf.conditional.train_mapper"
+    return load_pretrained(folder, (CodeMapper, RidgeCodeMapper), "mapper of codes", command)
 
 
 register_mapper("code-mapper", CodeMapper)

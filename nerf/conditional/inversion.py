@@ -1,9 +1,9 @@
 """Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation, several starts.
 
-Starts are views of typical shapes whose outlines are likest; most are dropped after a few rounds on small renders.
-In turn pose, shape code and appearance code take a step while the other two rest; codes are disturbed by fresh noise
-that falls linearly to nothing, which keeps them from settling early. Codes are whitened, so that noise and steps count
-in standard deviations of the family.
+Starts are what an encoder of pictures sees, where there is one; else views of typical shapes whose outlines are likest.
+Most are dropped after a few rounds on small renders. In turn pose, shape code and appearance code take a step while the
+other two rest; codes are disturbed by fresh noise that falls linearly to nothing, which keeps them from settling early.
+Codes are whitened, so that noise and steps count in standard deviations of the family.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from mappers.picture_encoder import PictureEncoder
 
 from ..cameras import Cameras, pixel_centers
 from ..evaluation import psnr
@@ -58,7 +60,7 @@ class InversionConfig:
     mask_weight: float = 0.5
     """Weight of the squared error of opacity against the mask."""
     code_weight: float = 1e-3
-    """Weight of the codes' mean squared deviation."""
+    """Weight of the codes' mean squared deviation from the family's mean, or from what an encoder saw."""
     radius_weight: float = 1.0
     """Weight of the squared logarithm of distance over the family's: one picture does not tell near from large."""
     pose_clip: float = 0.1
@@ -101,8 +103,18 @@ class Inversion:
 class Attempt:
     """One start: three groups of parameters, each with an optimizer of its own."""
 
-    def __init__(self, search: Search, shape: Tensor, appearance: Tensor, azimuth: float, elevation: float):
+    def __init__(
+        self,
+        search: Search,
+        shape: Tensor,
+        appearance: Tensor,
+        azimuth: float,
+        elevation: float,
+        home: tuple[Tensor, Tensor] | None = None,
+    ):
         config = search.config
+        self.home = home or (torch.zeros_like(shape), torch.zeros_like(appearance))
+        """Codes from which deviations count; the family's mean, if not given."""
         pose = torch.tensor([azimuth, elevation, 0.0])
         self.groups = {"pose": pose, "shape": shape.clone(), "appearance": appearance.clone()}
         for value in self.groups.values():
@@ -186,12 +198,14 @@ class Search:
         pose: Float[Tensor, " 3"],
         shape: Float[Tensor, " s"],
         appearance: Float[Tensor, " a"],
+        home: tuple[Tensor, Tensor],
         clip_weight: float,
         disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Squared errors of colour and opacity, and what the settings add; codes are whitened.
 
         Args:
+            home: codes from which deviations count.
             disturbed: codes with noise, which are drawn in place of ``shape`` and ``appearance``.
         """
         config, model = self.config, self.model
@@ -202,7 +216,9 @@ class Search:
         color = out.color.view(self.size, self.size, 3)
         loss = (color - self.target.rgb).square().mean()
         loss = loss + config.mask_weight * (out.opacity.view(self.size, -1) - self.target.alpha).square().mean()
-        loss = loss + config.code_weight * (shape.square().mean() + appearance.square().mean())
+        loss = loss + config.code_weight * sum(
+            (code - usual).square().mean() for code, usual in zip((shape, appearance), home, strict=True)
+        )
         loss = loss + config.radius_weight * pose[2].square()
         if self.scorer is not None and self.wish is not None:
             loss = loss + clip_weight * clip_distance(self.scorer.pictures(color[None]), self.wish).mean()
@@ -222,7 +238,7 @@ class Search:
                 noise = config.noise * left * torch.randn(value.shape, generator=self.generator)
                 disturbed = (codes[0] + noise, codes[1]) if name == "shape" else (codes[0], codes[1] + noise)
             weight = config.pose_clip if name == "pose" else config.code_clip
-            loss = self.loss(values["pose"], *codes, weight, disturbed)
+            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -230,7 +246,7 @@ class Search:
     @torch.no_grad()
     def left(self, attempt: Attempt) -> float:
         """The loss without noise."""
-        return float(self.loss(*attempt.groups.values(), self.config.code_clip))
+        return float(self.loss(*attempt.groups.values(), attempt.home, self.config.code_clip))
 
 
 def invert(
@@ -239,6 +255,7 @@ def invert(
     config: InversionConfig | None = None,
     *,
     scorer: Scorer | None = None,
+    encoder: PictureEncoder | None = None,
     start: tuple[Float[Tensor, " s"], Float[Tensor, " a"], View] | None = None,
 ) -> Inversion:
     """Find pose, shape code and appearance code of the object in a picture.
@@ -248,7 +265,8 @@ def invert(
         target: the picture (`pictures.target_of`), of the settings' size.
         config: settings.
         scorer: CLIP for the paper's term of it; None compares pixels alone.
-        start: codes and view to begin with; None begins with typical shapes where their outlines are likest.
+        encoder: sees codes and poses to begin with; None begins with typical shapes where their outlines are likest.
+        start: codes and view to begin with in place of both.
 
     Raises:
         ValueError: the picture has another size than the settings'.
@@ -257,7 +275,9 @@ def invert(
     if tuple(target.alpha.shape) != (config.size, config.size):
         raise ValueError(f"the picture must have {config.size} pixels a side, got {list(target.alpha.shape)}")
     screen = search = Search(model, target, config, scorer)
-    if start is None:
+    if start is None and encoder is not None:
+        attempts = _seen(search, encoder)
+    elif start is None:
         small = target.resized(min(config.screening_size, config.size))
         screen = Search(model, small, config, scorer, search.generator)
         appearance = torch.zeros(model.appearance_codes.shape[1])
@@ -277,6 +297,18 @@ def invert(
     for number in range(first, config.iterations):
         search.round(attempts[0], number)
     return _result(search, attempts[0], losses)
+
+
+@torch.no_grad()
+def _seen(search: Search, encoder: PictureEncoder) -> list[Attempt]:
+    """What an encoder sees in the picture, once for every likely azimuth."""
+    encoder.check_space(search.model.space)
+    target = search.target.resized(encoder.config.size)
+    glance = encoder(torch.cat([target.rgb, target.alpha[..., None]], -1).permute(2, 0, 1)[None])
+    shape = search.model.shape_prior.whitened(glance.shape_code[0])
+    appearance = search.model.appearance_prior.whitened(glance.appearance_code[0])
+    rise = float(glance.elevation[0].clamp(LOWEST, HIGHEST))
+    return [Attempt(search, shape, appearance, turn, rise, (shape, appearance)) for turn in glance.azimuths()[0]]
 
 
 @torch.no_grad()

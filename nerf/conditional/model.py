@@ -29,6 +29,8 @@ from .gaussian import Gaussian
 
 FORMAT = 1
 WEIGHTS, CONFIG = "category.safetensors", "config.json"
+ENCODER = "encoder"
+"""Folder within a model's that holds its encoder of pictures, if it has one."""
 REMEDY = "train one with python -m nerf.conditional.train"
 SHIPPED = Path(__file__).parents[1] / "nano"
 """Where the package keeps nano-chairs and nano-cars."""

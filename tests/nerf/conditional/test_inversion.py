@@ -72,7 +72,7 @@ def test_each_step_moves_one_group_and_the_noise_ends(balls: ConditionalModel, m
     loss = Search.loss
 
     def watched(self: Search, *values: Any) -> torch.Tensor:
-        pose, shape, appearance, _, disturbed = values
+        pose, shape, appearance, _, _, disturbed = values
         seen.append([value.requires_grad for value in (pose, shape, appearance)])
         changes = [] if disturbed is None else [disturbed[0] - shape, disturbed[1] - appearance]
         noise.append(sum(float(change.detach().abs().sum()) for change in changes))
@@ -90,8 +90,17 @@ def test_the_paper_term_of_clip_counts(balls: ConditionalModel, brightness: Scor
     wanted = target(balls, *balls.codes(2))
     plain, judged = (Search(balls, wanted, QUICK, scorer) for scorer in (None, brightness))
     values = torch.tensor([0.0, 0.5, 0.0]), torch.zeros(4), torch.ones(3)
-    assert float(judged.loss(*values, 0.2)) > float(plain.loss(*values, 0.2))
-    assert float(judged.loss(*values, 0.0)) == pytest.approx(float(plain.loss(*values, 0.0)))
+    home = torch.zeros(4), torch.zeros(3)
+    assert float(judged.loss(*values, home, 0.2)) > float(plain.loss(*values, home, 0.2))
+    assert float(judged.loss(*values, home, 0.0)) == pytest.approx(float(plain.loss(*values, home, 0.0)))
+
+
+def test_codes_stay_near_where_they_came_from(balls: ConditionalModel) -> None:
+    search = Search(balls, target(balls, *balls.codes(2)), dataclasses.replace(QUICK, code_weight=1.0), None)
+    pose, codes = torch.tensor([0.0, 0.5, 0.0]), (torch.full((4,), 0.5), torch.full((3,), -0.5))
+    away = (codes[0] + 0.2, codes[1] - 0.1)
+    at_home, apart = (float(search.loss(pose, *codes, home, 0.0)) for home in (codes, away))
+    assert apart - at_home == pytest.approx(0.2**2 + 0.1**2, rel=1e-4)
 
 
 def test_a_picture_of_another_size_is_refused(balls: ConditionalModel) -> None:
