@@ -35,7 +35,7 @@ from nerf.fields.cam_time import CAMTimeConfig
 from nerf.fitting import build_media_field, fit_media
 from nerf.media.fields import PictureConfig, PictureField, VideoConfig, VideoField
 from nerf.media.reading import Media, read_media
-from nerf.scenes import load_scene, make_scene, shipped_scenes
+from nerf.scenes import Scene, load_scene, make_scene, shipped_scenes
 from nerf.scenes.gallery import SCENES
 from nerf.settings import FitConfig, RadianceConfig
 from nerf.training import train
@@ -92,29 +92,35 @@ def media_task(media: Media, *, every_second: bool, steps: int) -> tuple[Fitter,
     return fitted, lambda field, width: build_media_field("plain", media, size(field, width))
 
 
-def scene_task(name: str, *, downscale: float, steps: int) -> tuple[Fitter, Builder]:
-    """How radiance fields are fitted to a scene's photos; figures are of its test views."""
+def scene_of(name: str, *, downscale: float) -> tuple[Scene, str]:
+    """A shipped scene, or one of the gallery, made once; and the family of fields that fits it."""
     made = ROOT / "runs" / "scenes" / name
     if name in SCENES and name not in shipped_scenes() and not made.is_dir():
         make_scene(name, made)
     scene = load_scene(made if made.is_dir() else name, downscale=downscale)
-    moves = scene.cameras.times is not None
-    family = "cam-time" if moves else "cam"
+    return scene, "cam" if scene.cameras.times is None else "cam-time"
+
+
+def scene_size(family: str, field: str, width: int) -> CAMConfig | CAMTimeConfig:
+    """Of one of `FIELDS`."""
+    kind, grid = (CAMTimeConfig, "nodes") if family == "cam-time" else (CAMConfig, "azimuth")
+    without = {} if field == "cam" else {grid: 0, "norm": field == "normed"}
+    return kind(width=width, **without)
+
+
+def scene_task(name: str, *, downscale: float, steps: int) -> tuple[Fitter, Builder]:
+    """How radiance fields are fitted to a scene's photos; figures are of its test views."""
+    scene, family = scene_of(name, downscale=downscale)
     config = load_settings(RadianceConfig, family, task="train")
     quiet = dataclasses.replace(config.train, save_every=None, validate_every=None, log_every=steps, cpu=True)
     config = dataclasses.replace(config, train=quiet)
 
-    def size(field: str, width: int) -> CAMConfig | CAMTimeConfig:
-        kind, grid = (CAMTimeConfig, "nodes") if moves else (CAMConfig, "azimuth")
-        without = {} if field == "cam" else {grid: 0, "norm": field == "normed"}
-        return kind(width=width, **without)
-
     def fitted(field: str, width: int, seed: int) -> Fitted:
-        run = train(scene, family, size=size(field, width), steps=steps, seed=seed, config=config)
+        run = train(scene, family, size=scene_size(family, field, width), steps=steps, seed=seed, config=config)
         seconds = float(run.figures["processor_seconds"])
         return run.field, {**evaluate(run.draw, scene), "processor_seconds": seconds}
 
-    return fitted, lambda field, width: build_field(family, scene.bounds, size(field, width))
+    return fitted, lambda field, width: build_field(family, scene.bounds, scene_size(family, field, width))
 
 
 def wide_enough(build: Builder, start: int, goal: int) -> int:

@@ -91,15 +91,17 @@ def at(points: list[Point], rate: float) -> float | None:
     return float(np.interp(rate, rates, np.maximum.accumulate(quality)))
 
 
-def plot(points: dict[str, list[Point]], path: Path) -> None:
-    """PSNR over bits per pixel."""
+def plot(points: dict[str, list[Point]], path: Path, *, most: float = 1.25) -> None:
+    """PSNR over bits per pixel, up to ``most``."""
     figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name, values in points.items():
         ours = name == "mapfield"
-        inside = [value for value in values if value[0] < 1.3]
+        inside = [value for value in values if value[0] < 1.05 * most]
+        if not inside:
+            continue
         axes.plot(*zip(*inside, strict=True), marker="o" if ours else None, linewidth=2.5 if ours else 1, label=name)
-    axes.set(xlabel="bits per pixel of the file", ylabel="PSNR in dB", xlim=(0, 1.25))
+    axes.set(xlabel="bits per pixel of the file", ylabel="PSNR in dB", xlim=(0, most))
     axes.legend()
     figure.savefig(path)
 

@@ -25,7 +25,7 @@ from nerf.compression import compress, decompress
 from nerf.compression.decoding import psnr
 
 SIDE = 256
-RATES = {"crops": (0.1, 0.2, 0.4), "whole": (0.1, 0.2)}
+RATES = {"crops": (0.1, 0.2, 0.4), "whole": (0.2,)}
 """Bits per pixel that are asked for."""
 SHOWN = 0.2
 """Bits per pixel of the strip of pictures."""

@@ -139,8 +139,10 @@ def main() -> None:
     rows["oracle"] = retrieval(others.rows.numpy(), numbers(others, classes), gallery.rows.numpy(), known)
     waves = made(Sonifier.load(), gallery.rows, arguments.seed, heard=True)
     rows["oracle"]["named"] = naming(judge, waves, np.repeat(known, DRAWS))
-    recordings = [read_sound(item.path, RATE) for item in gallery.items]
-    rows["recordings"] = {"named": naming(judge, recordings, known)}
+    held = [item for item in sounds if item.held_out and item.name in classes]
+    recordings = [read_sound(item.path, RATE) for item in held]
+    named = np.array([classes.index(item.name) for item in held])
+    rows["recordings"] = {"named": naming(judge, recordings, named)}
     shares = np.bincount(known, minlength=len(classes)) / len(known)
     first, five = float(shares[kinds].mean()), float((1 - (1 - shares[kinds]) ** 5).mean())
     rows["chance"] = {
@@ -149,9 +151,9 @@ def main() -> None:
     }
     about = {"kinds": len(classes), "pictures": len(kinds), "recordings": len(known), "draws": DRAWS}
     report(rows, about)
-    held = {name: {figure: vars(value) for figure, value in row.items()} for name, row in rows.items()}
+    figures = {name: {figure: vars(value) for figure, value in row.items()} for name, row in rows.items()}
     with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({**about, "mappers": held}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({**about, "mappers": figures}, indent=1) + "\n", encoding="utf-8")
 
 
 def report(rows: dict[str, dict[str, Estimate]], about: dict[str, int]) -> None:
