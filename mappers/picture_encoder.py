@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from .code_mapper import Kind
 from .pretrained import load_pretrained
-from .registry import register_mapper
 
 LIKELY = 0.2
 """Share of the likeliest azimuth's probability from which another peak counts."""
@@ -148,6 +147,3 @@ def load_picture_encoder(folder: str | Path) -> PictureEncoder:
         ValueError: the folder holds another kind of model, or a damaged one.
     """
     return load_pretrained(folder, (PictureEncoder,), "encoder of pictures", COMMAND)
-
-
-register_mapper("picture-encoder", PictureEncoder)
