@@ -52,10 +52,10 @@ def media_row(media: Media, steps: int, folder: Path) -> Row:
 def scene_row(name: str, steps: int, view: int) -> Row:
     """One test view."""
     scene, family = scene_of(name, downscale=2)
+    config = load_settings(RadianceConfig, family, task="train")
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, cpu=True))
     photos, shown = scene.split("test"), {}
     for field in SHOWN:
-        config = load_settings(RadianceConfig, family, task="train")
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, cpu=True))
         run = train(scene, family, size=scene_size(family, field, 96), steps=steps, config=config)
         shown[field] = run.draw(photos.cameras[view]).color.cpu()
     return photos.picture(view), shown

@@ -19,7 +19,7 @@ import matplotlib.figure
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from nerf.compression import compress
 from nerf.compression.decoding import psnr
@@ -104,6 +104,16 @@ def plot(points: dict[str, list[Point]], path: Path, *, most: float = 1.25) -> N
     axes.set(xlabel="bits per pixel of the file", ylabel="PSNR in dB", xlim=(0, most))
     axes.legend()
     figure.savefig(path)
+
+
+def side_by_side(pictures: dict[str, UInt8[np.ndarray, "h w 3"]]) -> Image.Image:
+    """Pictures of one size in a row, with their names."""
+    height, width = next(iter(pictures.values())).shape[:2]
+    page = Image.new("RGB", (len(pictures) * width, height + 14), "white")
+    for place, (name, pixels) in enumerate(pictures.items()):
+        page.paste(Image.fromarray(pixels), (place * width, 14))
+        ImageDraw.Draw(page).text((place * width + 4, 1), name, fill="black")
+    return page
 
 
 def main() -> None:

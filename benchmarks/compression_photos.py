@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from compression import ROOT, at, encodings, plot
-from PIL import Image, ImageDraw
+from compression import ROOT, at, encodings, plot, side_by_side
+from PIL import Image
 
 from mappers.files import replacing
 from nerf.compression import compress, decompress
@@ -72,11 +72,7 @@ def strip(picture: Image.Image, model: str | None) -> Image.Image:
     for name, size, decoded in sorted(encodings(picture), key=lambda one: one[1]):
         if size <= len(done.data) or name not in shown:
             shown[name] = decoded
-    page = Image.new("RGB", (len(shown) * picture.width, picture.height + 14), "white")
-    for place, (name, pixels) in enumerate(shown.items()):
-        page.paste(Image.fromarray(pixels), (place * picture.width, 14))
-        ImageDraw.Draw(page).text((place * picture.width + 4, 1), name, fill="black")
-    return page
+    return side_by_side(shown)
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from compression import ROOT, at, plot
+from compression import ROOT, at, plot, side_by_side
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw
+from PIL import Image
 from video_rates import Frames, h264, quality, stills
 
 from mappers.files import replacing
@@ -69,16 +69,6 @@ def overall(frames: Frames, truth: Frames) -> float:
     return -10 * math.log10(max(float(np.square(frames / 255.0 - truth / 255.0).mean()), 1e-12))
 
 
-def strip(pictures: dict[str, Image.Image]) -> Image.Image:
-    """Pictures side by side with their names."""
-    first = next(iter(pictures.values()))
-    page = Image.new("RGB", (len(pictures) * first.width, first.height + 14), "white")
-    for place, (name, picture) in enumerate(pictures.items()):
-        page.paste(picture, (place * first.width, 14))
-        ImageDraw.Draw(page).text((place * first.width + 4, 1), name, fill="black")
-    return page
-
-
 def measure(kind: str, data: Path, images: Path) -> dict[str, Any]:
     """All rates of one kind."""
     stack = held_out(kind, data)
@@ -101,7 +91,7 @@ def measure(kind: str, data: Path, images: Path) -> dict[str, Any]:
         if rate == SHOWN:
             middle, shown = len(truth) // 2, {"original": truth, f"mapfield, {size} bytes": decoded,
                                               f"one by one, {alone}": single}  # fmt: skip
-            page = strip({name: Image.fromarray(frames[middle]) for name, frames in shown.items()})
+            page = side_by_side({name: frames[middle] for name, frames in shown.items()})
             page.save(images / f"compression_{kind}_strip.png")
     curves = {name: [(8 * size / points, value) for size, value in curve] for name, curve in others.items()}
     own = [(row["bits_per_point"], row["mapfield"]) for row in rows]

@@ -42,7 +42,7 @@ class Glance:
         share = self.azimuth.softmax(1)
         count = share.shape[1]
         near = torch.stack([share.roll(1, 1), share, share.roll(-1, 1)], -1)
-        turn = torch.arange(-1, 2) * (2 * math.pi / count)
+        turn = torch.arange(-1, 2, device=share.device) * (2 * math.pi / count)
         off = torch.atan2((near * turn.sin()).sum(-1), (near * turn.cos()).sum(-1))
         peak = (share >= near.amax(-1)) & (share > LIKELY * share.amax(1, keepdim=True))
         found = []

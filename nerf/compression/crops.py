@@ -50,8 +50,10 @@ class Crops:
             whole
             for whole in wholes
             if all(
-                have >= need or have == 1 and modality == "video" and axis == 0
-                for axis, (have, need) in enumerate(zip(whole.shape[1:], shape, strict=True))
+                have >= need
+                for have, need in zip(
+                    whole.shape[1:], (1, *shape[1:]) if _still(whole, modality) else shape, strict=True
+                )
             )
         ]
         if not fits:
@@ -68,7 +70,7 @@ class Crops:
             (have / need for have, need in zip(whole.shape[1 + flat :], self.shape[flat:], strict=True)), default=1
         )
         shrink = min(self.largest_shrink, room) ** uniform[0]
-        if self.modality == "video" and whole.shape[1] == 1 < self.shape[0]:
+        if _still(whole, self.modality):
             return self._changed(filmed(whole[:, 0], self.shape, shrink, generator), uniform[4:], generator)
         part = [size if axis < flat else round(size * shrink) for axis, size in enumerate(self.shape)]
         for axis, (size, at) in enumerate(zip(part, uniform[1:], strict=False), 1):
@@ -99,6 +101,11 @@ class Crops:
         """``count`` crops, always the same."""
         generator = torch.Generator().manual_seed(seed)
         return torch.stack([self.draw(generator) for _ in range(count)])
+
+
+def _still(whole: Float[Tensor, "channels ..."], modality: Modality) -> bool:
+    """Whether it is a video of one frame."""
+    return modality == "video" and whole.shape[1] == 1
 
 
 def filmed(

@@ -303,8 +303,7 @@ def invert(
 def _seen(search: Search, encoder: PictureEncoder) -> list[Attempt]:
     """What an encoder sees in the picture, once for every likely azimuth."""
     encoder.check_space(search.model.space)
-    target = search.target.resized(encoder.config.size)
-    glance = encoder(torch.cat([target.rgb, target.alpha[..., None]], -1).permute(2, 0, 1)[None])
+    glance = encoder(search.target.resized(encoder.config.size).channels[None])
     shape = search.model.shape_prior.whitened(glance.shape_code[0])
     appearance = search.model.appearance_prior.whitened(glance.appearance_code[0])
     rise = float(glance.elevation[0].clamp(LOWEST, HIGHEST))

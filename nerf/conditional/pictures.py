@@ -30,12 +30,16 @@ class Target:
     alpha: Float[Tensor, "s s"]
     """Where the object is, in 0..1."""
 
+    @property
+    def channels(self) -> Float[Tensor, "4 s s"]:
+        """RGB and mask, as networks take them."""
+        return torch.cat([self.rgb, self.alpha[..., None]], -1).permute(2, 0, 1)
+
     def resized(self, size: int) -> Target:
         """The same at another size."""
         if size == len(self.alpha):
             return self
-        values = torch.cat([self.rgb, self.alpha[..., None]], -1).permute(2, 0, 1)
-        values = F.interpolate(values[None], (size, size), mode="bilinear", antialias=True)[0]
+        values = F.interpolate(self.channels[None], (size, size), mode="bilinear", antialias=True)[0]
         values = values.clamp(0, 1).permute(1, 2, 0)
         return Target(values[..., :3].contiguous(), values[..., 3].contiguous())
 
