@@ -27,7 +27,6 @@ from torch import Tensor
 from mappers.code_mapper import CodeMapper, EditsCodes
 from mappers.files import replacing
 from nerf.conditional import ConditionalModel
-from nerf.conditional.encoding import encoder_of
 from nerf.conditional.inversion import InversionConfig
 from nerf.conditional.library import library
 from nerf.conditional.optimizing import OptimizerConfig, PromptOptimizer
@@ -310,7 +309,7 @@ def main() -> None:
     settings = CategoryConfig(family=model.family_name, size=SIZE)
     result["reconstruction"] = measured(model, settings, arguments.pictures)
     result["speed"] = speed(editor, arguments.steps)
-    result["inversion"], objects = inversions(model, encoder_of(arguments.model), arguments.objects, config)
+    result["inversion"], objects = inversions(model, editor.encoder, arguments.objects, config)
     reader = Reader(model)
     reader.fit(arguments.reader_steps)
     result["reader"] = reader.quality()

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from mappers.code_mapper import EditsCodes, load_code_mapper
+from mappers.picture_encoder import PictureEncoder
 from mappers.trainer import FitReport
 from nerf.conditional import ConditionalModel
 from nerf.conditional.encoding import encoder_of
@@ -49,6 +50,7 @@ class Editor:
         name: its id or folder, which saved sessions name.
         scorer: CLIP that texts and exemplars are embedded with.
         mapper: finds edits; None fits the closed form when it is first needed.
+        encoder: sees where the search for a picture's object begins; None begins with typical objects.
         session: file that the history is written to after every change, so that a crash loses nothing.
     """
 
@@ -59,10 +61,11 @@ class Editor:
         scorer: Scorer,
         *,
         mapper: EditsCodes | None = None,
+        encoder: PictureEncoder | None = None,
         session: str | Path | None = None,
     ):
         self.model, self.name, self.scorer, self.session = model, name, scorer, session
-        self._mapper = mapper
+        self._mapper, self.encoder = mapper, encoder
         self.history = History([Step("instance 0", *model.codes(0))])
         self.wish: Float[Tensor, " d"] | None = None
         """CLIP's embedding of the latest edit's text or exemplar."""
@@ -111,9 +114,7 @@ class Editor:
         """
         config = config or InversionConfig()
         masked = None if mask is None else load_images([mask])[0]
-        found = invert(
-            self.model, target_of(_opened(image), config.size, masked), config, encoder=encoder_of(self.name)
-        )
+        found = invert(self.model, target_of(_opened(image), config.size, masked), config, encoder=self.encoder)
         self._start(Step("picture", found.shape_code, found.appearance_code))
         return found
 
@@ -321,7 +322,7 @@ def edit_nerf(
     if trained is not None:
         trained.check_spaces(loaded.space, scorer.space)
     found = PromptOptimizer(loaded, scorer, optimizer) if method == "optimize" else trained
-    editor = Editor(loaded, str(model), scorer, mapper=found, session=session)
+    editor = Editor(loaded, str(model), scorer, mapper=found, encoder=encoder_of(model), session=session)
     if session is not None and Path(session).is_file() and instance is None and seed is None:
         return editor.load(session)
     return editor.sample(seed) if seed is not None else editor.instance(instance or 0)
