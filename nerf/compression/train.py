@@ -17,8 +17,9 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.model_training import ModelTraining
 from mappers.settings import load_settings
-from mappers.trainer import FitReport, fit
+from mappers.trainer import FitReport
 
 from .crops import Crops
 from .encoder import EncodeConfig, Encoder
@@ -35,42 +36,27 @@ ROOM = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(ModelTraining):
     """Train a codec: the network that all data share, and the priors of its latent numbers."""
 
     recipe: Annotated[str, tyro.conf.Positional]
     """Shipped settings (tiny, pictures32, photos, sounds, videos, volumes) or a YAML file."""
     data: Path
     """Folder of the training data; see the recipe's `data`."""
-    output: Path
-    """Folder of the run: checkpoints, metrics, and the model in `model/`."""
-    steps: int | None = None
-    """Optimizer steps; the recipe's own number when not given."""
-    max_minutes: float | None = None
-    """Stop, with a checkpoint, after this many minutes."""
-    seed: int = 0
-    """Seed of weights, batches and samples."""
-    resume: bool = False
-    """Go on from the newest checkpoint of the output folder."""
-    threads: int = 1
-    """CPU threads."""
-    export: bool = False
-    """Also write the model into the package, under the recipe's name."""
 
 
 def main(arguments: Arguments) -> FitReport:
     """Train a codec and write it."""
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
+    arguments.start()
     recipe = load_settings(Recipe, arguments.recipe, task="compression")
-    config = recipe.train.given(steps=arguments.steps, max_minutes=arguments.max_minutes, seed=arguments.seed)
+    config = arguments.given(recipe.train)
     wholes = training_data(recipe.data, arguments.data)
     if recipe.crop is None:
         data = torch.stack(wholes)
     else:
         data = Crops(recipe.description.modality, wholes, recipe.crop, largest_shrink=recipe.largest_shrink)
     task = PriorTask(recipe.description, data, config, round_steps=recipe.round_steps)
-    report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+    report = arguments.fit(task, config)
     model = finished(task, data)
     model.save(arguments.output / "model")
     if arguments.export:

@@ -7,15 +7,13 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
 
 from mappers.code_mapper import CodeEditor
 from mappers.files import replacing
-from mappers.trainer import fit
+from mappers.model_training import ModelTraining
 
 from .library import PAIRS, fit_ridge
 from .mapping import MapperConfig, MapperTask
@@ -27,52 +25,34 @@ Method = Literal["mapper", "ridge"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(ModelTraining):
     """Train a mapper from CLIP's embeddings to displacements of a category field's codes."""
 
     model: Annotated[str, tyro.conf.Positional]
     """Category model: nano-chairs, nano-cars, or a folder."""
-    output: Path
-    """Folder of the run: checkpoints, metrics, and the mapper in `mapper/` (or `ridge/`)."""
     method: Method = "mapper"
     """The paper's network, trained through renders, or the closed form, fitted to captions and pictures."""
     clip: str = DEFAULT
     """CLIP: folder, embedded or hub id."""
     pairs: int = 4 * PAIRS
     """Ridge: captions and pictures that it is fitted to."""
-    steps: int | None = None
-    """Optimizer steps; the settings' own number when not given."""
-    max_minutes: float | None = None
-    """Stop, with a checkpoint, after this many minutes."""
-    seed: int = 0
-    """Seed of weights, prompts and batches."""
-    resume: bool = False
-    """Go on from the newest checkpoint of the output folder."""
-    threads: int = 1
-    """CPU threads."""
-    export: bool = False
-    """Also write the mapper into the model's folder, where editing finds it."""
     settings: MapperConfig = dataclasses.field(default_factory=MapperConfig)
 
 
 def main(arguments: Arguments) -> CodeEditor:
     """Train the mapper and write it."""
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
+    arguments.start()
     started = time.monotonic()
     model, scorer = ConditionalModel.load(arguments.model), Scorer.load(arguments.clip)
     figures: dict[str, float | str] = {"model": arguments.model, "clip": arguments.clip, "method": arguments.method}
     if arguments.method == "ridge":
         mapper: CodeEditor = fit_ridge(model, scorer, count=arguments.pairs, seed=arguments.seed)
     else:
-        train = arguments.settings.train.given(
-            steps=arguments.steps, max_minutes=arguments.max_minutes, seed=arguments.seed
-        )
+        train = arguments.given(arguments.settings.train)
         task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))
-        resume = "auto" if arguments.resume else False
         first = dataclasses.replace(arguments.settings.library, seed=arguments.seed)
-        fit(LibraryTask(task), first, output_dir=arguments.output / "library", resume=resume)
-        report = fit(task, train, output_dir=arguments.output, resume=resume)
+        arguments.fit(LibraryTask(task), first, "library")
+        report = arguments.fit(task, train)
         mapper = task.mapper.cpu().eval()
         figures |= {"steps": report.steps, **task.validate({"mapper": mapper}, report.steps)}
     figures["seconds"] = round(time.monotonic() - started, 1)

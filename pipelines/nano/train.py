@@ -19,8 +19,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
+from mappers.model_training import ModelTraining
 from mappers.train_config import TrainConfig
-from mappers.trainer import FitReport, fit
+from mappers.trainer import FitReport
 
 from . import world
 from .tokenizer import train_tokenizer
@@ -62,44 +63,24 @@ RECIPES: dict[str, TrainConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(ModelTraining):
     """Train one part of the nano models."""
 
     part: Annotated[Literal["vae", "decoder", "clip", "families", "diffusion"], tyro.conf.Positional]
     """Which part; "decoder" trains the autoencoder's decoder alone, so that latents stay as they are."""
-    output: Path
-    """Folder of the run: checkpoints, metrics, samples."""
-    steps: int | None = None
-    """Optimizer steps; the recipe's own number when not given."""
-    max_minutes: float | None = None
-    """Stop, with a checkpoint, after this many minutes."""
-    seed: int = 0
-    """Seed of weights, pictures and noise."""
-    resume: bool = False
-    """Go on from the newest checkpoint of the output folder."""
     learning_rate: float | None = None
     """Peak learning rate; the recipe's own when not given."""
-    threads: int = 1
-    """CPU threads of each process; two small trainings side by side use two cores best."""
     shipped: bool = False
     """Start from the weights in the package instead of from random ones."""
-    export: bool = False
-    """Write the model into the package at the end."""
 
 
 def main(arguments: Arguments) -> FitReport:
     """Train ``arguments.part`` and, if asked, export it."""
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
+    arguments.start()
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
-    config = config.given(
-        steps=arguments.steps,
-        max_minutes=arguments.max_minutes,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-    )
+    config = arguments.given(config).given(learning_rate=arguments.learning_rate)
     task = build_task(arguments.part, shipped=arguments.shipped)
-    report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+    report = arguments.fit(task, config)
     if arguments.export:
         export(task, report)
     print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))

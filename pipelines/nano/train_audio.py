@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
@@ -27,8 +26,9 @@ from transformers import (
 
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embeddings import PairTask, space_id
+from mappers.model_training import ModelTraining
 from mappers.train_config import TrainConfig
-from mappers.trainer import FitReport, fit
+from mappers.trainer import FitReport
 from mappers.v2a import RegressionMapper
 
 from ..audio_clap import Clap
@@ -82,40 +82,23 @@ RECIPES: dict[str, TrainConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(ModelTraining):
     """Train one part of the nano audio models."""
 
     part: Annotated[
         Literal["clap", "mel-vae", "clip", "unet", "prior", "regression"], tyro.conf.Positional
     ]  # fmt: skip
     """Which part; prior and regression are the two mappers."""
-    output: Path
-    """Folder of the run: checkpoints, metrics, samples."""
     clips: Path = Path("runs/nano_audio_clips")
     """Folder of the rendered sounds, which all parts share; filled when needed."""
-    steps: int | None = None
-    """Optimizer steps; the recipe's own number when not given."""
-    max_minutes: float | None = None
-    """Stop, with a checkpoint, after this many minutes."""
-    seed: int = 0
-    """Seed of weights and draws; the clips stay the same."""
-    resume: bool = False
-    """Go on from the newest checkpoint of the output folder."""
-    threads: int = 1
-    """CPU threads of each process; two small trainings side by side use two cores best."""
-    export: bool = False
-    """Write the model into the package at the end."""
 
 
 def main(arguments: Arguments) -> FitReport:
     """Train ``arguments.part`` and, if asked, export it."""
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    config = RECIPES[arguments.part].given(
-        steps=arguments.steps, max_minutes=arguments.max_minutes, seed=arguments.seed
-    )
+    arguments.start()
+    config = arguments.given(RECIPES[arguments.part])
     task = build_task(arguments.part, Clips(arguments.clips, TRAINING, 0), Clips(arguments.clips, HELD_OUT, 1))
-    report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+    report = arguments.fit(task, config)
     if arguments.export:
         export(task)
     print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))

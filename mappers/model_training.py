@@ -1,0 +1,44 @@
+"""What the commands that train a shipped model share: ``python -m PACKAGE.train... --output RUN --export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .train_config import TrainConfig
+from .trainer import FitReport, Task, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTraining:
+    """Options of a command that trains one model, and what they do; a command adds what it trains."""
+
+    output: Path
+    """Folder of the run: checkpoints, metrics, samples, and mostly the model."""
+    steps: int | None = None
+    """Optimizer steps; the recipe's own number when not given."""
+    max_minutes: float | None = None
+    """Stop, with a checkpoint, after this many minutes."""
+    seed: int = 0
+    """Seed of weights, batches and noise."""
+    resume: bool = False
+    """Go on from the newest checkpoint of the output folder."""
+    threads: int = 1
+    """CPU threads of each process; two small trainings side by side use two cores best."""
+    export: bool = False
+    """Also write the model where the package looks for it."""
+
+    def start(self) -> None:
+        """Take the threads and the seed, before weights are drawn."""
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(self.seed)
+
+    def given(self, recipe: TrainConfig) -> TrainConfig:
+        """The recipe with what the command line says in its place."""
+        return recipe.given(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
+
+    def fit(self, task: Task, config: TrainConfig, part: str = ".") -> FitReport:
+        """Train in the output folder, or in a part of it."""
+        return fit(task, config, output_dir=self.output / part, resume="auto" if self.resume else False)

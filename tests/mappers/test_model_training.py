@@ -1,0 +1,48 @@
+"""Options that every command which trains a shipped model has, from the command line to the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import tyro
+
+from mappers.model_training import ModelTraining
+from mappers.train_config import TrainConfig
+
+from .test_trainer import Regression, equal
+
+RECIPE = TrainConfig(steps=6, batch_size=8, learning_rate=1e-2, save_every=2, cpu=True)
+
+
+def parsed(output: Path, *words: str) -> ModelTraining:
+    return tyro.cli(ModelTraining, args=["--output", str(output), *words])
+
+
+def test_options_that_are_not_given_leave_the_recipe_alone(tmp_path: Path) -> None:
+    assert parsed(tmp_path).given(RECIPE) == RECIPE
+    changed = parsed(tmp_path, "--steps", "3", "--max-minutes", "2", "--seed", "5").given(RECIPE)
+    assert (changed.steps, changed.max_minutes, changed.seed) == (3, 2, 5)
+    assert changed.learning_rate == RECIPE.learning_rate
+
+
+def test_a_run_that_was_cut_short_goes_on_only_when_told_to(tmp_path: Path) -> None:
+    whole, first, second = Regression(), Regression(), Regression()
+    parsed(tmp_path / "whole").fit(whole, RECIPE)
+    short = parsed(tmp_path / "run", "--max-minutes", "1e-9")
+    assert short.fit(first, short.given(RECIPE)).stopped == "time"
+    again = parsed(tmp_path / "run", "--resume")
+    assert again.fit(second, again.given(RECIPE)).steps == RECIPE.steps
+    assert equal(whole, second)
+
+
+def test_starting_takes_threads_and_seed(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        parsed(tmp_path, "--threads", "1", "--seed", "9").start()
+        assert torch.get_num_threads() == 1
+        drawn = torch.rand(3)
+        torch.manual_seed(9)
+        torch.testing.assert_close(drawn, torch.rand(3), rtol=0, atol=0)
+    finally:
+        torch.set_num_threads(threads)
