@@ -13,12 +13,13 @@ import math
 import platform
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from editing_attributes import SIZE, Attributes, Reader, lab, pictures_of
+from editing_prompts import TWENTY, Edit, Prompt, Truth, color_of, prompts_of
 from inversion import Codes, inversions
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from mappers.code_mapper import CodeMapper, EditsCodes
 from mappers.files import replacing
+from nerf.cameras import Cameras
 from nerf.conditional import ConditionalModel
 from nerf.conditional.inversion import InversionConfig
 from nerf.conditional.library import library
@@ -41,8 +43,8 @@ from pipelines.editing import Editor
 ROOT = Path(__file__).parents[1]
 SAME = 0.01
 """Farthest that two shapes' surface points may lie apart to count as shared, and their true colours may differ."""
-WORDS = ("red", "green", "blue", "yellow")
-"""Colours that prompts name."""
+TOLERANCE = 0.5
+"""Standard deviations that an attribute may move without being named."""
 
 
 def density(model: ConditionalModel, points: int = 100_000) -> dict[str, Any]:
@@ -93,19 +95,6 @@ def intersection(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return both, order_a[torch.searchsorted(a[order_a], both)], order_b[torch.searchsorted(b[order_b], both)]
 
 
-def prompts_of(reader: Reader) -> list[tuple[str, str, float]]:
-    """Prompt, the attribute that it names, and the direction (+1, -1) of a trait, or the number of a colour's word."""
-    noun, rows = reader.family.name.removesuffix("s"), []
-    for trait in reader.family.traits:
-        for word, sign in ((trait.low, -1.0), (trait.high, 1.0)):
-            if word:
-                rows.append((f"a {noun} with {word}" if trait.with_ else f"a {word} {noun}", trait.name, sign))
-    for part in reader.family.parts:
-        article = "" if part.endswith("s") else "a "
-        rows += [(f"a {noun} with {article}{word} {part}", part, float(i)) for i, word in enumerate(WORDS)]
-    return rows
-
-
 class Edits:
     """Every prompt applied to every object by a method, and what it changed.
 
@@ -118,76 +107,89 @@ class Edits:
 
     def __init__(self, model: ConditionalModel, reader: Reader, objects: list[Codes], judge: Scorer | None):
         self.model, self.reader, self.objects, self.judge = model, reader, objects, judge
-        self.prompts = prompts_of(reader)
-        self.columns = [*reader.trait_names, *reader.family.parts]
-        self.before = self.read(objects)
-        palettes = lab(reader.family.palettes(512, 3)[:, : 3 * len(reader.family.parts)].view(512, -1, 3))
+        self.family = model.family
+        self.prompts = prompts_of(self.family)
+        self.columns = [*reader.trait_names, *self.family.parts]
+        self.truth = Truth(self.family, len(objects), (len(model.shape_codes), len(model.appearance_codes)))
+        palettes = lab(self.family.palettes(512, 3)[:, : 3 * len(self.family.parts)].view(512, -1, 3))
         self.color_std = palettes.std(0).norm(dim=-1)
         generator = torch.Generator().manual_seed(23)
-        self.twenty = torch.randperm(len(self.prompts), generator=generator)[:20].tolist()
+        self.twenty = torch.randperm(len(self.prompts), generator=generator)[:TWENTY].tolist()
+        self.captions = list(self.truth.captions)
 
-    def read(self, objects: list[Codes]) -> Attributes:
-        """Attributes of objects as the model draws them."""
-        return self.reader.read(
-            torch.stack([pictures_of(self.model, self.reader.cameras, *codes) for codes in objects])
-        )
+    def drawn(self, method: Callable[[str, Codes], Codes]) -> Edit:
+        """What a method that edits codes does to pictures."""
+        return lambda text, number, cameras: pictures_of(self.model, cameras, *method(text, self.objects[number]))
 
-    def measure(self, edit: Callable[[str, Codes], Codes], prompts: list[int] | None = None) -> dict[str, Any]:
+    def pictures(self, edit: Edit, text: str, cameras: Sequence[Cameras]) -> Float[Tensor, "n v h w 3"]:
+        """All objects after a text."""
+        return torch.stack([edit(text, number, cameras) for number in range(len(self.objects))])
+
+    def measure(self, edit: Edit, before: Edit, few: int | None = None) -> dict[str, Any]:
         """Attribution, signs and R-precision of a method.
 
         Args:
-            edit: from a prompt and an object's codes to the edited codes.
-            prompts: numbers of those that are tried; None takes all.
+            edit: the method.
+            before: what draws the objects as they were.
+            few: prompts that are tried, and captions; None takes all.
         """
-        chosen = range(len(self.prompts)) if prompts is None else prompts
+        cameras = self.reader.cameras
+        chosen = range(len(self.prompts)) if few is None else self.twenty[:few]
+        unchanged = self.reader.read(self.pictures(before, "", cameras))
+        drawn = {self.prompts[i].text: self.pictures(edit, self.prompts[i].text, cameras) for i in chosen}
+        told = {text: self.pictures(edit, text, cameras[:1]) for text in self.captions[:few]}
         matrix = torch.zeros(len(self.columns), len(self.columns))
-        counts, signs, hits = torch.zeros(len(self.columns)), [], []
-        for number in chosen:
-            prompt, name, value = self.prompts[number]
-            edited = [edit(prompt, codes) for codes in self.objects]
-            changes, right = self._changes(self.read(edited), name, value)
-            row = self.columns.index(name)
+        counts, signs, kept = torch.zeros(len(self.columns)), [], []
+        for prompt in (self.prompts[i] for i in chosen):
+            changes, right, unnamed = self._changes(unchanged, self.reader.read(drawn[prompt.text]), prompt)
+            row = self.columns.index(prompt.name)
             matrix[row] += changes
             counts[row] += 1
             signs.append(right)
-            if self.judge is not None and number in self.twenty:
-                hits += self._found(edited, self.twenty.index(number))
+            kept.append(unnamed)
         seen = counts > 0
         matrix = matrix[seen] / counts[seen, None]
         own = torch.eye(len(self.columns), dtype=torch.bool)[seen]
         diagonal, others = float(matrix[own].mean()), float(matrix[~own].abs().mean())
         result = {
             "diagonal": diagonal, "off_diagonal": others, "ratio": diagonal / max(others, 1e-6),
-            "right_sign": sum(signs) / len(signs),
-            "r_precision": sum(hits) / len(hits) if hits else "not measured: give --judge",
+            "right_sign": sum(signs) / len(signs), "unnamed_kept": sum(kept) / len(kept),
+            "r_precision": self._found(drawn, [self.prompts[i].text for i in self.twenty]),
+            "r_precision_captions": self._found(told, self.captions),
         }  # fmt: skip
         rows = [name for name, there in zip(self.columns, seen.tolist(), strict=True) if there]
         cells = [dict(zip(self.columns, row.tolist(), strict=True)) for row in matrix]
         return result | {"matrix": dict(zip(rows, cells, strict=True))}
 
-    def _changes(self, after: Attributes, name: str, value: float) -> tuple[Float[Tensor, " c"], float]:
-        """Mean change of every attribute, the named one's towards what was asked, and the share of right signs."""
-        moved = after.traits - self.before.traits
-        colors = (after.colors - self.before.colors).norm(dim=-1) / self.color_std
-        row = torch.cat([moved.abs().mean(0), colors.mean(0)])
-        if name in self.reader.trait_names:
-            towards = value * moved[:, self.reader.trait_names.index(name)]
+    def _changes(
+        self, before: Attributes, after: Attributes, prompt: Prompt
+    ) -> tuple[Float[Tensor, " c"], float, float]:
+        """Mean change of every attribute, the named one's towards what was asked; the share of right signs; the share
+        of what was not named that moved by at most `TOLERANCE`."""
+        moved = after.traits - before.traits
+        colors = (after.colors - before.colors).norm(dim=-1) / self.color_std
+        changes = torch.cat([moved.abs(), colors], 1)
+        row, named = changes.mean(0), self.columns.index(prompt.name)
+        if prompt.name in self.reader.trait_names:
+            towards = prompt.value * moved[:, self.reader.trait_names.index(prompt.name)]
         else:
-            part = self.reader.family.parts.index(name)
-            wanted = lab(torch.tensor(self.reader.family.colors[WORDS[int(value)]]))
-            nearer = [(seen.colors[:, part] - wanted).norm(dim=-1) for seen in (self.before, after)]
+            part = self.family.parts.index(prompt.name)
+            wanted = color_of(self.family, prompt)
+            nearer = [(seen.colors[:, part] - wanted).norm(dim=-1) for seen in (before, after)]
             towards = (nearer[0] - nearer[1]) / self.color_std[part]
-        row[self.columns.index(name)] = towards.mean()
-        return row, float((towards > 0).float().mean())
+        row[named] = towards.mean()
+        unnamed = changes[:, torch.arange(len(self.columns)) != named]
+        return row, float((towards > 0).float().mean()), float((unnamed <= TOLERANCE).float().mean())
 
-    def _found(self, edited: list[Codes], number: int) -> list[bool]:
-        assert self.judge is not None
-        texts = self.judge.texts([self.prompts[i][0] for i in self.twenty])
-        found = []
-        for codes in edited:
-            picture = pictures_of(self.model, self.reader.cameras[:1], *codes)  # from where texts are about
-            found.append(int((self.judge.pictures(picture)[0] @ texts.T).argmax()) == number)
-        return found
+    def _found(self, drawn: Mapping[str, Float[Tensor, "n v h w 3"]], texts: list[str]) -> float | None:
+        """How often the judge finds the text among all of ``texts`` by the first picture, where texts are about."""
+        if self.judge is None:
+            return None
+        known, hits = self.judge.texts(texts), []
+        for right, text in enumerate(texts):
+            if text in drawn:
+                hits.append((self.judge.pictures(drawn[text][:, 0]) @ known.T).argmax(1) == right)
+        return float(torch.cat(hits).float().mean())
 
 
 def methods_of(model: ConditionalModel, editor: Editor, steps: int) -> dict[str, Callable[[str, Codes], Codes]]:
@@ -314,12 +316,14 @@ def main() -> None:
     reader.fit(arguments.reader_steps)
     result["reader"] = reader.quality()
     edits = Edits(model, reader, objects, judge)
-    few = edits.twenty[: arguments.optimised]
-    others = None if arguments.prompts is None else edits.twenty[: arguments.prompts]
+    methods = {name: edits.drawn(edit) for name, edit in methods_of(model, editor, arguments.steps).items()}
     result["edits"] = {
-        name: edits.measure(edit, few if name == "optimisation" else others)
-        for name, edit in methods_of(model, editor, arguments.steps).items()
+        name: edits.measure(
+            edit, methods["no edit"], arguments.optimised if name == "optimisation" else arguments.prompts
+        )
+        for name, edit in methods.items()
     }
+    result["edits"]["truth"] = edits.measure(edits.truth, edits.truth, arguments.prompts)
     print_tables(result)
     saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
     with replacing(arguments.output) as temporary:
@@ -331,12 +335,14 @@ def print_tables(result: dict[str, Any]) -> None:
     for group in ("density", "leak", "reconstruction", "inversion", "speed", "reader"):
         for name, value in result[group].items():
             print(f"{group:16s} {name:28s} {value if isinstance(value, bool) else f'{value:.3f}'}")
-    print(f"\n{'edits':22s} diagonal  off-diagonal  ratio  right sign  R-precision")
+    print(f"\n{'edits':22s} named  others  ratio  right sign  unnamed kept  R-precision: attributes  captions")
     for name, row in result["edits"].items():
-        found = row["r_precision"]
-        shown = found if isinstance(found, str) else f"{found:.1%}"
-        figures = f"{row['diagonal']:8.2f} {row['off_diagonal']:13.2f} {row['ratio']:6.2f} {row['right_sign']:11.1%}"
-        print(f"{name:22s} {figures}  {shown}")
+        found = [row["r_precision"], row["r_precision_captions"]]
+        shown = "".join(f"{'no judge' if value is None else f'{value:.1%}':>17s}" for value in found)
+        print(
+            f"{name:22s} {row['diagonal']:5.2f} {row['off_diagonal']:7.2f} {row['ratio']:6.2f}"
+            f" {row['right_sign']:11.1%} {row['unnamed_kept']:13.1%} {shown}"
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from mappers.files import replacing
 from mappers.picture_encoder import PictureEncoder
+from nerf.cameras import degrees_between
 from nerf.conditional import ConditionalModel
 from nerf.conditional.encoding import encoder_of
 from nerf.conditional.inversion import InversionConfig, invert
@@ -48,8 +48,7 @@ def inversions(
         found = invert(model, Target(rgb[0], alpha[0]), config, encoder=encoder)
         seconds.append(time.process_time() - started)
         place = model.camera(found.azimuth, found.elevation, SIZE).positions[0]
-        cosine = float(torch.nn.functional.cosine_similarity(place, camera.positions[0], dim=0))
-        errors.append(math.degrees(math.acos(min(max(cosine, -1.0), 1.0))))
+        errors.append(float(degrees_between(place, camera.positions[0])))
         others = family.cameras(4, SIZE, generator)
         truth = family.render(shape.expand(4, -1), palette.expand(4, -1), others)[0]
         codes.append((found.shape_code, found.appearance_code))

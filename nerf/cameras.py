@@ -360,3 +360,8 @@ def spherical(
     second = torch.linalg.cross(pole, first)
     flat = azimuth.cos()[:, None] * first + azimuth.sin()[:, None] * second
     return elevation.cos()[:, None] * flat + elevation.sin()[:, None] * pole
+
+
+def degrees_between(a: Float[Tensor, "*n 3"], b: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+    """Angles between directions of any length, in 0..180."""
+    return torch.rad2deg(torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1, 1).acos())

@@ -17,6 +17,7 @@ from mappers.picture_encoder import Glance, PictureEncoder, load_picture_encoder
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared
 
+from ..cameras import degrees_between
 from ..families import split_of
 from ..families.family import ELEVATION, RADIUS
 from .model import ENCODER, ConditionalModel, located
@@ -127,10 +128,10 @@ class EncoderTask:
         seen: Glance = modules["encoder"](self._pictures(shapes, palettes, turn, rise, 1.0).to(device))
         found = torch.tensor([turns[0] for turns in seen.azimuths()])
         places, truth = (
-            self.model.family.seen_from(turns, rises, 1).positions / RADIUS
+            self.model.family.seen_from(turns, rises, 1).positions
             for turns, rises in ((found, seen.elevation.cpu()), (turn, rise))
         )
-        error = torch.rad2deg((places * truth).sum(1).clamp(-1, 1).acos())
+        error = degrees_between(places, truth)
         return {"within_10_degrees": float((error <= 10).float().mean()), "median_degrees": float(error.median())}
 
     def _pictures(self, shapes: Tensor, palettes: Tensor, turn: Tensor, rise: Tensor, far: float) -> Tensor:

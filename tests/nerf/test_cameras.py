@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nerf.cameras import (
     Cameras,
+    degrees_between,
     distort,
     look_at,
     orbit,
@@ -167,6 +168,12 @@ def test_random_orbits_are_uniform_on_their_belt() -> None:
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert torch.equal(again.poses, cameras.poses)
+
+
+def test_angles_between_directions_do_not_ask_for_their_length() -> None:
+    turned = torch.tensor([[1.0, 0, 0], [0, 3.0, 0], [-5.0, 0, 0], [2.0, 2.0, 0]])
+    found = degrees_between(turned, torch.tensor([0.5, 0, 0]))
+    torch.testing.assert_close(found, torch.tensor([0.0, 90, 180, 45]), atol=0.03, rtol=0)
 
 
 def test_cameras_in_a_box_look_at_their_target() -> None:
