@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 def replacing(path: str | Path) -> Iterator[Path]:
     """A path to write to in place of ``path``, whose file takes that name when the block ends without an error.
 
-    Its ending is that of ``path``, its folder is made when needed, and its name is the process's own.
+    Its ending is that of ``path``, its folder is made when needed, and its name is the process's own. Whoever may read
+    new files of this process may read it: safetensors' are its owner's alone.
 
     Raises:
         OSError: the folder is not writable or the disk is full; the message names ``path``.
@@ -24,7 +25,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        temporary.unlink()
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise OSError(f"could not write {path}: {error}; make room or choose another folder") from error

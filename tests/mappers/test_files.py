@@ -22,6 +22,13 @@ def test_a_file_appears_with_its_folder_and_replaces_the_old_one(tmp_path: Path)
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_whoever_may_read_new_files_may_read_weights(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    with replacing(tmp_path / "weights.safetensors") as temporary:
+        save_file({"w": torch.zeros(1)}, temporary)
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_what_was_there_survives_an_error_and_nothing_else_is_left(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
