@@ -51,8 +51,8 @@ RECIPES: dict[str, TrainConfig] = {
         validate_every=200, log_every=20,
     ),
     "families": TrainConfig(
-        steps=1_200, batch_size=64, learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.98), weight_decay=0.05,
-        ema=0.99, schedule="cosine", save_every=100, validate_every=200, log_every=20,
+        steps=12_000, batch_size=64, learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.98), weight_decay=0.05,
+        ema=0.99, schedule="cosine", save_every=500, validate_every=1_000, log_every=20,
     ),
     "diffusion": TrainConfig(
         steps=100_000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
