@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -147,21 +147,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "deformation.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {}
     if arguments.output.is_file():
         rows = json.loads(arguments.output.read_text(encoding="utf-8"))
     for seed in range(arguments.seeds):
         for sharing in get_args(Sharing):
             for mode in get_args(Mode):
-                if any((row["mode"], row["codes"], row["seed"]) == (mode, sharing, seed) for row in rows):
+                name = f"{mode}, {sharing} codes, seed {seed}"
+                if name in rows:
                     continue
-                rows.append(run(mode, sharing, seed, arguments.steps))
+                rows[name] = run(mode, sharing, seed, arguments.steps)
                 with replacing(arguments.output) as temporary:
                     temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print_table(rows)
+    print_table(list(rows.values()))
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Means and standard deviations over seeds."""
     columns = ("psnr_train", "psnr_held_pairs", "iou_held_pairs", "leak", "opacity_change", "steps")
     print(f"{'mode':12s} {'codes':10s} " + " ".join(f"{name:>18s}" for name in columns))

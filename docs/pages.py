@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files
 
 NOTES = {
     "compression": "Lists are pairs of bits per pixel and PSNR in dB.",
-    "editing": "Seconds are of one thread beside other work; those of inversion are left out: a pause fell into them.",
+    "editing": "Seconds are of one thread beside other work.",
     "personalization": "Pairs are the mean over objects and half the width of its 95 % interval.",
 }
 """What a reader of the numbers has to know, where the names in the file do not say it."""
