@@ -109,11 +109,13 @@ def variants() -> dict[str, tuple[Description, Change, bool]]:
         "published, no reparameterization": (PUBLISHED, no_reparameterization, False),
         "published, no encodings": (PUBLISHED, no_encodings, False),
         "published, no hierarchy": (dataclasses.replace(PUBLISHED, group=None), published, False),
+        "published, rectangular matrices": (dataclasses.replace(PUBLISHED, rank=shipped.rank), published, False),
         "shipped": (shipped, nothing, True),
         "shipped, no network": (shipped, no_network, True),
         "shipped, no mixture": (dataclasses.replace(shipped, components=1), nothing, True),
         "shipped, no transform": (shipped, no_transform, True),
         "shipped, no hierarchy": (dataclasses.replace(shipped, group=None), nothing, True),
+        "shipped, square matrices": (dataclasses.replace(shipped, rank=None), nothing, True),
     }
 
 
