@@ -174,7 +174,7 @@ class Edits:
             towards = prompt.value * moved[:, self.reader.trait_names.index(prompt.name)]
         else:
             part = self.family.parts.index(prompt.name)
-            wanted = color_of(self.family, prompt)
+            wanted = lab(color_of(self.family, prompt))
             nearer = [(seen.colors[:, part] - wanted).norm(dim=-1) for seen in (before, after)]
             towards = (nearer[0] - nearer[1]) / self.color_std[part]
         row[named] = towards.mean()

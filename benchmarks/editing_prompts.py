@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from editing_attributes import lab
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,8 +48,8 @@ def prompts_of(family: Family) -> list[Prompt]:
 
 
 def color_of(family: Family, prompt: Prompt) -> Float[Tensor, 3]:
-    """CIE Lab of the colour that a prompt names."""
-    return lab(torch.tensor(family.colors[WORDS[int(prompt.value)]]))
+    """RGB of the colour that a prompt names."""
+    return torch.tensor(family.colors[WORDS[int(prompt.value)]])
 
 
 class Truth:
@@ -90,7 +89,7 @@ class Truth:
         prompt = self.prompts[text]
         if prompt.name in self.family.parts:
             first, changed = 3 * self.family.parts.index(prompt.name), palette.clone()
-            changed[first : first + 3] = torch.tensor(self.family.colors[WORDS[int(prompt.value)]])
+            changed[first : first + 3] = color_of(self.family, prompt)
             return shape, changed
         changed = shape.clone()
         for k in range(len(shape)):

@@ -16,8 +16,8 @@ import tyro
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """Options of every command that trains; a command has them as its field ``training`` without a prefix."""
+class Course:
+    """How long a training goes on, and from where."""
 
     steps: int | None = None
     """Optimizer steps; the settings' own number when not given."""
@@ -27,6 +27,12 @@ class Training:
     """Seed of every draw."""
     resume: bool = False
     """Go on from the checkpoints in the output folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Course):
+    """Options of every command that trains; a command has them as its field ``training`` without a prefix."""
+
     config: str | None = None
     """Settings: a shipped name or a YAML file, what fits if not given; the options below change single ones."""
     debug: bool = False

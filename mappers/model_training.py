@@ -7,24 +7,17 @@ from pathlib import Path
 
 import torch
 
+from .command_line import Course
 from .train_config import TrainConfig
 from .trainer import FitReport, Task, fit
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelTraining:
+class ModelTraining(Course):
     """Options of a command that trains one model, and what they do; a command adds what it trains."""
 
     output: Path
     """Folder of the run: checkpoints, metrics, samples, and mostly the model."""
-    steps: int | None = None
-    """Optimizer steps; the recipe's own number when not given."""
-    max_minutes: float | None = None
-    """Stop, with a checkpoint, after this many minutes."""
-    seed: int = 0
-    """Seed of weights, batches and noise."""
-    resume: bool = False
-    """Go on from the newest checkpoint of the output folder."""
     threads: int = 1
     """CPU threads of each process; two small trainings side by side use two cores best."""
     export: bool = False

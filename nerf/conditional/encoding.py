@@ -21,6 +21,7 @@ from ..cameras import degrees_between
 from ..families import split_of
 from ..families.family import ELEVATION, RADIUS
 from .model import ENCODER, ConditionalModel, located
+from .pictures import stacked
 
 SHARP = 0.02
 """How narrow the peak around the true azimuth is that directions should have."""
@@ -137,7 +138,7 @@ class EncoderTask:
     def _pictures(self, shapes: Tensor, palettes: Tensor, turn: Tensor, rise: Tensor, far: float) -> Tensor:
         cameras = self.model.family.seen_from(turn, rise, self.encoder.config.size, RADIUS * far)
         rgb, alpha, _ = self.model.family.render(shapes, palettes, cameras)
-        return torch.cat([rgb, alpha[..., None]], -1).permute(0, 3, 1, 2)
+        return stacked(rgb, alpha)
 
     @staticmethod
     def _angles(uniform: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:

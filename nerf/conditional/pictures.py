@@ -21,6 +21,11 @@ LEAST, MOST = 0.005, 0.9
 """Share of the picture that an object may take."""
 
 
+def stacked(rgb: Float[Tensor, "*n h w 3"], alpha: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n 4 h w"]:
+    """Pictures and masks as networks take them."""
+    return torch.cat([rgb, alpha[..., None]], -1).movedim(-1, -3)
+
+
 @dataclass(frozen=True)
 class Target:
     """A picture of an object."""
@@ -32,8 +37,8 @@ class Target:
 
     @property
     def channels(self) -> Float[Tensor, "4 s s"]:
-        """RGB and mask, as networks take them."""
-        return torch.cat([self.rgb, self.alpha[..., None]], -1).permute(2, 0, 1)
+        """Picture and mask, `stacked`."""
+        return stacked(self.rgb, self.alpha)
 
     def resized(self, size: int) -> Target:
         """The same at another size."""
@@ -75,7 +80,7 @@ def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) ->
     if share > MOST:
         raise ValueError(f"the object takes {share:.0%} of the picture; give one with ground around it, or a mask")
     white = rgb * alpha[..., None] + 1 - alpha[..., None]
-    values = torch.cat([white, alpha[..., None]], -1).permute(2, 0, 1)
+    values = stacked(white, alpha)
     height, width = alpha.shape
     across, down = max(height - width, 0), max(width - height, 0)
     sides = (across // 2, across - across // 2, down // 2, down - down // 2)
