@@ -4,7 +4,8 @@ Autoencoder, CLAP and CLIP on fresh moments of the world, both mappers by what t
 model by an independent classifier (``nano_audio_classifier.py``): whether it hears what the picture shows, how far
 generated sounds are from real ones in its features (and in aiSFX's, where that is installed: ``aisfx_features.py``),
 and whether big things sound low. Prints a table, writes
-``docs/results/nano_audio.json`` and a sheet of uncurated spectrograms. All seeds are fresh: no training drew from them.
+``docs/results/nano_audio.json``, a sheet of uncurated spectrograms and the sounds behind it. All seeds are fresh: no
+training drew from them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 from aisfx_features import Aisfx, installed
 from jaxtyping import Float
@@ -27,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel
 
+from mappers.files import replacing
 from mappers.hub import resolve
 from mappers.v2a import EmbeddingMapper, IdentityMapper, LinearMapper
 from pipelines.audio_clap import Clap
@@ -46,6 +49,8 @@ from pipelines.nano.train_clip import tokens_of
 
 SEED = 5_000_011
 DRAWS = 8
+SHOWN = ("real sounds", "oracle", "regression", "prior")
+"""Rows of the table that are columns of the sheet."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -116,12 +121,17 @@ class Measured:
         return torch.cat(parts)
 
 
+def reconstructed(m: Measured, mels: Float[Tensor, "n 1 t b"]) -> Float[Tensor, "n 1 t b"]:
+    """Spectrograms through the autoencoder."""
+    vae = m.pipeline.vae
+    return torch.cat([vae.decode(vae.encode(x).latent_dist.mode()).sample for x in mels.split(32)])
+
+
 @torch.no_grad()
 def measure_parts(m: Measured) -> dict[str, float]:
     """Autoencoder, CLAP and CLIP on the reference moments."""
     mels = mels_of(m.reference_sounds[:128])
-    decoded = torch.cat([m.pipeline.vae.decode(m.pipeline.vae.encode(x).latent_dist.mode()).sample
-                         for x in mels.split(32)])  # fmt: skip
+    decoded = reconstructed(m, mels)
     vocoded = torch.cat([m.pipeline.vocoder(x) for x in mels[:64, 0].split(16)])
     found = measure_clap(m.clap, m.reference_embeds, m.reference)
     texts = CLIPModel.from_pretrained(resolve("nano-clip", "CLIP")).eval()
@@ -180,8 +190,7 @@ def nearest_cosine(found: Float[Tensor, "n a"], m: Measured) -> float:
 
 def variants_covered(m: Measured, mapper: EmbeddingMapper) -> float:
     """Share of objects of whose two ways to sound eight draws for one picture hit both, by nearest real sound."""
-    first = [next(i for i, moment in enumerate(m.moments) if moment.name == name) for name in NAMES]
-    pictures = m.pictures[first].repeat_interleave(DRAWS, 0)
+    pictures = m.pictures[shown(m)].repeat_interleave(DRAWS, 0)
     nearest = (mapped(mapper, pictures) @ m.reference_embeds.T).argmax(1)
     ways = torch.tensor([moment.way for moment in m.reference])[nearest].view(len(NAMES), DRAWS)
     wanted = 2 * torch.arange(len(NAMES))[:, None]
@@ -216,13 +225,24 @@ def sanity_rows(m: Measured) -> dict[str, Float[Tensor, "n samples"]]:
     return {"noise": noise, "silence": 1e-4 * noise, "one object": sounds_of(bells)}
 
 
+@torch.no_grad()
+def copies(m: Measured) -> dict[str, Float[Tensor, "n samples"]]:
+    """The real sounds as the vocoder gives them back, and as autoencoder and vocoder do: no denoiser can do better."""
+    mels = mels_of(m.sounds)
+    decoded = reconstructed(m, mels)
+    return {
+        name: torch.cat([m.pipeline.vocoder(x) for x in some[:, 0].split(32)])
+        for name, some in (("real, vocoder", mels), ("real, autoencoder", decoded))
+    }
+
+
 def measure_generation(m: Measured, mappers: dict[str, EmbeddingMapper]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Rows of the table and the sounds behind them."""
     count = len(m.moments)
     _, _, real = judge(m.judge, m.reference_sounds[:count])
     real, real_clap = real.numpy(), m.reference_embeds[:count].numpy()
     train = [moment_of(0, index) for index in range(count)]
-    rows = {"training sounds": sounds_of(train), "real sounds": m.sounds, **sanity_rows(m)}
+    rows = {"training sounds": sounds_of(train), "real sounds": m.sounds, **copies(m), **sanity_rows(m)}
     rows["oracle"] = m.generate(m.embeds)
     for name in ("regression", "prior"):
         rows[name] = m.generate(mapped(mappers[name], m.pictures))
@@ -254,12 +274,25 @@ def _median(call: Callable[[], Any], times: int = 5) -> float:
     return float(np.median(found))
 
 
+def shown(m: Measured) -> list[int]:
+    """The first moment of every object."""
+    return [next(i for i, moment in enumerate(m.moments) if moment.name == name) for name in NAMES]
+
+
+def write_sounds(m: Measured, rows: dict[str, Tensor], folder: Path) -> None:
+    """A file for every column of the sheet: its sixteen sounds, from the top, with a pause after each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SHOWN:
+        sounds = F.pad(rows[name][shown(m)], (0, RATE // 2)).flatten()
+        with replacing(folder / f"nano_audio_{name.split()[0]}.ogg") as temporary:
+            soundfile.write(temporary, sounds.numpy(), RATE, format="OGG", subtype="VORBIS")
+
+
 def sheet(m: Measured, rows: dict[str, Tensor]) -> Image.Image:
     """One row an object: the picture, a real sound, and what oracle, regression and prior made of it."""
-    first = [next(i for i, moment in enumerate(m.moments) if moment.name == name) for name in NAMES]
-    columns = ("real sounds", "oracle", "regression", "prior")
-    mels = torch.stack([log_mel(rows[name][first]) for name in columns], 1).flatten(0, 1)
-    page = spectrogram_grid(mels, len(columns)).convert("RGB")
+    first = shown(m)
+    mels = torch.stack([log_mel(rows[name][first]) for name in SHOWN], 1).flatten(0, 1)
+    page = spectrogram_grid(mels, len(SHOWN)).convert("RGB")
     height = page.height // len(NAMES)
     out = Image.new("RGB", (page.width + height, page.height))
     out.paste(page, (height, 0))
@@ -296,6 +329,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano_audio.json")
     parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano_audio.png")
+    parser.add_argument("--listen", type=Path, default=ROOT / "docs" / "sounds", help="folder of the sheet's sounds")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     m = Measured(arguments.each, arguments.steps, arguments.guidance)
@@ -320,6 +354,7 @@ def main() -> None:
     arguments.output.write_text(json.dumps(_rounded(result), indent=2) + "\n", encoding="utf-8")
     arguments.sheet.parent.mkdir(parents=True, exist_ok=True)
     sheet(m, rows).save(arguments.sheet, optimize=True)
+    write_sounds(m, rows, arguments.listen)
     print_tables(result)
 
 

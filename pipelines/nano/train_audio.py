@@ -61,17 +61,17 @@ RECIPES: dict[str, TrainConfig] = {
         clip_norm=1.0, precision="auto", ema=0.99, schedule="cosine", save_every=100, validate_every=300, log_every=20,
     ),
     "clip": TrainConfig(
-        steps=240, batch_size=32, optimizer="muon", learning_rate=5e-4, warmup_steps=20, betas=(0.9, 0.98),
+        steps=2_400, batch_size=32, optimizer="muon", learning_rate=5e-4, warmup_steps=20, betas=(0.9, 0.98),
         weight_decay=0.05, clip_norm=1.0, precision="auto", ema=0.98, schedule="cosine", save_every=60,
         validate_every=120, log_every=10,
     ),
     "unet": TrainConfig(
-        steps=1_200, batch_size=16, optimizer="muon", learning_rate=1e-3, warmup_steps=50, betas=(0.9, 0.99),
+        steps=8_000, batch_size=16, optimizer="muon", learning_rate=1e-3, warmup_steps=50, betas=(0.9, 0.99),
         weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.995, schedule="cosine", save_every=100,
         validate_every=400, log_every=20,
     ),
     "prior": TrainConfig(
-        steps=1_500, batch_size=256, learning_rate=1e-3, warmup_steps=100, weight_decay=0.01, clip_norm=0.5,
+        steps=1_000, batch_size=256, learning_rate=1e-3, warmup_steps=100, weight_decay=0.01, clip_norm=0.5,
         precision="auto", ema=0.995, schedule="cosine", save_every=500, validate_every=1_000, log_every=50,
     ),
     "regression": TrainConfig(
