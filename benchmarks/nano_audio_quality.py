@@ -127,12 +127,17 @@ def reconstructed(m: Measured, mels: Float[Tensor, "n 1 t b"]) -> Float[Tensor, 
     return torch.cat([vae.decode(vae.encode(x).latent_dist.mode()).sample for x in mels.split(32)])
 
 
+def vocoded(m: Measured, mels: Float[Tensor, "n 1 t b"]) -> Float[Tensor, "n samples"]:
+    """Sounds of spectrograms."""
+    return torch.cat([m.pipeline.vocoder(x) for x in mels[:, 0].split(16)])
+
+
 @torch.no_grad()
 def measure_parts(m: Measured) -> dict[str, float]:
     """Autoencoder, CLAP and CLIP on the reference moments."""
     mels = mels_of(m.reference_sounds[:128])
     decoded = reconstructed(m, mels)
-    vocoded = torch.cat([m.pipeline.vocoder(x) for x in mels[:64, 0].split(16)])
+    sounds = vocoded(m, mels[:64])
     found = measure_clap(m.clap, m.reference_embeds, m.reference)
     texts = CLIPModel.from_pretrained(resolve("nano-clip", "CLIP")).eval()
     names = texts.get_text_features(
@@ -141,7 +146,7 @@ def measure_parts(m: Measured) -> dict[str, float]:
     seen = m.seen(m.reference) @ F.normalize(names, dim=1).T
     return {
         "vae_l1_nat": (decoded - mels).abs().mean().item(),
-        "vocoder_mel_l1_nat": (log_mel(vocoded) - mels[:64, 0]).abs().mean().item(),
+        "vocoder_mel_l1_nat": (log_mel(sounds) - mels[:64, 0]).abs().mean().item(),
         "clap_objects_named": found["named"],
         "clap_text_recall": found["text_recall"],
         "clap_captions": found["captions"],
@@ -229,11 +234,7 @@ def sanity_rows(m: Measured) -> dict[str, Float[Tensor, "n samples"]]:
 def copies(m: Measured) -> dict[str, Float[Tensor, "n samples"]]:
     """The real sounds as the vocoder gives them back, and as autoencoder and vocoder do: no denoiser can do better."""
     mels = mels_of(m.sounds)
-    decoded = reconstructed(m, mels)
-    return {
-        name: torch.cat([m.pipeline.vocoder(x) for x in some[:, 0].split(32)])
-        for name, some in (("real, vocoder", mels), ("real, autoencoder", decoded))
-    }
+    return {"real, vocoder": vocoded(m, mels), "real, autoencoder": vocoded(m, reconstructed(m, mels))}
 
 
 def measure_generation(m: Measured, mappers: dict[str, EmbeddingMapper]) -> tuple[dict[str, Any], dict[str, Tensor]]:
