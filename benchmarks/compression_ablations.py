@@ -1,4 +1,4 @@
-"""What the parts of the codec are worth: ``python benchmarks/compression_ablations.py --data DIR [--steps 2000]``.
+"""What the parts of the codec are worth: ``python benchmarks/compression_ablations.py --data DIR [--steps 1000]``.
 
 Two small codecs for photographs, each without its parts one at a time. "published" is RECOMBINER: a network whose
 weights and encodings are sent, square matrices, three levels, and posteriors of its own for each of a fixed set of
@@ -154,7 +154,7 @@ def measure(model: CodecModel, data: Path) -> list[dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the parts of the codec are worth.")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds concept_photos/ and the others")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "compression_ablations")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_ablations.json")
     arguments = parser.parse_args()
