@@ -73,9 +73,11 @@ class CategoryConfig:
     rays: int = 256
     """Rays of every picture of a step."""
     taught_steps: int = 2000
-    """First steps, in which the family's solids teach density and colour at points; pictures alone teach the others."""
+    """First steps, with nothing but lessons at points of the family's solids; then pictures come in."""
     points: int = 512
-    """Points of every object in those steps; for colour a quarter as many."""
+    """Points of every lesson for density; for colour a quarter as many."""
+    lesson_weight: float = 0.1
+    """Weight of lessons beside pictures."""
     intervals: int = 60
     """Intervals that the diagonal of the box is marched in."""
     grid: int = 24
@@ -105,7 +107,7 @@ class CategoryConfig:
         for name in ("shapes", "palettes", "size", "rays", "points", "intervals", "grid_every", "code_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("taught_steps", "code_weight", "code_start"):
+        for name in ("taught_steps", "lesson_weight", "code_weight", "code_start"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.near_object <= 1:

@@ -1,7 +1,8 @@
 """The auto-decoder objective: a code per shape and per palette, learned with the field from posed pictures.
 
 As DeepSDF and CodeNeRF (arXiv 2109.01750) do it; it takes minutes where the paper's adversarial objective takes days.
-Pictures are rendered on the fly by the family, so no two steps see the same one.
+Pictures are rendered on the fly by the family, so no two steps see the same one. Lessons are of objects *between* two
+of the table, with the codes between theirs: so codes become coordinates to be walked along, not names of objects.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from .teaching import Lesson, lesson, viewed
 
 REACH = 3
 """Pixels around an object that count as near it."""
+OWN = 0.5
+"""Share of the lessons that are of objects of the table: without them codes do not come to tell objects apart."""
+BEYOND = 0.25
+"""How far past both ends of the way from one object to another lessons go."""
 MEASURED = 24
 """Pictures of each kind that a validation draws."""
 
@@ -61,12 +66,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Batch:
-    """What is learned from some objects."""
+    """What is learned from some objects, and from ones on the way from each to a partner."""
 
-    shape: Int[Tensor, " b"]
-    """Number of each object's shape."""
-    palette: Int[Tensor, " b"]
-    content: Lesson | Pictures
+    shape: Int[Tensor, "b 2"]
+    """Numbers of each object's shape and of its partner's."""
+    palette: Int[Tensor, "b 2"]
+    share: Float[Tensor, " b"]
+    """How far the lesson's objects are on the way: 0 is the object, 1 the partner."""
+    lesson: Lesson
+    pictures: Pictures | None
+    """Of the objects themselves; none at first."""
 
 
 class DecoderTask:
@@ -85,15 +94,19 @@ class DecoderTask:
 
     def batch(self, draws: Draws) -> Batch:
         config = self.config
-        shape = draws.integers("shape", config.shapes).cpu()
-        palette = draws.integers("palette", config.palettes).cpu()
+        shape = draws.integers("shape", config.shapes, (2,)).cpu()
+        palette = draws.integers("palette", config.palettes, (2,)).cpu()
         for _ in range(2):  # past the last palette the next one may be held out too, but not the one after it
             held = self.split.held_pairs[shape, palette]
             palette = torch.where(held, (palette + 1) % config.palettes, palette)
-        objects = self.split.shapes[shape], self.split.palettes[palette]
-        taught = draws.step < config.taught_steps
-        content = lesson(self.family, *objects, config.points, draws) if taught else self._pictures(*objects, draws)
-        return Batch(shape.to(draws.device), palette.to(draws.device), content)
+        chance, way = draws.uniform("share", (2,)).cpu().unbind(1)
+        share = torch.where(chance < OWN, 0.0, way * (1 + 2 * BEYOND) - BEYOND)
+        shapes, palettes = self.split.shapes[shape], self.split.palettes[palette]
+        taught = lesson(
+            self.family, *(between(ends, share).clamp(0, 1) for ends in (shapes, palettes)), config.points, draws
+        )
+        pictures = self._pictures(shapes[:, 0], palettes[:, 0], draws) if draws.step >= config.taught_steps else None
+        return Batch(*(value.to(draws.device) for value in (shape, palette, share)), taught, pictures)
 
     def _pictures(self, shapes: Float[Tensor, "b p"], palettes: Float[Tensor, "b q"], draws: Draws) -> Pictures:
         """Rays of one picture of each object."""
@@ -119,21 +132,32 @@ class DecoderTask:
         return share * near / near.sum(1, keepdim=True).clamp(min=1) + (1 - share) / near.shape[1]
 
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        shape_code, appearance_code = modules["codes"](batch.shape, batch.palette)
-        content, field = batch.content, modules["field"]
-        if isinstance(content, Lesson):
-            of = content.of
-            values = content.loss(*field(content.points, content.views, shape_code[of], appearance_code[of]))
-        else:
+        codes = [
+            table.unflatten(0, (-1, 2)) for table in modules["codes"](batch.shape.flatten(), batch.palette.flatten())
+        ]
+        taught, pictures = batch.lesson, batch.pictures
+        points, views = [taught.points], [taught.views]
+        of = [[between(code, batch.share)[taught.of]] for code in codes]
+        if pictures is not None:
             self._renew(draws.step)
-            shape = batch.shape[content.picture]
-            samples = self.grids.march(content.rays, shape, self.marching, content.jitter)
-            of = content.picture[samples.ray]
-            points, views = points_of(content.rays, samples), content.rays.views[samples.ray]
-            density, color = field(points, views, shape_code[of], appearance_code[of])
-            error = (composite(samples, density, color, content.background).color - content.target).square().mean()
-            values = {"loss": error, "mse": error}
-        size = shape_code.square().mean() + appearance_code.square().mean()
+            samples = self.grids.march(pictures.rays, batch.shape[pictures.picture, 0], self.marching, pictures.jitter)
+            points.append(points_of(pictures.rays, samples))
+            views.append(pictures.rays.views[samples.ray])
+            for mixed, code in zip(of, codes, strict=True):
+                mixed.append(code[:, 0][pictures.picture[samples.ray]])
+        shape_code, appearance_code = (torch.cat(parts) for parts in of)
+        density, color = modules["field"](torch.cat(points), torch.cat(views), shape_code, appearance_code)
+        count = len(taught.points)
+        values = taught.loss(density[:count], color[:count])
+        if pictures is not None:
+            drawn = composite(samples, density[count:], color[count:], pictures.background).color
+            error = (drawn - pictures.target).square().mean()
+            values = {
+                "loss": error + self.config.lesson_weight * values["loss"],
+                "entropy": values["entropy"],
+                "mse": error,
+            }
+        size = sum(code.square().mean() for code in codes)
         return {**values, "loss": values["loss"] + self.config.code_weight * size}
 
     def _renew(self, step: int) -> None:
@@ -153,6 +177,11 @@ class DecoderTask:
         """What was learned; a copy."""
         tables = self.codes.shape.detach().cpu().clone(), self.codes.appearance.detach().cpu().clone()
         return ConditionalModel(self.field.copied(), *tables, self.family.name)
+
+
+def between(ends: Float[Tensor, "b 2 k"], share: Float[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    """What is that share of the way from the first to the second."""
+    return torch.lerp(ends[:, 0], ends[:, 1], share[:, None])
 
 
 def measured(model: ConditionalModel, config: CategoryConfig, count: int = MEASURED) -> dict[str, float]:

@@ -57,7 +57,7 @@ RECIPES: dict[str, TrainConfig] = {
         validate_every=150, log_every=10,
     ),
     "mel-vae": TrainConfig(
-        steps=1_800, batch_size=4, learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.99), weight_decay=0.0,
+        steps=6_000, batch_size=4, learning_rate=2e-3, warmup_steps=50, betas=(0.9, 0.99), weight_decay=0.0,
         clip_norm=1.0, precision="auto", ema=0.99, schedule="cosine", save_every=100, validate_every=300, log_every=20,
     ),
     "clip": TrainConfig(
@@ -66,7 +66,7 @@ RECIPES: dict[str, TrainConfig] = {
         validate_every=120, log_every=10,
     ),
     "unet": TrainConfig(
-        steps=8_000, batch_size=16, optimizer="muon", learning_rate=1e-3, warmup_steps=50, betas=(0.9, 0.99),
+        steps=6_000, batch_size=16, optimizer="muon", learning_rate=1e-3, warmup_steps=50, betas=(0.9, 0.99),
         weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.995, schedule="cosine", save_every=100,
         validate_every=400, log_every=20,
     ),

@@ -104,10 +104,12 @@ def grid(pictures: Tensor, columns: int) -> Image.Image:
 def standardize_latents(vae: AutoencoderKL, pictures: Tensor) -> None:
     """Give every latent channel zero mean and unit variance, without changing what the autoencoder does.
 
-    The affine map and its inverse are folded into the 1x1 convolutions on both sides of the latents.
+    The affine map and its inverse are folded into the 1x1 convolutions on both sides of the latents. The variance is
+    that of samples: of a channel that the prior has won, it is all the posterior's.
     """
-    latents = vae.encode(pictures).latent_dist.mode()
-    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    posterior = vae.encode(pictures).latent_dist
+    latents = posterior.mode()
+    mean, std = latents.mean((0, 2, 3)), (latents.var((0, 2, 3)) + posterior.var.mean((0, 2, 3))).sqrt()
     channels = len(mean)
     quant, post = vae.quant_conv, vae.post_quant_conv
     quant.weight[:channels] /= std[:, None, None, None]

@@ -1,4 +1,4 @@
-"""The auto-decoder objective: held-out pairs stay unseen, lessons and pictures teach, runs resume."""
+"""The auto-decoder objective: held-out pairs stay unseen, lessons between objects and pictures teach, runs resume."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from nerf.conditional.settings import CategoryConfig
-from nerf.conditional.task import DecoderTask, Pictures
-from nerf.conditional.teaching import Lesson
+from nerf.conditional.task import DecoderTask
 from nerf.fields.conditional import ConditionalConfig
 
 TINY = CategoryConfig(
@@ -34,20 +34,50 @@ def test_held_out_pairs_are_never_drawn() -> None:
         assert not task.split.held_pairs[batch.shape, batch.palette].any()
 
 
-def test_lessons_agree_with_the_solids_and_pictures_with_the_renderer() -> None:
+def test_lessons_agree_with_the_solids_between_two_objects_and_pictures_with_the_renderer() -> None:
     task = task_of()
     batch = task.batch(Draws(0, 0, range(4)))
-    assert isinstance(batch.content, Lesson)
-    lesson = batch.content
-    for i in range(4):
+    lesson, table = batch.lesson, task.split.shapes
+    for i, share in enumerate(batch.share):
         own = lesson.of[: len(lesson.full)] == i
-        inside = task.family.inside(task.split.shapes[batch.shape[i]], lesson.points[: len(own)][own])
+        shape = (1 - share) * table[batch.shape[i, 0]] + share * table[batch.shape[i, 1]]
+        inside = task.family.inside(shape.clamp(0, 1), lesson.points[: len(own)][own])
         assert torch.equal(inside, lesson.full[own])
     assert 0.1 < float(lesson.full.float().mean()) < 0.9
-    batch = task.batch(Draws(0, 3, range(4)))
-    assert isinstance(batch.content, Pictures)
-    missed = (batch.content.target == batch.content.background).all(-1)
+    assert batch.pictures is None
+    pictures = task.batch(Draws(0, 3, range(4))).pictures
+    assert pictures is not None
+    missed = (pictures.target == pictures.background).all(-1)
     assert 0 < int(missed.sum()) < len(missed)
+
+
+def test_lessons_have_codes_between_those_of_two_objects_and_pictures_the_objects_own() -> None:
+    task = task_of()
+    draws = Draws(0, 3, range(4))
+    batch = task.batch(draws)
+    assert batch.pictures is not None
+    asked = []
+
+    def field(points: Tensor, views: Tensor, shape_code: Tensor, appearance_code: Tensor) -> tuple[Tensor, Tensor]:
+        asked.extend([shape_code, appearance_code])
+        return task.field(points, views, shape_code, appearance_code)
+
+    task.loss({**task.modules, "field": field}, batch, draws)
+    count, of = len(batch.lesson.points), batch.lesson.of
+    for codes, table, number in zip(asked, task.codes.parameters(), (batch.shape, batch.palette), strict=True):
+        share = batch.share[of, None]
+        wanted = (1 - share) * table[number[of, 0]] + share * table[number[of, 1]]
+        assert torch.allclose(codes[:count], wanted, atol=1e-6)
+        drawn = (codes[count:, None] == table[number[:, 0]]).all(-1)
+        assert bool(drawn.any(1).all())
+        assert bool(drawn.any(0).all())
+
+
+def test_shares_reach_past_both_ends() -> None:
+    task = task_of()
+    share = torch.cat([task.batch(Draws(0, step, range(8))).share for step in range(20)])
+    assert -0.25 <= float(share.min()) < -0.1
+    assert 1.1 < float(share.max()) <= 1.25
 
 
 def test_training_lowers_the_loss_on_new_lessons_and_new_pictures() -> None:
