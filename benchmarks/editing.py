@@ -61,6 +61,21 @@ def density(model: ConditionalModel, points: int = 100_000) -> dict[str, Any]:
 
 
 @torch.no_grad()
+def coordinates(model: ConditionalModel) -> dict[str, float]:
+    """How much of the codes' variance straight maps of the family's parameters explain, in codes they were not fitted
+    to: R², for each kind of code."""
+    split = split_of(model.family, len(model.shape_codes), len(model.appearance_codes))
+    found = {}
+    tables = (("shape", split.shapes, model.shape_codes), ("appearance", split.palettes, model.appearance_codes))
+    for kind, parameters, codes in tables:
+        inputs, codes = torch.cat([parameters, torch.ones(len(parameters), 1)], 1).double(), codes.double()
+        fitted = len(codes) * 3 // 4
+        straight = torch.linalg.lstsq(inputs[:fitted], codes[:fitted]).solution
+        missed = (codes[fitted:] - inputs[fitted:] @ straight).square().sum()
+        found[kind] = float(1 - missed / (codes[fitted:] - codes[:fitted].mean(0)).square().sum())
+    return found
+
+
 def leak(model: ConditionalModel, pairs: int) -> dict[str, float]:
     """Mean change of colour between two shape codes, at surface points that both shapes really share."""
     family = model.family
@@ -307,6 +322,7 @@ def main() -> None:
     config = InversionConfig(iterations=arguments.iterations, screening=min(20, arguments.iterations))
     result: dict[str, Any] = {"processor": platform.machine(), "notes": model.notes}
     result["density"] = density(model)
+    result["coordinates"] = coordinates(model)
     result["leak"] = leak(model, 4 * arguments.objects)
     settings = CategoryConfig(family=model.family_name, size=SIZE)
     result["reconstruction"] = measured(model, settings, arguments.pictures)
@@ -332,7 +348,7 @@ def main() -> None:
 
 def print_tables(result: dict[str, Any]) -> None:
     """To the terminal."""
-    for group in ("density", "leak", "reconstruction", "inversion", "speed", "reader"):
+    for group in ("density", "coordinates", "leak", "reconstruction", "inversion", "speed", "reader"):
         for name, value in result[group].items():
             print(f"{group:16s} {name:28s} {value if isinstance(value, bool) else f'{value:.3f}'}")
     print(f"\n{'edits':22s} named  others  ratio  right sign  unnamed kept  R-precision: attributes  captions")
