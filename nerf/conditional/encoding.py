@@ -41,7 +41,7 @@ class EncoderConfig:
     """Of a code's squared error over the codes' summed variances."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=10000, batch_size=64, learning_rate=2e-3, schedule="cosine", weight_decay=0.02, warmup_steps=50,
+            steps=6000, batch_size=64, learning_rate=2e-3, schedule="cosine", weight_decay=0.02, warmup_steps=50,
             precision="auto", save_every=500, validate_every=500, keep_last=1, log_every=50,
         )
     )  # fmt: skip

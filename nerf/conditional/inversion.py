@@ -55,7 +55,7 @@ class InversionConfig:
     """Adam's rate for codes, in standard deviations; falls to zero as a cosine does."""
     pose_rate: float = 0.02
     """That of azimuth and elevation in radians, and of the distance's logarithm."""
-    noise: float = 0.3
+    noise: float = 0.1
     """λ_n at the beginning, in standard deviations; the paper's is 1."""
     mask_weight: float = 0.5
     """Weight of the squared error of opacity against the mask."""
