@@ -167,7 +167,8 @@ def test_one_condition_in_ten_is_that_of_no_words_and_all_have_unit_length(clips
 def test_latents_of_the_shipped_autoencoder_are_standard(clips: Clips) -> None:
     task = build_task("unet", clips, clips)
     assert isinstance(task, AudioDiffusionTask)
-    assert task.mean.float().std((0, 2, 3)).tolist() == pytest.approx([1.0] * 8, abs=0.25)
+    variance = task.mean.float().var((0, 2, 3)) + task.std.float().square().mean((0, 2, 3))
+    assert variance.tolist() == pytest.approx([1.0] * 8, abs=0.4)
 
 
 @pytest.mark.parametrize("part", ["prior", "regression"])
