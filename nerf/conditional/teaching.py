@@ -1,4 +1,4 @@
-"""Lessons at points: before pictures teach the field, the family's own solids tell it where it is full, and its colour.
+"""Lessons at points: before pictures and beside them the family's solids tell the field what is full, and its colour.
 
 A point costs a tenth of a ray, and says at once what pictures tell only after many views. The pictures then have the
 last word: what this leaves is a field with soft edges.

@@ -211,4 +211,7 @@ def test_two_processes_learn_what_one_learns(
             losses.append([row["train/loss"] for row in map(json.loads, rows) if "train/loss" in row])
         assert len(losses[0]) == 20
         assert load_run(tmp_path / "2" / task).report.steps == 20
-        torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-4, rtol=0)
+        one, two = map(torch.tensor, losses)
+        torch.testing.assert_close(one[:10], two[:10], atol=1e-6, rtol=0)
+        # Later a rounding error may put a cell of the occupancy grid on the other side of its threshold.
+        torch.testing.assert_close(one, two, atol=1e-3, rtol=0)
