@@ -60,7 +60,6 @@ def density(model: ConditionalModel, points: int = 100_000) -> dict[str, Any]:
     return {"density_identical": equal, "opacity_identical": torch.equal(*drawn)}
 
 
-@torch.no_grad()
 def coordinates(model: ConditionalModel) -> dict[str, float]:
     """How much of the codes' variance straight maps of the family's parameters explain, in codes they were not fitted
     to: R², for each kind of code."""
@@ -76,6 +75,7 @@ def coordinates(model: ConditionalModel) -> dict[str, float]:
     return found
 
 
+@torch.no_grad()
 def leak(model: ConditionalModel, pairs: int) -> dict[str, float]:
     """Mean change of colour between two shape codes, at surface points that both shapes really share."""
     family = model.family
