@@ -65,8 +65,6 @@ def learn(
 ) -> tuple[pipelines.NeTIPipeline, str]:
     """nano with low-rank changes learned from ``images`` in as many steps and samples, and the words for it."""
     pipeline = pipelines.NeTIPipeline.from_model("nano", device="cpu")
-    for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):
-        module.requires_grad_(False).eval()
     unet: UNet2DConditionModel = pipeline.unet
     torch.manual_seed(config.train.seed)
     unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=TARGETS))

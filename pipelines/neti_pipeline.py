@@ -45,7 +45,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> NeTIPipeline:
-        """Load a model of the family of Stable Diffusion 1, 2 or XL.
+        """Load a model of the family of Stable Diffusion 1, 2 or XL, frozen.
 
         Args:
             model: "nano", a folder, or a hub id.
@@ -70,6 +70,9 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
                 "give a Stable Diffusion folder, or use 'nano' to run without downloads"
             ) from error
         pipeline.model_id = str(model)
+        # Torch rounds otherwise where weights might take gradients: a word must draw alike where it was learned.
+        for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):
+            module.requires_grad_(False).eval()
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def __init__(

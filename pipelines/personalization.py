@@ -92,8 +92,6 @@ def personalize(
     if resolve(model, "text-to-image") == resolve("nano", "text-to-image"):
         for subject in subjects:
             warn_of_strangers(pipeline.vae, subject.pictures)
-    for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):
-        module.requires_grad_(False).eval()
     task = NeTITask(pipeline, subjects, config, held_out)
     with context_attention(pipeline.unet):
         report = fit(task, config.train, output_dir=output, resume=resume)
