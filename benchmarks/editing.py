@@ -304,7 +304,6 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=64, help="pictures of each kind for reconstruction")
     parser.add_argument("--reader-steps", type=int, default=1500, help="training steps of the attribute reader")
     parser.add_argument("--steps", type=int, default=100, help="steps of per-prompt optimisation")
-    parser.add_argument("--iterations", type=int, default=200, help="rounds of an inversion")
     parser.add_argument("--optimised", type=int, default=8, help="prompts that optimisation is tried on")
     parser.add_argument("--prompts", type=int, help="how many prompts the other rows are tried on; all if not given")
     parser.add_argument("--threads", type=int, default=2)
@@ -319,7 +318,6 @@ def main() -> None:
     sheet(editor, ROOT / "docs" / "images" / f"editing_{model.family_name}.png")
     if arguments.pictures_only:
         return
-    config = InversionConfig(iterations=arguments.iterations, screening=min(20, arguments.iterations))
     result: dict[str, Any] = {"processor": platform.machine(), "notes": model.notes}
     result["density"] = density(model)
     result["coordinates"] = coordinates(model)
@@ -327,7 +325,7 @@ def main() -> None:
     settings = CategoryConfig(family=model.family_name, size=SIZE)
     result["reconstruction"] = measured(model, settings, arguments.pictures)
     result["speed"] = speed(editor, arguments.steps)
-    result["inversion"], objects = inversions(model, editor.encoder, arguments.objects, config)
+    result["inversion"], objects = inversions(model, editor.encoder, arguments.objects, InversionConfig())
     reader = Reader(model)
     reader.fit(arguments.reader_steps)
     result["reader"] = reader.quality()

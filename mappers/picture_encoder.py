@@ -72,9 +72,9 @@ class PictureEncoder(ModelMixin, ConfigMixin):
         shape: int,
         appearance: int,
         *,
-        size: int = 32,
-        channels: tuple[int, ...] = (32, 64, 96, 128),
-        hidden: int = 256,
+        size: int = 64,
+        channels: tuple[int, ...] = (24, 48, 96, 128, 192),
+        hidden: int = 512,
         bins: int = 36,
         field_space: str | None = None,
     ):

@@ -1,4 +1,4 @@
-"""An encoder of pictures learns from pictures of training objects what their codes and poses are."""
+"""An encoder of pictures learns from pictures of a family's objects what their codes and poses are."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mappers.trainer import Prepared
 from ..cameras import degrees_between
 from ..families import split_of
 from ..families.family import ELEVATION, RADIUS
+from .guessing import CodeGuess
 from .model import ENCODER, ConditionalModel, located
 from .pictures import stacked
 
@@ -27,6 +28,8 @@ SHARP = 0.02
 """How narrow the peak around the true azimuth is that directions should have."""
 FARTHER = 0.15
 """How much nearer or farther cameras stand than the family's, at most, as a logarithm."""
+SEEDS = 2**62
+"""Objects that there are to choose from."""
 MEASURED = 256
 """Pictures of held-out objects that a validation looks at."""
 
@@ -41,7 +44,7 @@ class EncoderConfig:
     """Of a code's squared error over the codes' summed variances."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=6000, batch_size=64, learning_rate=2e-3, schedule="cosine", weight_decay=0.02, warmup_steps=50,
+            steps=12000, batch_size=64, learning_rate=2e-3, schedule="cosine", weight_decay=0.02, warmup_steps=50,
             precision="auto", save_every=500, validate_every=500, keep_last=1, log_every=50,
         )
     )  # fmt: skip
@@ -72,7 +75,10 @@ class Seen:
 
 
 class EncoderTask:
-    """Training shapes in training palettes from anywhere, drawn by the family; no two steps see the same pictures.
+    """Objects from anywhere, drawn by the family; none is seen twice.
+
+    The model's table holds few objects, which would be learned by heart. So every picture shows a new one, whose codes
+    are guessed from its traits and palette (`guessing.CodeGuess`).
 
     Args:
         model: of the category; not changed.
@@ -92,17 +98,19 @@ class EncoderTask:
         )
         self.encoder.settle("shape", model.shape_codes)
         self.encoder.settle("appearance", model.appearance_codes)
+        self.guess_shape = CodeGuess(model.family.traits_of(self.split.shapes), model.shape_codes)
+        self.guess_appearance = CodeGuess(self.split.palettes, model.appearance_codes)
         self.modules: Mapping[str, nn.Module] = {"encoder": self.encoder}
 
     def batch(self, draws: Draws) -> Seen:
-        model = self.model
-        shape = draws.integers("shape", len(model.shape_codes)).cpu()
-        palette = draws.integers("palette", len(model.appearance_codes)).cpu()
+        family = self.model.family
+        shapes = torch.cat([family.shapes(1, seed) for seed in draws.integers("shape", SEEDS).tolist()])
+        palettes = torch.cat([family.palettes(1, seed) for seed in draws.integers("palette", SEEDS).tolist()])
         turn, rise = self._angles(draws.uniform("angles", (2,)).cpu())
         far = math.exp(FARTHER * (2 * float(draws.uniform("far", ()).cpu()[0]) - 1))
-        pictures = self._pictures(self.split.shapes[shape], self.split.palettes[palette], turn, rise, far)
-        codes = model.shape_codes[shape], model.appearance_codes[palette]
-        values = [value.to(draws.device) for value in (pictures, turn, rise, *codes)]
+        pictures = self._pictures(shapes, palettes, turn, rise, far)
+        guesses = self.guessed(shapes, palettes)
+        values = [value.to(draws.device) for value in (pictures, turn, rise, *guesses)]
         return Seen(values[0], values[1], values[2], (values[3], values[4]))
 
     def loss(self, modules: Prepared, batch: Seen, draws: Draws) -> dict[str, Tensor]:
@@ -120,7 +128,8 @@ class EncoderTask:
 
     @torch.no_grad()
     def validate(self, modules: Prepared, step: int) -> dict[str, float]:
-        """How many poses of held-out shapes in held-out palettes are found to 10 degrees, and the median error."""
+        """Of held-out shapes in held-out palettes: how many poses are found to 10 degrees, the median error, and how
+        much of the variance of codes (as they are guessed) is explained."""
         split, device = self.split, next(self.encoder.parameters()).device
         generator = torch.Generator().manual_seed(3)
         turn, rise = self._angles(torch.rand(MEASURED, 2, generator=generator))
@@ -133,7 +142,19 @@ class EncoderTask:
             for turns, rises in ((found, seen.elevation.cpu()), (turn, rise))
         )
         error = degrees_between(places, truth)
-        return {"within_10_degrees": float((error <= 10).float().mean()), "median_degrees": float(error.median())}
+        shape, appearance = (code.to(device) for code in self.guessed(shapes, palettes))
+        missed = self._missed(seen.shape_code, shape, self.encoder.shape_scale)
+        colored = self._missed(seen.appearance_code, appearance, self.encoder.appearance_scale)
+        return {
+            "within_10_degrees": float((error <= 10).float().mean()), "median_degrees": float(error.median()),
+            "shape_r2": 1 - float(missed), "appearance_r2": 1 - float(colored),
+        }  # fmt: skip
+
+    def guessed(
+        self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]:
+        """Codes of objects."""
+        return self.guess_shape(self.model.family.traits_of(shapes)), self.guess_appearance(palettes)
 
     def _pictures(self, shapes: Tensor, palettes: Tensor, turn: Tensor, rise: Tensor, far: float) -> Tensor:
         cameras = self.model.family.seen_from(turn, rise, self.encoder.config.size, RADIUS * far)

@@ -1,9 +1,9 @@
 """Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation, several starts.
 
 Starts are what an encoder of pictures sees, where there is one; else views of typical shapes whose outlines are likest.
-Most are dropped after a few rounds on small renders. In turn pose, shape code and appearance code take a step while the
-other two rest; codes are disturbed by fresh noise that falls linearly to nothing, which keeps them from settling early.
-Codes are whitened, so that noise and steps count in standard deviations of the family.
+Most are dropped after a few rounds. In turn pose, shape code and appearance code take a step while the other two rest,
+each comparing some of the pixels; codes are disturbed by fresh noise that falls linearly to nothing, which keeps them
+from settling early. Codes are whitened, so that noise and steps count in standard deviations of the family.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mappers.picture_encoder import PictureEncoder
@@ -41,8 +41,10 @@ APART = math.cos(math.radians(25))
 class InversionConfig:
     """How a picture is inverted."""
 
-    size: int = 32
+    size: int = 64
     """Side of the renders that are compared, pixels."""
+    rays: int = 1024
+    """Pixels that a step compares, drawn anew for each; all of them where a scorer is given, which sees pictures."""
     iterations: int = 120
     """Rounds of three steps; those of choosing a start included."""
     starts: int = 8
@@ -51,7 +53,7 @@ class InversionConfig:
     """Rounds after which a third of the starts is kept, and after as many again one."""
     screening_size: int = 16
     """Side of the renders until then, at most `size`."""
-    code_rate: float = 0.05
+    code_rate: float = 0.1
     """Adam's rate for codes, in standard deviations; falls to zero as a cosine does."""
     pose_rate: float = 0.02
     """That of azimuth and elevation in radians, and of the distance's logarithm."""
@@ -59,7 +61,7 @@ class InversionConfig:
     """λ_n at the beginning, in standard deviations; the paper's is 1."""
     mask_weight: float = 0.5
     """Weight of the squared error of opacity against the mask."""
-    code_weight: float = 1e-3
+    code_weight: float = 3e-3
     """Weight of the codes' mean squared deviation from the family's mean, or from what an encoder saw."""
     radius_weight: float = 1.0
     """Weight of the squared logarithm of distance over the family's: one picture does not tell near from large."""
@@ -71,7 +73,7 @@ class InversionConfig:
     """Of the noise."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "iterations", "starts", "screening", "screening_size", "code_rate", "pose_rate"):
+        for name in ("size", "rays", "iterations", "starts", "screening", "screening_size", "code_rate", "pose_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if 2 * self.screening > self.iterations:
@@ -201,26 +203,29 @@ class Search:
         home: tuple[Tensor, Tensor],
         clip_weight: float,
         disturbed: tuple[Tensor, Tensor] | None = None,
+        pixels: Int[Tensor, " n"] | None = None,
     ) -> Tensor:
         """Squared errors of colour and opacity, and what the settings add; codes are whitened.
 
         Args:
             home: codes from which deviations count.
             disturbed: codes with noise, which are drawn in place of ``shape`` and ``appearance``.
+            pixels: those that are compared, row by row; None takes all.
         """
         config, model = self.config, self.model
         drawn = (shape, appearance) if disturbed is None else disturbed
         codes = model.shape_prior.unwhitened(drawn[0]), model.appearance_prior.unwhitened(drawn[1])
-        rays = self.cameras(pose).picture_rays(0)
-        out = model.trace(*codes, rays, self.ground, grid=model.grid(codes[0], GRID))
-        color = out.color.view(self.size, self.size, 3)
-        loss = (color - self.target.rgb).square().mean()
-        loss = loss + config.mask_weight * (out.opacity.view(self.size, -1) - self.target.alpha).square().mean()
+        compared = slice(None) if pixels is None else pixels
+        rays = self.cameras(pose).picture_rays(0)[compared]
+        out = model.trace(*codes, rays, self.ground[compared], grid=model.grid(codes[0], GRID))
+        loss = (out.color - self.target.rgb.flatten(0, 1)[compared]).square().mean()
+        loss = loss + config.mask_weight * (out.opacity - self.target.alpha.flatten()[compared]).square().mean()
         loss = loss + config.code_weight * sum(
             (code - usual).square().mean() for code, usual in zip((shape, appearance), home, strict=True)
         )
         loss = loss + config.radius_weight * pose[2].square()
         if self.scorer is not None and self.wish is not None:
+            color = out.color.view(self.size, self.size, 3)
             loss = loss + clip_weight * clip_distance(self.scorer.pictures(color[None]), self.wish).mean()
         return loss
 
@@ -238,10 +243,16 @@ class Search:
                 noise = config.noise * left * torch.randn(value.shape, generator=self.generator)
                 disturbed = (codes[0] + noise, codes[1]) if name == "shape" else (codes[0], codes[1] + noise)
             weight = config.pose_clip if name == "pose" else config.code_clip
-            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed)
+            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed, self.drawn())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+    def drawn(self) -> Int[Tensor, " n"] | None:
+        """Pixels that a step compares; None for all."""
+        if self.scorer is not None or self.size**2 <= self.config.rays:
+            return None
+        return torch.randperm(self.size**2, generator=self.generator)[: self.config.rays]
 
     @torch.no_grad()
     def left(self, attempt: Attempt) -> float:

@@ -28,7 +28,7 @@ class ObjectiveConfig:
     """Weight of 1 - cosine between the change of the render and that of the text (StyleGAN-NADA)."""
     plausibility_weight: float = 0.05
     """Weight of the edited codes' mean squared deviation from their Gaussian; the paper has its discriminator there."""
-    change_weight: float = 0.3
+    change_weight: float = 0.05
     """Weight of the codes' mean squared change, in standard deviations: what a wish does not name should stay."""
 
     def __post_init__(self) -> None:

@@ -189,10 +189,13 @@ class Family:
         values = self.values(shapes)
         return {trait.name: trait.measure(values) for trait in self.traits}
 
+    def traits_of(self, shapes: Float[Tensor, "n p"]) -> Float[Tensor, "n t"]:
+        """What `measure` says, as a table. Unlike the raw parameters, traits differ only where shapes do."""
+        return torch.stack([value.float() for value in self.measure(shapes).values()], -1)
+
     def attributes(self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]) -> Float[Tensor, "n k"]:
         """All that can be said of objects: every trait of `measure`, then the RGB of every part."""
-        traits = torch.stack([value.float() for value in self.measure(shapes).values()], -1)
-        return torch.cat([traits, palettes[:, : 3 * len(self.parts)]], -1)
+        return torch.cat([self.traits_of(shapes), palettes[:, : 3 * len(self.parts)]], -1)
 
     @cached_property
     def usual(self) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:

@@ -72,7 +72,7 @@ def test_each_step_moves_one_group_and_the_noise_ends(balls: ConditionalModel, m
     loss = Search.loss
 
     def watched(self: Search, *values: Any) -> torch.Tensor:
-        pose, shape, appearance, _, _, disturbed = values
+        pose, shape, appearance, _, _, disturbed, _ = values
         seen.append([value.requires_grad for value in (pose, shape, appearance)])
         changes = [] if disturbed is None else [disturbed[0] - shape, disturbed[1] - appearance]
         noise.append(sum(float(change.detach().abs().sum()) for change in changes))
@@ -93,6 +93,22 @@ def test_the_paper_term_of_clip_counts(balls: ConditionalModel, brightness: Scor
     home = torch.zeros(4), torch.zeros(3)
     assert float(judged.loss(*values, home, 0.2)) > float(plain.loss(*values, home, 0.2))
     assert float(judged.loss(*values, home, 0.0)) == pytest.approx(float(plain.loss(*values, home, 0.0)))
+
+
+def test_a_step_compares_some_pixels(balls: ConditionalModel, brightness: Scorer) -> None:
+    """The loss is the mean over them; a scorer sees whole pictures, and so does what chooses between starts."""
+    wanted, config = target(balls, *balls.codes(2)), dataclasses.replace(QUICK, rays=64)
+    search = Search(balls, wanted, config, None)
+    values = torch.tensor([0.0, 0.5, 0.0]), torch.zeros(4), torch.ones(3), (torch.zeros(4), torch.zeros(3)), 0.0
+    whole = float(search.loss(*values))
+    parts = [float(search.loss(*values, None, pixels)) for pixels in torch.randperm(256).split(64)]
+    assert sum(parts) / 4 == pytest.approx(whole, rel=1e-4)
+    assert max(parts) - min(parts) > 0.01 * whole
+    drawn = [search.drawn() for _ in range(2)]
+    assert [len(set(pixels.tolist())) for pixels in drawn if pixels is not None] == [64, 64]
+    assert drawn[0].tolist() != drawn[1].tolist()  # pyright: ignore[reportOptionalMemberAccess]
+    assert Search(balls, wanted, QUICK, None).drawn() is None
+    assert Search(balls, wanted, config, brightness).drawn() is None
 
 
 def test_codes_stay_near_where_they_came_from(balls: ConditionalModel) -> None:
