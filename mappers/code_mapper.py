@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .pretrained import load_pretrained
 from .registry import register_mapper
+from .ridge import ridge_regression
 from .v2a import scaled
 from .whitening import whitened
 
@@ -263,19 +264,15 @@ class RidgeCodeMapper(CodeEditor):
                 f"a fit needs two pairs or more, got {len(embedding)} embeddings, {len(shape_code)} shape codes and"
                 f" {len(appearance_code)} appearance codes"
             )
-        x = scaled(embedding).double()
-        x_mean = x.mean(0)
-        x = x - x_mean
-        gram = x.T @ x + ridge * len(x) * torch.eye(x.shape[1]).to(x)
+        x = scaled(embedding)
         codes: dict[Kind, Tensor] = {"shape": shape_code, "appearance": appearance_code}
         for kind, code in codes.items():
-            y_mean = code.double().mean(0)
-            y = code.double() - y_mean
-            weight = torch.linalg.solve(gram, x.T @ y).T
+            weight, bias = ridge_regression(x, code, ridge * len(x))
             guess = self.guesses[kind]
             guess.weight.copy_(weight)
-            guess.bias.copy_(y_mean - weight @ x_mean)
-            explained, spread = (x @ weight.T).T @ (x @ weight.T), y.T @ y
+            guess.bias.copy_(bias)
+            moved, off = (values - values.mean(0) for values in (x.double() @ weight.T, code.double()))
+            explained, spread = moved.T @ moved, off.T @ off
             floor = 1e-6 * spread.diagonal().mean() + 1e-12
             spread = spread + floor * torch.eye(len(spread)).to(spread)
             self.told[kind].copy_(torch.linalg.solve(spread, explained).T)

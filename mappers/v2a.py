@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from .draws import Draws
 from .registry import register_mapper
+from .ridge import ridge_regression
 
 
 class EmbeddingMapper(ModelMixin, ConfigMixin):
@@ -152,13 +153,9 @@ class LinearMapper(EmbeddingMapper):
     @torch.no_grad()
     def fit(self, condition: Float[Tensor, "n c"], target: Float[Tensor, "n a"], ridge: float = 1e-2) -> None:
         """The weights of least squared error with a penalty of ``ridge`` per pair on them, bias left free."""
-        x, y = scaled(condition).double(), scaled(target).double()
-        x_mean, y_mean = x.mean(0), y.mean(0)
-        x, y = x - x_mean, y - y_mean
-        gram = x.T @ x + ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        weight = torch.linalg.solve(gram, x.T @ y).T
+        weight, bias = ridge_regression(scaled(condition), scaled(target), ridge * len(condition))
         self.linear.weight.copy_(weight)
-        self.linear.bias.copy_(y_mean - weight @ x_mean)
+        self.linear.bias.copy_(bias)
 
 
 class IdentityMapper(EmbeddingMapper):

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.ridge import ridge_regression
+
 RIDGE = 50.0
 """Penalty of products; between 30 and 100 codes of chairs and cars that were left out are guessed best."""
 SLIGHT = 1e-3
-"""Penalty of all else, so that there is a solution for fewer objects than parameters."""
+"""Penalty of the parameters themselves, so that there is a solution for fewer objects than parameters."""
 
 
 class CodeGuess:
@@ -23,16 +25,16 @@ class CodeGuess:
     def __init__(self, parameters: Float[Tensor, "n p"], codes: Float[Tensor, "n c"]):
         self.mean, self.scale = parameters.mean(0), parameters.std(0).clamp_min(1e-6)
         terms = self._terms(parameters)
-        penalty = torch.full((terms.shape[1],), RIDGE, dtype=terms.dtype)
-        penalty[: 1 + parameters.shape[1]] = SLIGHT
-        self.weights = torch.linalg.solve(terms.T @ terms + penalty.diag(), terms.T @ codes.double())
+        penalty = torch.full((terms.shape[1],), RIDGE)
+        penalty[: parameters.shape[1]] = SLIGHT
+        self.weight, self.bias = ridge_regression(terms, codes, penalty)
 
     def __call__(self, parameters: Float[Tensor, "n p"]) -> Float[Tensor, "n c"]:
         """What the codes of objects would be."""
-        return (self._terms(parameters) @ self.weights).to(parameters)
+        return (self._terms(parameters) @ self.weight.T + self.bias).to(parameters)
 
     def _terms(self, parameters: Float[Tensor, "n p"]) -> Float[Tensor, "n t"]:
-        """1, every parameter, and every product of two."""
+        """Every parameter, and every product of two."""
         values = ((parameters - self.mean) / self.scale).double()
         one, other = torch.triu_indices(values.shape[1], values.shape[1])
-        return torch.cat([torch.ones_like(values[:, :1]), values, values[:, one] * values[:, other]], 1)
+        return torch.cat([values, values[:, one] * values[:, other]], 1)

@@ -1,0 +1,25 @@
+"""Linear maps in closed form: ridge regression."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def ridge_regression(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], penalty: float | Float[Tensor, " d"]
+) -> tuple[Float[Tensor, "c d"], Float[Tensor, " c"]]:
+    """Weight and bias of least squared error, in double precision.
+
+    Args:
+        x: what is known of each pair.
+        y: what is wanted.
+        penalty: of squared weights, for all or for each column of ``x``; the bias is free.
+    """
+    x, y = x.double(), y.double()
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    x = x - x_mean
+    penalties = torch.as_tensor(penalty, dtype=x.dtype, device=x.device).expand(x.shape[1])
+    weight = torch.linalg.solve(x.T @ x + penalties.diag(), x.T @ (y - y_mean)).T
+    return weight, y_mean - weight @ x_mean
