@@ -74,7 +74,7 @@ def edit_to_folder(
         started = time.monotonic()
         found = editor.invert(image, mask=mask, config=inversion)
         report["inversion"] = {
-            "psnr": found.psnr, "azimuth": found.azimuth, "elevation": found.elevation, "radius": found.radius,
+            "psnr": found.psnr, "azimuth": found.azimuth, "elevation": found.elevation,
             "seconds": round(time.monotonic() - started, 2),
         }  # fmt: skip
         view = found.view(size)

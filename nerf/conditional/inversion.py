@@ -3,7 +3,8 @@
 Starts are what an encoder of pictures sees, where there is one; else views of typical shapes whose outlines are likest.
 Most are dropped after a few rounds. In turn pose, shape code and appearance code take a step while the other two rest,
 each comparing some of the pixels; codes are disturbed by fresh noise that falls linearly to nothing, which keeps them
-from settling early. Codes are whitened, so that noise and steps count in standard deviations of the family.
+from settling early. The camera stands as far away as the family's: one picture does not tell near from large. Codes
+are whitened, so that noise and steps count in standard deviations of the family.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mappers.picture_encoder import PictureEncoder
 from ..cameras import Cameras, pixel_centers
 from ..evaluation import psnr
 from ..families.family import RADIUS
+from ..occupancy import OccupancyGrid
 from .model import ConditionalModel
 from .objective import GRID
 from .pictures import Target
@@ -56,15 +58,13 @@ class InversionConfig:
     code_rate: float = 0.1
     """Adam's rate for codes, in standard deviations; falls to zero as a cosine does."""
     pose_rate: float = 0.02
-    """That of azimuth and elevation in radians, and of the distance's logarithm."""
+    """That of azimuth and elevation, in radians."""
     noise: float = 0.1
     """λ_n at the beginning, in standard deviations; the paper's is 1."""
     mask_weight: float = 0.5
     """Weight of the squared error of opacity against the mask."""
-    code_weight: float = 3e-3
+    code_weight: float = 1e-3
     """Weight of the codes' mean squared deviation from the family's mean, or from what an encoder saw."""
-    radius_weight: float = 1.0
-    """Weight of the squared logarithm of distance over the family's: one picture does not tell near from large."""
     pose_clip: float = 0.1
     """λ_v: weight of D_CLIP in steps of the pose, where a scorer is given."""
     code_clip: float = 0.2
@@ -90,8 +90,6 @@ class Inversion:
     """Degrees, 0..360."""
     elevation: float
     """Degrees."""
-    radius: float
-    """Distance of the camera, world units."""
     psnr: float
     """Of the render against the picture, dB, at the size that was compared."""
     losses: tuple[float, ...]
@@ -117,7 +115,7 @@ class Attempt:
         config = search.config
         self.home = home or (torch.zeros_like(shape), torch.zeros_like(appearance))
         """Codes from which deviations count; the family's mean, if not given."""
-        pose = torch.tensor([azimuth, elevation, 0.0])
+        pose = torch.tensor([azimuth, elevation])
         self.groups = {"pose": pose, "shape": shape.clone(), "appearance": appearance.clone()}
         for value in self.groups.values():
             value.requires_grad_()
@@ -151,10 +149,9 @@ class Search:
         self.size = len(target.alpha)
         self.ground = torch.ones(self.size**2, 3)
 
-    def cameras(self, pose: Float[Tensor, " 3"]) -> Cameras:
-        """The camera of azimuth, elevation (radians) and the distance's logarithm over the family's."""
-        rise, distance = pose[1:2].clamp(LOWEST, HIGHEST), RADIUS * pose[2].clamp(-0.5, 0.5).exp()
-        return self.model.family.seen_from(pose[:1], rise, self.size, distance)
+    def cameras(self, pose: Float[Tensor, " 2"]) -> Cameras:
+        """The camera of azimuth and elevation (radians)."""
+        return self.model.family.seen_from(pose[:1], pose[1:].clamp(LOWEST, HIGHEST), self.size)
 
     @torch.no_grad()
     def outlined(self, count: int) -> list[tuple[tuple[float, float], Float[Tensor, " s"]]]:
@@ -197,13 +194,14 @@ class Search:
 
     def loss(
         self,
-        pose: Float[Tensor, " 3"],
+        pose: Float[Tensor, " 2"],
         shape: Float[Tensor, " s"],
         appearance: Float[Tensor, " a"],
         home: tuple[Tensor, Tensor],
         clip_weight: float,
         disturbed: tuple[Tensor, Tensor] | None = None,
         pixels: Int[Tensor, " n"] | None = None,
+        grid: OccupancyGrid | None = None,
     ) -> Tensor:
         """Squared errors of colour and opacity, and what the settings add; codes are whitened.
 
@@ -211,19 +209,19 @@ class Search:
             home: codes from which deviations count.
             disturbed: codes with noise, which are drawn in place of ``shape`` and ``appearance``.
             pixels: those that are compared, row by row; None takes all.
+            grid: where the object is; None looks.
         """
         config, model = self.config, self.model
         drawn = (shape, appearance) if disturbed is None else disturbed
         codes = model.shape_prior.unwhitened(drawn[0]), model.appearance_prior.unwhitened(drawn[1])
         compared = slice(None) if pixels is None else pixels
         rays = self.cameras(pose).picture_rays(0)[compared]
-        out = model.trace(*codes, rays, self.ground[compared], grid=model.grid(codes[0], GRID))
+        out = model.trace(*codes, rays, self.ground[compared], grid=grid or model.grid(codes[0], GRID))
         loss = (out.color - self.target.rgb.flatten(0, 1)[compared]).square().mean()
         loss = loss + config.mask_weight * (out.opacity - self.target.alpha.flatten()[compared]).square().mean()
         loss = loss + config.code_weight * sum(
             (code - usual).square().mean() for code, usual in zip((shape, appearance), home, strict=True)
         )
-        loss = loss + config.radius_weight * pose[2].square()
         if self.scorer is not None and self.wish is not None:
             color = out.color.view(self.size, self.size, 3)
             loss = loss + clip_weight * clip_distance(self.scorer.pictures(color[None]), self.wish).mean()
@@ -231,8 +229,10 @@ class Search:
 
     def round(self, attempt: Attempt, number: int) -> None:
         """A step of each group in turn, the others at rest."""
-        config = self.config
+        config, model = self.config, self.model
         left = 1 - number / config.iterations
+        # The step that shape takes is small beside a cell and its neighbours; its noise need not be.
+        grid = model.grid(model.shape_prior.unwhitened(attempt.groups["shape"]), GRID)
         for name, value in attempt.groups.items():
             optimizer = attempt.optimizers[name]
             optimizer.param_groups[0]["lr"] = attempt.rates[name] * 0.5 * (1 + math.cos(math.pi * (1 - left)))
@@ -243,7 +243,8 @@ class Search:
                 noise = config.noise * left * torch.randn(value.shape, generator=self.generator)
                 disturbed = (codes[0] + noise, codes[1]) if name == "shape" else (codes[0], codes[1] + noise)
             weight = config.pose_clip if name == "pose" else config.code_clip
-            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed, self.drawn())
+            looked = None if name == "shape" else grid
+            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed, self.drawn(), looked)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -327,12 +328,11 @@ def _result(search: Search, best: Attempt, losses: tuple[float, ...]) -> Inversi
     codes = model.shape_prior.unwhitened(shape.detach()), model.appearance_prior.unwhitened(appearance.detach())
     camera = search.cameras(pose)
     nearness = psnr(model.render(*codes, camera).color, search.target.rgb)
-    turn, rise, far = pose.tolist()
+    turn, rise = pose.tolist()
     return Inversion(
         *codes,
         azimuth=math.degrees(turn) % 360,
         elevation=math.degrees(min(max(rise, LOWEST), HIGHEST)),
-        radius=RADIUS * math.exp(min(max(far, -0.5), 0.5)),
         psnr=nearness,
         losses=losses,
     )

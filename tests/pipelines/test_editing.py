@@ -249,4 +249,4 @@ def test_a_picture_alone_is_only_found(folder: Path, tmp_path: Path) -> None:
     quick = InversionConfig(size=8, iterations=2, starts=1, screening=1)
     report = edit_to_folder(tmp_path / "out", model=folder, image=disc(), size=8, views=1, inversion=quick)
     assert set(report) == {"model", "clip", "inversion", "object", "figures"}
-    assert set(report["inversion"]) == {"psnr", "azimuth", "elevation", "radius", "seconds"}
+    assert set(report["inversion"]) == {"psnr", "azimuth", "elevation", "seconds"}

@@ -36,7 +36,6 @@ def test_a_ball_is_found_again(balls: ConditionalModel) -> None:
     assert float(found.appearance_code[0]) == pytest.approx(0.35, abs=0.06)
     assert found.psnr > 24
     assert len(found.losses) == 2
-    assert found.radius == pytest.approx(2.6, abs=0.15)
     assert found.view(8).size == 8
 
 
@@ -72,7 +71,7 @@ def test_each_step_moves_one_group_and_the_noise_ends(balls: ConditionalModel, m
     loss = Search.loss
 
     def watched(self: Search, *values: Any) -> torch.Tensor:
-        pose, shape, appearance, _, _, disturbed, _ = values
+        pose, shape, appearance, _, _, disturbed, *_ = values
         seen.append([value.requires_grad for value in (pose, shape, appearance)])
         changes = [] if disturbed is None else [disturbed[0] - shape, disturbed[1] - appearance]
         noise.append(sum(float(change.detach().abs().sum()) for change in changes))
