@@ -32,7 +32,7 @@ PICTURES = {"layers": [1, 1, 1, 1], "width": 14, "head_width": 56}
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trains the judge of edits.")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, default=3500)
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--max-minutes", type=float)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--threads", type=int, default=1)

@@ -51,7 +51,7 @@ class MapperConfig:
     """What an edit should achieve."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
-            steps=300, batch_size=8, learning_rate=2e-4, schedule="cosine", weight_decay=0.0, warmup_steps=10,
+            steps=600, batch_size=8, learning_rate=2e-4, schedule="cosine", weight_decay=0.0, warmup_steps=10,
             save_every=100, keep_last=1, log_every=10,
         )
     )  # fmt: skip
