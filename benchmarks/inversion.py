@@ -1,6 +1,6 @@
 """How well objects are found in single pictures: ``python benchmarks/inversion.py [--objects 16]``.
 
-Held-out shapes in held-out palettes from one picture of 32x32 pixels each, with the model's encoder and without
+Held-out shapes in held-out palettes from one picture of 64x64 pixels each, with the model's encoder and without
 (``--without``): PSNR of renders of the found codes against the truth from four other views at 64x64, and how far the
 found pose is off. Prints a table, writes ``docs/results/inversion.json`` after every row and a sheet of pictures. One
 thread; seconds are the processor's.

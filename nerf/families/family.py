@@ -111,7 +111,7 @@ class Family:
         azimuth: Float[Tensor, " n"],
         elevation: Float[Tensor, " n"],
         size: int,
-        distance: float | Float[Tensor, ""] = RADIUS,
+        distance: float = RADIUS,
     ) -> Cameras:
         """Cameras at angles in radians that look at the middle; at azimuth 0 on the x axis. Differentiable."""
         places = spherical(azimuth, elevation, (0.0, 0.0, 1.0))

@@ -88,7 +88,7 @@ def test_each_step_moves_one_group_and_the_noise_ends(balls: ConditionalModel, m
 def test_the_paper_term_of_clip_counts(balls: ConditionalModel, brightness: Scorer) -> None:
     wanted = target(balls, *balls.codes(2))
     plain, judged = (Search(balls, wanted, QUICK, scorer) for scorer in (None, brightness))
-    values = torch.tensor([0.0, 0.5, 0.0]), torch.zeros(4), torch.ones(3)
+    values = torch.tensor([0.0, 0.5]), torch.zeros(4), torch.ones(3)
     home = torch.zeros(4), torch.zeros(3)
     assert float(judged.loss(*values, home, 0.2)) > float(plain.loss(*values, home, 0.2))
     assert float(judged.loss(*values, home, 0.0)) == pytest.approx(float(plain.loss(*values, home, 0.0)))
@@ -98,7 +98,7 @@ def test_a_step_compares_some_pixels(balls: ConditionalModel, brightness: Scorer
     """The loss is the mean over them; a scorer sees whole pictures, and so does what chooses between starts."""
     wanted, config = target(balls, *balls.codes(2)), dataclasses.replace(QUICK, rays=64)
     search = Search(balls, wanted, config, None)
-    values = torch.tensor([0.0, 0.5, 0.0]), torch.zeros(4), torch.ones(3), (torch.zeros(4), torch.zeros(3)), 0.0
+    values = torch.tensor([0.0, 0.5]), torch.zeros(4), torch.ones(3), (torch.zeros(4), torch.zeros(3)), 0.0
     whole = float(search.loss(*values))
     parts = [float(search.loss(*values, None, pixels)) for pixels in torch.randperm(256).split(64)]
     assert sum(parts) / 4 == pytest.approx(whole, rel=1e-4)
@@ -112,7 +112,7 @@ def test_a_step_compares_some_pixels(balls: ConditionalModel, brightness: Scorer
 
 def test_codes_stay_near_where_they_came_from(balls: ConditionalModel) -> None:
     search = Search(balls, target(balls, *balls.codes(2)), dataclasses.replace(QUICK, code_weight=1.0), None)
-    pose, codes = torch.tensor([0.0, 0.5, 0.0]), (torch.full((4,), 0.5), torch.full((3,), -0.5))
+    pose, codes = torch.tensor([0.0, 0.5]), (torch.full((4,), 0.5), torch.full((3,), -0.5))
     away = (codes[0] + 0.2, codes[1] - 0.1)
     at_home, apart = (float(search.loss(pose, *codes, home, 0.0)) for home in (codes, away))
     assert apart - at_home == pytest.approx(0.2**2 + 0.1**2, rel=1e-4)
