@@ -40,7 +40,7 @@ def main(
         return 0
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from .app import TABS, launch
-    from .categories import CategoryError
+    from .editing_models import CategoryError
 
     names = list(TABS) if name == "all" else [name]
     try:

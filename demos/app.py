@@ -9,9 +9,9 @@ from pathlib import Path
 import gradio as gr
 
 from . import codec, editing, explorer, fields, personalize, sound
-from .categories import found
+from .editing_models import found
 from .jobs import Worker
-from .studio import Studio, new_visitor
+from .visitors import Studio, new_visitor
 
 TABS: dict[str, tuple[str, Callable[[Studio, gr.BrowserState], None]]] = {
     "personalize": ("Word", personalize.tab),

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .studio import Studio, job, refusal
+from .visitors import Studio, job, refusal
 
 SIDE = 128
 """Pixels of the longer side that a picture is brought to: a patch of 32x32 takes about half a second of a core."""
@@ -55,7 +55,7 @@ def _psnr(decoded: Any, picture: Any) -> float:
     """In dB; infinite where nothing is lost, which no plot shows."""
     import numpy as np
 
-    from nerf.compression.decoding import psnr
+    from nerf.compression.reconstruction import psnr
 
     return psnr(np.asarray(picture), np.asarray(decoded.convert("RGB")))
 
@@ -110,7 +110,7 @@ def examples(root: Path) -> list[str]:
     """A face of NASA's archive and a thing of nano's world, written once."""
     from PIL import Image
 
-    from pipelines.nano import world
+    from pipelines.nano.world import dataset as world
 
     folder = root / "examples" / "codec"
     paths = [folder / "face.png", folder / "cactus.png"]

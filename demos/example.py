@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 import pipelines
-from pipelines.nano import world
+from pipelines.nano.world import dataset as world
 
 OBJECT, TOKEN = "teapot", "<new-thing>"
 SCENES = (

@@ -13,8 +13,8 @@ import gradio as gr
 
 from . import treemap
 from .personalize import loaded
-from .studio import Studio, job, refusal
 from .treemap import Tree
+from .visitors import Studio, job, refusal
 
 PROMPTS = "\n".join(f"a photo of a {thing} {place}" for thing, place in product(
     ("bell", "dog", "train"), ("on the beach", "in the snow")
@@ -53,7 +53,7 @@ def gather(
 
 @lru_cache(maxsize=1)
 def _judge() -> Any:
-    from pipelines.evaluation import Judges
+    from pipelines.personalization.evaluation import Judges
 
     return Judges("nano-clip", None, "cpu")
 

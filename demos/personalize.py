@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from mappers.settings import load_settings
-from pipelines.settings import PersonalizeConfig
+from mappers.yaml_settings import load_settings
+from pipelines.personalization.settings import PersonalizeConfig
 
-from .studio import Studio, job, refusal
+from .visitors import Studio, job, refusal
 
 if TYPE_CHECKING:
-    from pipelines.concepts import Concept
+    from pipelines.personalization.concepts import Concept
 
 OBJECT = "teapot"
 """Of the example, which the embedded model has never seen."""
@@ -93,7 +93,7 @@ def measure(concept: str, pictures: list[str], models: tuple[str, ...], folder: 
         folder: where the report goes.
     """
     import pipelines
-    from pipelines.settings import EvaluateConfig
+    from pipelines.personalization.settings import EvaluateConfig
 
     config = EvaluateConfig(prompts=PROMPTS, truncations=SHARES)
     result = pipelines.evaluate(_known(concept, models), pictures, output_dir=folder, config=config)
@@ -111,7 +111,7 @@ def loaded(concept: str | None, looks: str | None = None, *, models: tuple[str, 
     Raises:
         ValueError: the file is no word, or one of another model.
     """
-    from pipelines.concepts import load_concept
+    from pipelines.personalization.concepts import load_concept
 
     if concept is None:
         yield _pipeline(models[0]), ""
@@ -129,7 +129,7 @@ def loaded(concept: str | None, looks: str | None = None, *, models: tuple[str, 
 
 def _known(concept: str, models: tuple[str, ...]) -> Concept:
     """A word of a model that the app has: which models are loaded is not for an uploaded file to say."""
-    from pipelines.concepts import load_concept
+    from pipelines.personalization.concepts import load_concept
 
     learned = load_concept(Path(concept))
     if learned.model not in models:
@@ -146,7 +146,7 @@ def _pipeline(model: str) -> Any:
 
 def examples(root: Path, *, others: bool = False) -> list[str]:
     """Four pictures of an object, drawn once, or four ``others`` of it."""
-    from pipelines.nano import world
+    from pipelines.nano.world import dataset as world
 
     folder = root / "examples" / (f"other {OBJECT}" if others else OBJECT)
     paths = [folder / f"{i}.png" for i in range(4)]

@@ -16,11 +16,11 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .normalization import whitened
 from .pretrained import load_pretrained
 from .registry import register_mapper
 from .ridge import ridge_regression
 from .v2a import scaled
-from .whitening import whitened
 
 Kind = Literal["shape", "appearance"]
 FAINT = 0.03
@@ -110,7 +110,7 @@ class CodeEditor(ModelMixin, ConfigMixin):
         """Refuse another field or CLIP than those that the mapper was trained between.
 
         Raises:
-            ValueError: an id (`mappers.embeddings.space_id`) differs from the recorded one.
+            ValueError: an id (`mappers.pairs.space_id`) differs from the recorded one.
         """
         for name, found in (("field", field_space), ("clip", clip_space)):
             wanted = self.config[f"{name}_space"]

@@ -127,7 +127,7 @@ class PictureEncoder(ModelMixin, ConfigMixin):
         """Refuse another field than the one whose codes it learned.
 
         Raises:
-            ValueError: the id (`mappers.embeddings.space_id`) differs from the recorded one.
+            ValueError: the id (`mappers.pairs.space_id`) differs from the recorded one.
         """
         if self.config.field_space not in (None, field_space):
             raise ValueError(

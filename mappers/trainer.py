@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import checkpoints
-from .allocation import keep_freed_memory
 from .draws import Draws, key
 from .files import replacing
+from .malloc import keep_freed_memory
 from .monitoring import TrainingError, Window, catch_signals, trackers
 from .sharding import SharedModel, accelerator_for, micro_size
 from .train_config import TrainConfig, learning_rate

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .distillation import distill
-    from .fitting import fit_media
+    from .distillation.training import distill
+    from .media.fitting import fit_media
     from .runs import Run, load_run
     from .scenes import Scene, load_scene, make_scene
     from .training import train
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Run": "runs",
     "Scene": "scenes",
-    "distill": "distillation",
-    "fit_media": "fitting",
+    "distill": "distillation.training",
+    "fit_media": "media.fitting",
     "load_run": "runs",
     "load_scene": "scenes",
     "make_scene": "scenes",

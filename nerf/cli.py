@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 from mappers.command_line import Training, option, run_command
-from mappers.settings import load_settings
+from mappers.yaml_settings import load_settings
 
 from .compression.cli import Compression
 from .media import is_video
@@ -63,7 +63,7 @@ class FitMedia:
     settings: Annotated[FitConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitConfig)
 
     def run(self) -> None:
-        from .fitting import fit_media
+        from .media.fitting import fit_media
 
         fit = fit_media(
             self.media, self.field, size=self.size, output_dir=self.output, config=self.settings,
@@ -90,7 +90,7 @@ class Distill:
     settings: Annotated[DistillConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DistillConfig)
 
     def run(self) -> None:
-        from .distillation import distill
+        from .distillation.training import distill
 
         run = distill(
             self.teacher, self.field, size=self.size, output_dir=self.output, scratch=self.scratch,

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from mappers.files import replacing
 
 from .cameras import Cameras
-from .renderer import Picture
+from .rendering.renderer import Picture
 from .scenes import Scene
 
 Draw = Callable[[Cameras], Picture]

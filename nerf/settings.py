@@ -101,7 +101,7 @@ class FitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig:
-    """How `nerf.distillation.distill` turns one field into another (arXiv 2211.15977, section 3)."""
+    """How `nerf.distillation.training.distill` turns one field into another (arXiv 2211.15977, section 3)."""
 
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(

@@ -15,17 +15,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
-from mappers.settings import load_settings
 from mappers.trainer import FitReport, fit
+from mappers.yaml_settings import load_settings
 
 from .cameras import Rays
 from .evaluation import picture_of, psnr
 from .fields import Field, FieldError, build_field, moving_family
 from .fields.quantized import Quantized
-from .hierarchical import CoarseField
-from .occupancy import OccupancyGrid
-from .renderer import Sampler, march, render_picture, render_rays
-from .rendering import Marching, Rendered, Samples, distortion, opacity_entropy
+from .rendering.compositing import Marching, Rendered, Samples, distortion, opacity_entropy
+from .rendering.hierarchical import CoarseField
+from .rendering.occupancy import OccupancyGrid
+from .rendering.renderer import Sampler, march, render_picture, render_rays
 from .runs import Run, output_folder
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig

@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nerf.compression import compress, decompress
-    from nerf.distillation import distill
+    from nerf.distillation.training import distill
 
-    from .audio_evaluation import evaluate_audio
-    from .audio_fitting import fit_mapper
-    from .audio_pipeline import VisionToAudioPipeline
-    from .editing import Editor, edit_nerf
-    from .editing_scene import edit_scene
-    from .evaluation import evaluate
-    from .neti_pipeline import NeTIPipeline
-    from .personalization import personalize
-    from .sonification import vision_to_audio
+    from .audio.evaluation import evaluate_audio
+    from .audio.generation import vision_to_audio
+    from .audio.pipeline import VisionToAudioPipeline
+    from .audio.training import fit_mapper
+    from .editing.editor import Editor, edit_nerf
+    from .editing.scene import edit_scene
+    from .personalization.evaluation import evaluate
+    from .personalization.pipeline import NeTIPipeline
+    from .personalization.training import personalize
 
 _HOMES = {
-    "Editor": "pipelines.editing",
-    "NeTIPipeline": "pipelines.neti_pipeline",
-    "VisionToAudioPipeline": "pipelines.audio_pipeline",
+    "Editor": "pipelines.editing.editor",
+    "NeTIPipeline": "pipelines.personalization.pipeline",
+    "VisionToAudioPipeline": "pipelines.audio.pipeline",
     "compress": "nerf.compression",
     "decompress": "nerf.compression",
-    "distill": "nerf.distillation",
-    "edit_nerf": "pipelines.editing",
-    "edit_scene": "pipelines.editing_scene",
-    "evaluate": "pipelines.evaluation",
-    "evaluate_audio": "pipelines.audio_evaluation",
-    "fit_mapper": "pipelines.audio_fitting",
-    "personalize": "pipelines.personalization",
-    "vision_to_audio": "pipelines.sonification",
+    "distill": "nerf.distillation.training",
+    "edit_nerf": "pipelines.editing.editor",
+    "edit_scene": "pipelines.editing.scene",
+    "evaluate": "pipelines.personalization.evaluation",
+    "evaluate_audio": "pipelines.audio.evaluation",
+    "fit_mapper": "pipelines.audio.training",
+    "personalize": "pipelines.personalization.training",
+    "vision_to_audio": "pipelines.audio.generation",
 }
 
 __all__ = [

@@ -17,11 +17,11 @@ import tyro
 
 from mappers.command_line import Training, option, run_command
 from mappers.hub import embedded_models
-from mappers.settings import load_settings
+from mappers.yaml_settings import load_settings
 
-from .editing_command import EditNerf
-from .personalize_command import Personalize
-from .settings import EvaluateConfig, FitMapperConfig, PersonalizeConfig, SoundConfig
+from .editing.cli import EditNerf
+from .personalization.cli import Personalize
+from .personalization.settings import EvaluateConfig, FitMapperConfig, PersonalizeConfig, SoundConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Generate:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .generation import generate
+        from .personalization.generation import generate
 
         generate(
             self.prompt, self.output, concepts=self.concept, model=self.model, count=self.count, seed=self.seed,
@@ -95,7 +95,7 @@ class Evaluate:
     settings: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = EvaluateConfig()
 
     def run(self) -> None:
-        from .evaluation import evaluate
+        from .personalization.evaluation import evaluate
 
         result = evaluate(
             self.concept, self.references, training=self.training, output_dir=self.output, model=self.model,
@@ -137,8 +137,8 @@ class VisionToAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .audio_batch import sonify_files
-        from .sonification import Sonifier
+        from .audio.batch import sonify_files
+        from .audio.generation import Sonifier
 
         sonifier = Sonifier.load(
             self.model, clip=self.clip, mapper=self.mapper, regression_mapper=self.regression_mapper, clap=self.clap
@@ -183,8 +183,8 @@ class EvaluateAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .audio_evaluation import as_table, evaluate_audio
-        from .sonification import Sonifier
+        from .audio.evaluation import as_table, evaluate_audio
+        from .audio.generation import Sonifier
 
         sonifier = Sonifier.load(
             self.model, clip=self.clip, mapper=self.mapper, regression_mapper=self.regression_mapper, clap=self.clap
@@ -215,7 +215,7 @@ class FitMapper:
     settings: Annotated[FitMapperConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitMapperConfig)
 
     def run(self) -> None:
-        from .audio_fitting import fit_mapper
+        from .audio.training import fit_mapper
 
         fit_mapper(
             self.pairs, self.output, clip=self.clip, clap=self.clap, cache=self.cache, config=self.settings,
@@ -239,9 +239,9 @@ class Export:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .concepts import load_concept
-        from .exports import FILES, export_concept
-        from .neti_pipeline import NeTIPipeline
+        from .personalization.concepts import load_concept
+        from .personalization.exports import FILES, export_concept
+        from .personalization.pipeline import NeTIPipeline
 
         concept = load_concept(self.concept)
         pipeline = NeTIPipeline.from_model(self.model or concept.model)
@@ -266,8 +266,8 @@ class ImportNeTI:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .concepts import save_concept
-        from .official_neti import import_neti
+        from .personalization.concepts import save_concept
+        from .personalization.official_neti import import_neti
 
         concept = import_neti(self.mapper, self.embeds, model=self.model)
         print(save_concept(concept, self.output / "concept.safetensors"))

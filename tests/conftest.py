@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    from pipelines.neti_pipeline import NeTIPipeline
+    from pipelines.personalization.pipeline import NeTIPipeline
 
 # Torch and the libraries above are imported where they are needed: the process that hands tests to others needs none.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -54,7 +54,7 @@ def build_tiny(
     from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    from pipelines.nano.tokenizer import train_tokenizer
+    from pipelines.nano.recipes.tokenizer import train_tokenizer
 
     torch.manual_seed(0)
     tokenizer = train_tokenizer([WORDS] * 3, merges=120)
@@ -88,7 +88,7 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    from pipelines.nano.tokenizer import train_tokenizer
+    from pipelines.nano.recipes.tokenizer import train_tokenizer
 
     torch.manual_seed(0)
     tokenizer = train_tokenizer([WORDS] * 3, merges=120)
@@ -119,7 +119,7 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _text_config(tokenizer: CLIPTokenizer, **settings: Any) -> CLIPTextConfig:
     from transformers import CLIPTextConfig
 
-    from pipelines.nano.tokenizer import END, START
+    from pipelines.nano.recipes.tokenizer import END, START
 
     end = tokenizer.convert_tokens_to_ids(END)
     return CLIPTextConfig(
@@ -146,7 +146,7 @@ def _enliven(*text_encoders: CLIPTextModel | CLIPTextModelWithProjection) -> Non
 
 @pytest.fixture
 def sdxl(tiny_sdxl: Path) -> NeTIPipeline:
-    from pipelines.neti_pipeline import NeTIPipeline
+    from pipelines.personalization.pipeline import NeTIPipeline
 
     loaded = NeTIPipeline.from_model(tiny_sdxl, device="cpu")
     loaded.set_progress_bar_config(disable=True)
@@ -155,7 +155,7 @@ def sdxl(tiny_sdxl: Path) -> NeTIPipeline:
 
 @pytest.fixture
 def pipeline(tiny_model: Path) -> NeTIPipeline:
-    from pipelines.neti_pipeline import NeTIPipeline
+    from pipelines.personalization.pipeline import NeTIPipeline
 
     loaded = NeTIPipeline.from_model(tiny_model, device="cpu")
     loaded.set_progress_bar_config(disable=True)
@@ -167,7 +167,7 @@ def processes() -> BaseContext:
     """Starts processes at once, where the system can: a server has imported the trainers for all of them."""
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    context.set_forkserver_preload(["nerf.training", "nerf.conditional.train", "nerf.compression.prior"])
+    context.set_forkserver_preload(["nerf.training", "nerf.conditional.train", "nerf.compression.learning.prior_task"])
     return context
 
 

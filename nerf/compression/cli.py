@@ -56,7 +56,7 @@ class Compress:
     def _compress_field(self, sources: list[Path], output: Path) -> None:
         if len(sources) > 1 or self.model or self.target_psnr or self.seconds:
             raise ValueError("of a field, compress takes one folder, bits and target_bytes; leave out the rest")
-        from ..field_files import compress_run
+        from .field_files import compress_run
 
         compress_run(sources[0], output, bits=self.bits, target_bytes=self.target_bytes)
         print(f"{output}\t{output.stat().st_size} bytes")
@@ -89,7 +89,7 @@ class Decompress:
 
     def run(self) -> None:
         use_threads(self.threads)
-        from ..field_files import decompress_field
+        from .field_files import decompress_field
         from .files import decompress
 
         if holds_field(self.file):
@@ -115,7 +115,7 @@ class Info:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from ..field_files import describe_field
+        from .field_files import describe_field
         from .files import describe
 
         if holds_field(self.file):
@@ -147,7 +147,7 @@ def numbers(text: str) -> list[int]:
 
 def holds_field(path: Path) -> bool:
     """Whether a file holds a field."""
-    from ..field_files import is_field
+    from .field_files import is_field
 
     return path.is_file() and is_field(path.read_bytes())
 

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Bool, Float, UInt
 from torch import Tensor
 
-from .descriptions import Box, Description, Tiling, whole
-from .model import CodecModel
-from .network import Representation, stitch
-from .randomness import candidates
-from .sequence import Sequence
+from .block_order import Sequence
+from .coding.shared_randomness import candidates
+from .description import Box, Description, Tiling, whole
+from .model.codec import CodecModel
+from .model.network import Representation, stitch
 
 WINDOW = {1: 64, 2: 8, 3: 4}
 """Patches along each axis that are drawn at once, by the number of axes."""

@@ -14,17 +14,18 @@ import numpy as np
 
 from mappers.files import replacing
 
-from . import bitstream, chunks, payload
-from .bitstream import EXTRA, Container, Item
+from . import payload
+from .container import bitstream, chunks
+from .container.bitstream import EXTRA, Container, Item
+from .container.errors import PayloadError, WrongModelError
 from .decoder import to_samples
-from .decoding import boxes_of, checksum, decode, psnr
-from .descriptions import Box, Modality
+from .description import Box, Modality
 from .encoder import EncodeConfig, Encoder
-from .errors import PayloadError, WrongModelError
-from .kinds import KINDS, kind_of
-from .media import Datum, Kind, Media
-from .model import CodecModel, load_model, shipped_models
+from .modalities.modality import Datum, Kind, Media
+from .modalities.registry import KINDS, kind_of
+from .model.codec import CodecModel, load_model, shipped_models
 from .payload import Coded
+from .reconstruction import boxes_of, checksum, decode, psnr
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 The names of the components come first, in a prefix code of the model and in row-major order of the patches, with bits
 of one to a whole byte; models with a single component have none. Then the indices as
-:mod:`nerf.compression.chunks` writes them, whose checks cover the names too.
+:mod:`nerf.compression.container.chunks` writes them, whose checks cover the names too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from . import chunks
-from .bitstream import Container, Item
-from .descriptions import Tiling
-from .indices import PrefixCode, to_bytes, to_digits
-from .model import CodecModel
-from .sequence import Sequence, sequence_of
+from .block_order import Sequence, sequence_of
+from .coding.indices import PrefixCode, to_bytes, to_digits
+from .container import chunks
+from .container.bitstream import Container, Item
+from .description import Tiling
+from .model.codec import CodecModel
 
 
 @dataclass

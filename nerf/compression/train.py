@@ -1,6 +1,6 @@
 """Trains a codec: ``python -m nerf.compression.train photos --data DIR --output runs/codec --export``.
 
-``DIR`` holds the folders that :mod:`nerf.compression.sources` reads; what that holds out is left for measuring.
+``DIR`` holds the folders that :mod:`nerf.compression.learning.datasets` reads; it leaves what it holds out for tests.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mappers.model_training import ModelTraining
-from mappers.settings import load_settings
 from mappers.trainer import FitReport
+from mappers.yaml_settings import load_settings
 
-from .crops import Crops
 from .encoder import EncodeConfig, Encoder
-from .model import CodecModel
-from .prior import PriorTask
-from .recipes import Recipe
-from .sources import training_data
+from .learning.crops import Crops
+from .learning.datasets import training_data
+from .learning.prior_task import PriorTask
+from .learning.settings import Recipe
+from .model.codec import CodecModel
 
 SHIPPED = Path(__file__).parents[1] / "nano"
 COUNTED = 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .gaussian import Gaussian
+from .codes import Gaussian
 from .model import ConditionalModel, ConditionalModelError
 
 __all__ = ["ConditionalModel", "ConditionalModelError", "Gaussian"]

@@ -15,17 +15,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
-from mappers.embeddings import space_id
 from mappers.files import replacing
+from mappers.pairs import space_id
 
 from ..cameras import Cameras, Rays
-from ..families import FAMILIES, Family
-from ..families.family import RADIUS
 from ..fields.conditional import ConditionalConfig, ConditionalField
-from ..occupancy import OccupancyGrid
-from ..renderer import Picture, render_picture, render_rays
-from ..rendering import Marching, Rendered
-from .gaussian import Gaussian
+from ..rendering.compositing import Marching, Rendered
+from ..rendering.occupancy import OccupancyGrid
+from ..rendering.renderer import Picture, render_picture, render_rays
+from .codes import Gaussian
+from .families import FAMILIES, Family
+from .families.family import RADIUS
 
 FORMAT = 1
 WEIGHTS, CONFIG = "category.safetensors", "config.json"
@@ -74,7 +74,7 @@ class ConditionalModel:
         field: the category's field.
         shape_codes: one of each training shape.
         appearance_codes: one of each training palette.
-        family: name of the procedural family (`nerf.families.FAMILIES`).
+        family: name of the procedural family (`nerf.conditional.families.FAMILIES`).
         notes: what else is known of the model, in plain values: how it was trained, what was measured.
     """
 

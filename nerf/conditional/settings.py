@@ -8,8 +8,8 @@ from typing import Literal
 
 from mappers.train_config import TrainConfig
 
-from ..families import FAMILIES
 from ..fields.conditional import ConditionalConfig
+from .families import FAMILIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class CategoryConfig:
     """What is trained, on how much, and how."""
 
     family: str = "chairs"
-    """Procedural family (`nerf.families.FAMILIES`)."""
+    """Procedural family (`nerf.conditional.families.FAMILIES`)."""
     objective: Literal["decoder", "gan"] = "decoder"
     """Codes learned with the field from posed pictures, or the paper's game against a discriminator (see `gan`)."""
     shapes: int = 256

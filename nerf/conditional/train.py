@@ -11,13 +11,13 @@ from typing import Annotated
 import tyro
 
 from mappers.model_training import ModelTraining
-from mappers.settings import load_settings
 from mappers.trainer import FitReport
+from mappers.yaml_settings import load_settings
 
-from .adversarial import AdversarialTask
+from .decoder.adversarial import AdversarialTask
+from .decoder.task import DecoderTask, measured
 from .model import SHIPPED
 from .settings import CategoryConfig
-from .task import DecoderTask, measured
 
 FINAL = 64
 """Pictures (or patches) of each kind that a finished model is measured on."""

@@ -13,7 +13,7 @@ import tyro
 from mappers.model_training import ModelTraining
 from mappers.picture_encoder import PictureEncoder
 
-from .encoding import EncoderConfig, EncoderTask
+from .inversion.encoder_task import EncoderConfig, EncoderTask
 from .model import ENCODER, ConditionalModel, located
 
 

@@ -15,11 +15,11 @@ from mappers.code_mapper import CodeEditor
 from mappers.files import replacing
 from mappers.model_training import ModelTraining
 
-from .library import PAIRS, fit_ridge
-from .mapping import MapperConfig, MapperTask
+from .clip.scorer import DEFAULT, Scorer
+from .mapping.caption_library import PAIRS, fit_ridge
+from .mapping.caption_task import LibraryTask
+from .mapping.render_task import MapperConfig, MapperTask
 from .model import ConditionalModel, located
-from .reading import LibraryTask
-from .scorer import DEFAULT, Scorer
 
 Method = Literal["mapper", "ridge"]
 

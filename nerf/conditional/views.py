@@ -10,7 +10,7 @@ import torch
 from mappers.draws import Draws
 
 from ..cameras import Cameras
-from ..families import Family
+from .families import Family
 from .model import ConditionalModel
 
 SWING = 30.0

@@ -5,7 +5,7 @@
 
 from .bounds import empty_ray_fraction
 from .loading import load_scene, shipped_scenes
-from .making import make_scene
 from .scene import Scene, SceneError
+from .synthetic.making import make_scene
 
 __all__ = ["Scene", "SceneError", "empty_ray_fraction", "load_scene", "make_scene", "shipped_scenes"]

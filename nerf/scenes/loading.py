@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..cameras import Cameras
-from .blender import read_blender
 from .bounds import empty_ray_fraction, hull_bounds, ray_limits, viewed_region
-from .folder import read_folder
-from .listing import Listing
-from .llff import read_llff
-from .nerfstudio import read_nerfstudio
+from .formats.blender import read_blender
+from .formats.folder import read_folder
+from .formats.listing import Listing
+from .formats.llff import read_llff
+from .formats.nerfstudio import read_nerfstudio
 from .pictures import MASKS, read_pictures
 from .scene import Scene, SceneError
 

@@ -23,11 +23,8 @@ from mappers.model_training import ModelTraining
 from mappers.train_config import TrainConfig
 from mappers.trainer import FitReport
 
-from . import world
-from .tokenizer import train_tokenizer
-from .train_clip import MEAN, STD, CLIPTask, build_clip
-from .train_diffusion import DiffusionTask, build_text_encoder, build_unet
-from .train_families import (
+from .recipes.clip import MEAN, STD, CLIPTask, build_clip
+from .recipes.clip_families import (
     FOLDER,
     FamiliesTask,
     build_families_clip,
@@ -35,7 +32,10 @@ from .train_families import (
     families_tokenizer,
     save_open_clip,
 )
-from .train_vae import VAETask, build_vae, pictures_of, standardize_latents
+from .recipes.diffusion import DiffusionTask, build_text_encoder, build_unet
+from .recipes.tokenizer import train_tokenizer
+from .recipes.vae import VAETask, build_vae, pictures_of, standardize_latents
+from .world import dataset as world
 
 HERE = Path(__file__).parent
 TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"

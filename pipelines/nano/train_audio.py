@@ -25,24 +25,24 @@ from transformers import (
 )
 
 from mappers.diffusion_prior import DiffusionPriorMapper
-from mappers.embeddings import PairTask, space_id
 from mappers.model_training import ModelTraining
+from mappers.pairs import PairTask, space_id
 from mappers.train_config import TrainConfig
 from mappers.trainer import FitReport
 from mappers.v2a import RegressionMapper
 
-from ..audio_clap import Clap
-from ..audio_pipeline import VisionToAudioPipeline
-from ..griffin_lim import GriffinLim
-from .audio_world import Clips
+from ..audio.clap import Clap
+from ..audio.griffin_lim import GriffinLim
+from ..audio.pipeline import VisionToAudioPipeline
+from .recipes.audio_clip import AudioCLIPTask, build_audio_clip
+from .recipes.audio_mappers import build_prior, build_regression, pair_task
+from .recipes.audio_unet import AudioDiffusionTask, build_audio_unet
+from .recipes.clap import CLAPTask, build_clap, build_extractor, train_text_tokenizer
+from .recipes.clip import MEAN, STD
+from .recipes.mel_vae import MelVAETask, build_mel_vae, mels_of
+from .recipes.vae import standardize_latents
 from .train import HERE, _tidy_config, shared_tokenizer
-from .train_audio_clip import AudioCLIPTask, build_audio_clip
-from .train_audio_mappers import build_prior, build_regression, pair_task
-from .train_audio_unet import AudioDiffusionTask, build_audio_unet
-from .train_audio_vae import MelVAETask, build_mel_vae, mels_of
-from .train_clap import CLAPTask, build_clap, build_extractor, train_text_tokenizer
-from .train_clip import MEAN, STD
-from .train_vae import standardize_latents
+from .world.moments import Clips
 
 VISION_TO_AUDIO, CLAP = HERE / "vision_to_audio", HERE / "clap"
 TRAINING, HELD_OUT = 4_800, 512

@@ -18,9 +18,9 @@ from PIL import Image
 from demos.app import TABS, launch
 from demos.jobs import Cancelled, JobError, Progress, Worker
 from demos.personalize import loaded
-from demos.studio import Studio, job, new_visitor
+from demos.visitors import Studio, job, new_visitor
 from mappers.neti import NeTIMapper
-from pipelines.concepts import Concept, Fingerprint, save_concept
+from pipelines.personalization.concepts import Concept, Fingerprint, save_concept
 
 
 def test_visitors_numbers_are_no_paths(tmp_path: Path) -> None:

@@ -23,16 +23,19 @@ from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from demos import categories, editing, edits
+from demos import editing
+from demos import editing_jobs as edits
+from demos import editing_models as categories
 from demos.__main__ import main
 from demos.app import build, launch
-from demos.categories import CategoryError, Editors, found
-from demos.edits import PREVIEW, SESSION, SHOWN, START, Place
-from demos.studio import Studio, new_visitor
+from demos.editing_jobs import PREVIEW, SESSION, SHOWN, START, Place
+from demos.editing_models import CategoryError, Editors, found
+from demos.visitors import Studio, new_visitor
 from mappers.code_mapper import CodeMapper
-from nerf.conditional import ConditionalModel, inversion, model
-from nerf.conditional.scorer import Scorer
-from nerf.families import FAMILIES
+from nerf.conditional import ConditionalModel, model
+from nerf.conditional.clip.scorer import Scorer
+from nerf.conditional.families import FAMILIES
+from nerf.conditional.inversion import inversion
 from nerf.fields.conditional import ConditionalConfig, ConditionalField
 
 SMALL = ConditionalConfig(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from demos.sound import examples, listen
 from mappers.hub import resolve
-from pipelines.audio_eyes import NANO, load_eyes
-from pipelines.audio_pipeline import VisionToAudioPipeline
+from pipelines.audio.encoders import NANO, load_eyes
+from pipelines.audio.pipeline import VisionToAudioPipeline
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mappers.diffusion_prior import REACH, DiffusionPriorMapper, PositionBias, prior_scheduler
 from mappers.draws import Draws
-from mappers.embeddings import Pairs, PairTask
+from mappers.pairs import Pairs, PairTask
 from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from mappers.v2a import RegressionMapper

@@ -14,7 +14,7 @@ import torch
 
 from mappers.draws import Draws
 from mappers.monitoring import TrainingError
-from nerf.distillation import distill
+from nerf.distillation.training import distill
 from nerf.evaluation import psnr
 from nerf.fields import FIELDS, FieldError, build_field
 from nerf.fields.cam import CAMConfig
@@ -23,7 +23,7 @@ from nerf.fields.hash_grid import HashConfig
 from nerf.fields.low_rank import LowRankConfig
 from nerf.fields.mlp import MLPConfig
 from nerf.fields.voxel import VoxelConfig, VoxelField
-from nerf.occupancy import OccupancyGrid
+from nerf.rendering.occupancy import OccupancyGrid
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig

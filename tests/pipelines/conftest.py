@@ -28,10 +28,10 @@ from transformers import (
 )
 
 from mappers.diffusion_prior import DiffusionPriorMapper
-from mappers.embeddings import space_id
+from mappers.pairs import space_id
 from mappers.v2a import RegressionMapper
-from pipelines import neti_task
-from pipelines.audio_clap import clap_space
+from pipelines.audio.clap import clap_space
+from pipelines.personalization import task as neti_task
 
 WIDTH = 16
 """Of the tiny CLAP's embeddings."""

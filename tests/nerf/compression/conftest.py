@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from nerf.compression.amortiser import Amortiser
-from nerf.compression.descriptions import Description
+from nerf.compression.description import Description
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress
-from nerf.compression.model import CodecModel, load_model
-from nerf.compression.network import Representation
-from nerf.compression.priors import Priors
+from nerf.compression.model.amortiser import Amortiser
+from nerf.compression.model.codec import CodecModel, load_model
+from nerf.compression.model.network import Representation
+from nerf.compression.model.priors import Priors
 
 LAYERED = Description(
     patch=(8, 8), latent=(2, 2), latent_channels=4, upsampler=(8, 4), factors=((2, 2), (2, 2)), frequencies=2,

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from nerf.compression.descriptions import Description
+from nerf.compression.block_order import NEVER, Sequence
+from nerf.compression.description import Description
 from nerf.compression.encoder import OVERFULL, EncodeConfig, Encoder
 from nerf.compression.files import compress
-from nerf.compression.model import CodecModel, cut_blocks
-from nerf.compression.pictures import Pictures
-from nerf.compression.sequence import NEVER, Sequence
+from nerf.compression.modalities.pictures import Pictures
+from nerf.compression.model.codec import CodecModel, cut_blocks
 
 CONFIG = EncodeConfig(steps=150, rounds=4, round_steps=8)
 

@@ -17,14 +17,14 @@ from PIL import Image
 
 import pipelines
 from nerf.cli import main
-from nerf.compression import bitstream
+from nerf.compression.block_order import Sequence
+from nerf.compression.coding.indices import to_digits
+from nerf.compression.container import bitstream
 from nerf.compression.decoder import draw, latents, to_samples
-from nerf.compression.decoding import checksum, decode, psnr
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress, decompress, describe
-from nerf.compression.indices import to_digits
-from nerf.compression.model import CodecModel, load_model
-from nerf.compression.sequence import Sequence
+from nerf.compression.model.codec import CodecModel, load_model
+from nerf.compression.reconstruction import checksum, decode, psnr
 
 TINY_ID = "9281d3552f3bc50f"
 PIXELS = "07647d38f1f648c97b0eb6e8790bc1504872cb1124ada3124ba227bc8f775b98"

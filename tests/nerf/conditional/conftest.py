@@ -18,9 +18,9 @@ from mappers.hub import resolve
 from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
-from nerf.conditional.scorer import Scorer
+from nerf.conditional.clip.scorer import Scorer
+from nerf.conditional.families import FAMILIES
 from nerf.conditional.train import Arguments, main
-from nerf.families import FAMILIES
 from nerf.fields.conditional import ConditionalConfig, ConditionalField
 
 SMALL = ConditionalConfig(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from nerf.conditional import ConditionalModel, ConditionalModelError
 from nerf.conditional import model as module
 from nerf.conditional.model import CONFIG, REMEMBERED, WEIGHTS
-from nerf.renderer import render_picture
+from nerf.rendering.renderer import render_picture
 
 
 def test_a_ball_looks_like_one_from_every_side(balls: ConditionalModel) -> None:

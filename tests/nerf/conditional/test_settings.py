@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mappers.settings import load_settings
 from mappers.train_config import TrainConfig
+from mappers.yaml_settings import load_settings
+from nerf.conditional.families import FAMILIES
 from nerf.conditional.settings import CategoryConfig, GanConfig
-from nerf.families import FAMILIES
 
 
 @pytest.mark.parametrize("family", FAMILIES)

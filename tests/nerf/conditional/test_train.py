@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from nerf.conditional import ConditionalModel
+from nerf.conditional.decoder.task import measured
+from nerf.conditional.families import split_of
 from nerf.conditional.settings import CategoryConfig
-from nerf.conditional.task import measured
 from nerf.conditional.train import Arguments, main
 from nerf.evaluation import psnr
-from nerf.families import split_of
 from nerf.fields.conditional import ConditionalConfig
 
 OneAndTwo = Callable[[Path], tuple[Path, Path]]

@@ -10,7 +10,7 @@ import torch
 
 from nerf.cameras import Cameras, orbit, random_orbits
 from nerf.scenes.bounds import hull_bounds, nearest_to_axes, ray_limits, viewed_region
-from nerf.scenes.primitives import Solid, Solids
+from nerf.scenes.synthetic.primitives import Solid, Solids
 
 
 def ring(count: int = 20, **options: float) -> Cameras:

@@ -1,0 +1,1 @@
+"""Scripts that measure the package; each runs as ``python -m benchmarks.CAPABILITY.SCRIPT``."""

@@ -1,0 +1,1 @@
+"""The app: seconds of every tab's default job, and memory kept between steps."""

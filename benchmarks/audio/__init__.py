@@ -1,0 +1,1 @@
+"""V2A: mappers on recorded sounds."""

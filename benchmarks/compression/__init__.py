@@ -1,0 +1,1 @@
+"""RECOMBINER: rate and distortion compared with standard codecs, and what its parts are worth."""

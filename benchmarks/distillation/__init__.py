@@ -1,0 +1,1 @@
+"""PVD: conversions between field families compared with training from scratch."""

@@ -1,0 +1,1 @@
+"""CLIP-NeRF: edits, inversion and deformation, with the judge of edits."""

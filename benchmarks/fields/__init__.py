@@ -1,0 +1,1 @@
+"""Radiance fields: speed and quality of every family, CAM included."""

@@ -1,0 +1,118 @@
+"""What modulation changes, to look at: ``python -m benchmarks.fields.cam_pictures --picture FILE [--scenes beetles]``.
+
+Fits "cam", "normed" and "plain" to the middle of a picture, to the moving crop and to scenes, one seed each, and puts
+truth and fits side by side with their error maps beneath: ``docs/images/cam_fits.png``. Its PSNR over steps is
+``docs/images/cam_curves.png``, that of the picture. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from benchmarks.fields.cam import FIELDS, ROOT, crop, moving_crop, scene_of, scene_size
+from mappers.files import replacing
+from mappers.yaml_settings import load_settings
+from nerf.evaluation import error_map, psnr
+from nerf.media.fields import PictureConfig, VideoConfig
+from nerf.media.fitting import draw, fit_media
+from nerf.media.reading import Media
+from nerf.settings import FitConfig, RadianceConfig
+from nerf.training import train
+
+SHOWN = FIELDS[:3]
+View = Float[Tensor, "h w 3"]
+Row = tuple[View, dict[str, View]]
+"""Truth, and what each field shows."""
+
+
+def media_row(media: Media, steps: int, folder: Path) -> Row:
+    """The middle frame; the folders keep the metrics."""
+    config = load_settings(FitConfig, "video" if media.video else "picture", task="fit")
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, log_every=20, cpu=True))
+    number, shown = len(media.frames) // 2, {}
+    for field in SHOWN:
+        size = (
+            VideoConfig(height=media.size[0], width=media.size[1], modulation=field, channels=32)
+            if media.video
+            else PictureConfig(modulation=field, width=128)
+        )
+        fit = fit_media(media, size=size, steps=steps, config=config, output_dir=folder / field, resume="auto")
+        shown[field] = draw(fit.field, media, number)
+    return media.frames[number].float() / 255, shown
+
+
+def scene_row(name: str, steps: int, view: int) -> Row:
+    """One test view."""
+    scene, family = scene_of(name, downscale=2)
+    config = load_settings(RadianceConfig, family, task="train")
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, cpu=True))
+    photos, shown = scene.split("test"), {}
+    for field in SHOWN:
+        run = train(scene, family, size=scene_size(family, field, 96), steps=steps, config=config)
+        shown[field] = run.draw(photos.cameras[view]).color.cpu()
+    return photos.picture(view), shown
+
+
+def sheet(rows: dict[str, Row], path: Path) -> None:
+    """Every row twice: views, and their errors."""
+    figure = Figure(figsize=(9, 4.6 * len(rows)), layout="constrained")
+    axes = figure.subplots(2 * len(rows), 1 + len(SHOWN), squeeze=False)
+    for place, (name, (truth, shown)) in enumerate(rows.items()):
+        views, errors = axes[2 * place], axes[2 * place + 1]
+        views[0].imshow(truth.numpy())
+        views[0].set_title(name)
+        for number, (field, view) in enumerate(shown.items(), 1):
+            views[number].imshow(view.clamp(0, 1).numpy())
+            views[number].set_title(f"{field}, {psnr(view, truth):.1f} dB")
+            errors[number].imshow(error_map(view.clamp(0, 1), truth).numpy())
+    for one in axes.flat:
+        one.axis("off")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=80)
+
+
+def curves(folder: Path, path: Path) -> None:
+    """PSNR of the pixels of a step over steps."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for field in SHOWN:
+        lines = (folder / field / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        points = [(row["step"], row["train/psnr"]) for row in map(json.loads, lines) if "train/psnr" in row]
+        axes.plot(*zip(*points, strict=True), label=field)
+    axes.set(xlabel="steps", ylabel="PSNR of a step's pixels (dB)")
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What modulation changes, to look at.")
+    parser.add_argument("--picture", type=Path, required=True)
+    parser.add_argument("--scenes", nargs="*", default=["beetles", "clockwork"])
+    parser.add_argument("--steps", type=int, default=800, help="of the picture; half as many of the others")
+    parser.add_argument("--view", type=int, default=1, help="test view of the scenes")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "cam_pictures")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    half = arguments.steps // 2
+    rows = {
+        arguments.picture.stem: media_row(crop(arguments.picture, 256), arguments.steps, arguments.runs / "picture"),
+        "moving crop": media_row(moving_crop(64, 24), half, arguments.runs / "video"),
+    }
+    curves(arguments.runs / "picture", arguments.images / "cam_curves.png")
+    for name in arguments.scenes:
+        rows[name] = scene_row(name, half, arguments.view)
+    sheet(rows, arguments.images / "cam_fits.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""What the tab Edit does: objects, their edits and pictures, and the jobs of its worker; no page in here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .editing_models import Category, opened
+from .visitors import VISITOR, Studio, refusal, refusals
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pipelines.editing.editor import Editor
+
+Angles = tuple[float, float]
+"""Azimuth and elevation in degrees."""
+
+START: Angles = (235.0, 25.0)
+"""From where an object is first seen."""
+PREVIEW, SIZE = 64, 128
+"""Pixels of a picture while its view changes, and of any other."""
+SHOWN = 320
+"""Pixels that pictures are enlarged to on the page."""
+VIEWS, FPS, TURNED = 16, 8, 96
+"""Pictures of a turn, how many a second, and their pixels."""
+LONGEST = 200
+"""Characters of a text."""
+SESSION = "edit.safetensors"
+LARGEST = 25_000_000
+"""Pixels of an uploaded picture, at most."""
+USEFUL = 512
+"""Pixels of the longer side that it is brought to."""
+
+
+Way = Literal["undo", "redo", "start_again"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which object a page has, and where its edits are; on the server only: no path comes from outside."""
+
+    category: str
+    instance: int
+    session: Path | None = None
+    """File of the edits; None while there are none."""
+
+
+@contextmanager
+def editor_at(studio: Studio, place: Place) -> Iterator[Editor]:
+    """An editor of a place's object, for this request alone; refusals of the library become the page's."""
+    category = category_of(studio, place.category)
+    with refusals(), studio.editors.at(category, place.instance, place.session) as editor:
+        yield editor
+
+
+def category_of(studio: Studio, name: str) -> Category:
+    """The model of that name.
+
+    Raises:
+        gr.Error: the app does not have it.
+    """
+    for category in studio.categories:
+        if category.name == name:
+            return category
+    raise refusal(f"this app has no model {name!r}; choose one of the list")
+
+
+def draw(editor: Editor, angles: Angles, size: int = SIZE) -> tuple[Image.Image, Image.Image]:
+    """The object as it was and as it is."""
+    from nerf.conditional.views import View
+
+    view = View(azimuth=angles[0], elevation=angles[1], size=size)
+    after = editor.render(view)
+    return (editor.render(view, original=True) if editor.history.current else after), after
+
+
+def told(editor: Editor) -> str:
+    """The history, a line for each step."""
+    lines = [step.label for step in editor.history.steps]
+    lines[editor.history.current] = f"→ {lines[editor.history.current]}"
+    return "\n".join(lines)
+
+
+Scene = tuple[Place, "Image.Image", "Image.Image", str, list[str] | None]
+"""A place, the object before and after, its history, and files to take away."""
+
+
+def scene(editor: Editor, place: Place, pictures: tuple[Image.Image, Image.Image]) -> Scene:
+    """What a page shows of a place; pictures are enlarged."""
+    from PIL.Image import Resampling
+
+    before, after = (picture.resize((SHOWN, SHOWN), Resampling.BICUBIC) for picture in pictures)
+    return place, before, after, told(editor), None if place.session is None else [str(place.session)]
+
+
+def look(studio: Studio, place: Place, angles: Angles, size: int = SIZE) -> Scene:
+    """A place as it is.
+
+    Raises:
+        gr.Error: it is not there any more, or was never.
+    """
+    with editor_at(studio, place) as editor:
+        return scene(editor, place, draw(editor, angles, size))
+
+
+def edit(
+    studio: Studio, visitor: str, place: Place, angles: Angles, *, text: str, exemplar: str | None, strength: float,
+    shape: bool, appearance: bool,
+) -> tuple[Scene, str]:  # fmt: skip
+    """Edit the object of a place; the edits and a picture of each go to a folder of the visitor.
+
+    Returns:
+        What the page shows, and what is to be said of the text, if anything.
+
+    Raises:
+        gr.Error: the wish cannot be used.
+    """
+    if len(text) > LONGEST:
+        raise refusal(f"the text has {len(text)} characters; {LONGEST} are enough")
+    folder = studio.fresh(visitor, "edit") if place.session is None else place.session.parent
+    with editor_at(studio, place) as editor:
+        words = None if exemplar and not text.strip() else text
+        editor.apply(
+            words, exemplar=upload(exemplar) if exemplar else None, strength=strength, shape=shape,
+            appearance=appearance,
+        )  # fmt: skip
+        place = replace(place, session=folder / SESSION)
+        editor.save(folder / SESSION)
+        pictures = draw(editor, angles)
+        keep(pictures, folder)
+        doubt = "" if words is None else unfamiliar(editor, words)
+        return scene(editor, place, pictures), doubt
+
+
+def keep(pictures: tuple[Image.Image, Image.Image], folder: Path) -> None:
+    """Save an edit's pictures for the gallery; those of undone edits stay."""
+    if not (folder / "before.png").exists():
+        pictures[0].save(folder / "before.png")
+    pictures[1].save(folder / f"edit_{1 + len(list(folder.glob('edit_*.png'))):02d}.png")
+
+
+def unfamiliar(editor: Editor, text: str) -> str:
+    """What is to be said of a text that is far from the family's captions; else nothing."""
+    if editor.familiarity.score(text) >= editor.familiarity.limit:
+        return ""
+    return f"{text!r} is far from what is said of {editor.model.family_name}: expect little sense of it"
+
+
+def step(studio: Studio, place: Place, angles: Angles, way: Way) -> Scene:
+    """Take edits back, or do them again.
+
+    Raises:
+        gr.Error: there is nothing to undo or redo.
+    """
+    with editor_at(studio, place) as editor:
+        if way == "redo":
+            editor.redo()
+        else:
+            editor.undo()
+        while way == "start_again" and editor.history.current:
+            editor.undo()
+        return scene(editor, place, draw(editor, angles))
+
+
+def latest(studio: Studio, visitor: str) -> Place | None:
+    """Where a visitor's newest edits are, if there are any of a model that the app still has."""
+    from pipelines.editing.session import load_session
+
+    if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):  # the page has only just got it
+        return None
+    sessions = studio.folder(visitor).glob(f"*/{SESSION}")
+    for path in sorted(sessions, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            saved = load_session(path)
+        except ValueError:
+            continue
+        if saved.model in [category.name for category in studio.categories]:
+            kind, _, number = saved.history.steps[0].label.partition(" ")
+            return Place(saved.model, int(number) if kind == "instance" else 0, path)
+    return None
+
+
+def upload(file: str) -> Image.Image:
+    """An uploaded picture with its transparency, no larger than is of use here.
+
+    Raises:
+        ValueError: it is no picture, or far too large.
+    """
+    from PIL import Image, ImageOps
+
+    from pipelines.images import load_images
+
+    try:
+        with Image.open(file) as picture:
+            if picture.width * picture.height > LARGEST:
+                size = f"{picture.width}x{picture.height}"
+                raise ValueError(f"{Path(file).name} has {size} pixels, more than {LARGEST:,}; make it smaller")
+            if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+                return load_images([file])[0]
+            picture.draft("RGB", (USEFUL, USEFUL))
+            turned = ImageOps.exif_transpose(picture)
+            turned = turned.convert("RGBA" if turned.has_transparency_data else "RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return load_images([file])[0]  # says why, or can
+    turned.thumbnail((USEFUL, USEFUL))
+    return turned
+
+
+@lru_cache(maxsize=2)
+def _editor(category: Category) -> Editor:
+    return opened(category)
+
+
+def find(category: Category, file: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Find the object of a picture and begin a session with it; runs in the worker."""
+    from nerf.conditional.inversion.inversion import InversionConfig
+    from nerf.conditional.inversion.target_picture import target_of
+    from nerf.evaluation import picture_of
+
+    editor, picture = _editor(category), upload(file)
+    inversion = editor.invert(picture, config=InversionConfig(seed=seed))
+    editor.save(folder / SESSION)
+    picture_of(target_of(picture, SIZE).rgb).save(folder / "picture.png")
+    editor.render(inversion.view(SIZE)).save(folder / "found.png")
+    angles = round(inversion.azimuth) % 360, round(inversion.elevation)
+    said = (
+        f"{inversion.psnr:.1f} dB beside the picture, from azimuth {angles[0]} and elevation {angles[1]}; seed {seed}"
+    )
+    pictures = [str(folder / name) for name in ("picture.png", "found.png")]
+    return {"session": folder / SESSION, "pictures": pictures, "angles": angles, "said": said}
+
+
+def turn(category: Category, session: Path, elevation: float, folder: Path) -> dict[str, Any]:
+    """A film of the object before and after, side by side, turning; runs in the worker."""
+    from nerf.conditional.views import around
+    from nerf.export import write_film
+    from pipelines.editing.files import turntable
+
+    editor = _editor(category).load(session)
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = []
+    for i, view in enumerate(around(VIEWS, TURNED, elevation)):
+        frames += turntable(editor, [view])
+        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": i + 1}) + "\n")
+    write_film(frames, folder / "turntable.gif", fps=FPS)
+    return {"film": str(folder / "turntable.gif")}

@@ -1,0 +1,1 @@
+"""Relative entropy coding: indices, shared randomness and rate control."""

@@ -1,0 +1,310 @@
+"""Fields as small files: weights of a few bits, entropy coded, in the codec's container.
+
+    magic         4   that of `nerf.compression.container.bitstream`
+    version       1   of this layout
+    kind          1   7: a field, which is none of the codec's modalities
+    length, head      deflated JSON: family, configuration, tensors (name, shape, bits, exponent of the step), and what
+                      is needed to draw the field: size and times of the media, or the run's views and cells
+    length, body      bytes of all tensors in turn, raw deflate: one signed byte for each weight of 2..8 bits (Huffman
+                      codes of zlib), four for each number that is kept as it is (bits 32)
+    checksum      4   CRC-32 of all before
+
+Lengths are varints. Weights decode to whole multiples of powers of two, so that every machine has the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mappers.files import replacing
+from mappers.trainer import FitReport
+
+from ..evaluation import picture_of
+from ..export import write_film
+from ..fields import Field, restored
+from ..fields.quantized import FEWEST, MOST, bits_of, multiples
+from ..media.fields import MEDIA_FIELDS, MediaField, PictureField
+from ..media.fitting import draw_frames, draw_picture, load_media_field, restored_media
+from ..rendering.compositing import Marching
+from ..rendering.occupancy import OccupancyGrid
+from ..runs import FIELD, REPORT, Run, load_run
+from ..viewpoints import Viewpoints
+from .container.bitstream import MAGIC, varint
+from .container.errors import (
+    ChecksumError,
+    HeaderError,
+    NotCompressedError,
+    TrailingBytesError,
+    TruncatedError,
+    VersionError,
+)
+
+VERSION, KIND, RAW = 1, 7, 32
+LARGEST = 1 << 28
+"""Numbers of a field that a reader accepts."""
+
+
+@dataclass(frozen=True)
+class FieldFile:
+    """A field's file in parts."""
+
+    family: str
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    """All tensors; those with bits hold whole multiples of a power of two."""
+    bits: dict[str, int]
+    """Of every tensor that is not kept as it is."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What is needed to draw it."""
+
+    def write(self) -> bytes:
+        """The file's bytes."""
+        tensors, body = [], []
+        for name, value in self.state.items():
+            bits, exponent = self.bits.get(name, RAW), 0
+            if bits == RAW:
+                kept = value.detach().cpu().float().numpy().astype("<f4")
+            else:
+                whole, exponent = multiples(value.cpu(), bits)
+                kept = whole.numpy()
+            body.append(kept.tobytes())
+            tensors.append([name, list(value.shape), bits, exponent])
+        head = {"family": self.family, "config": self.config, "tensors": tensors, "about": self.about}
+        packed = zlib.compress(json.dumps(head, separators=(",", ":")).encode(), 9)
+        coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
+        coded = coder.compress(b"".join(body)) + coder.flush()
+        data = MAGIC + bytes([VERSION, KIND]) + varint(len(packed)) + packed + varint(len(coded)) + coded
+        return data + zlib.crc32(data).to_bytes(4, "little")
+
+
+def is_field(data: bytes) -> bool:
+    """Whether a file holds a field rather than what the codec writes."""
+    return data[: len(MAGIC)] == MAGIC and len(data) > 5 and data[5] == KIND
+
+
+def read(data: bytes) -> FieldFile:
+    """Parse a field's file; nothing is made of it before its checksum holds.
+
+    Raises:
+        CompressedFileError: the subclass says what is wrong.
+    """
+    if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
+        raise NotCompressedError("this is not a file of `python -m nerf compress`; it does not begin with 'mfc'")
+    if len(data) > 4 and data[4] != VERSION:
+        raise VersionError(f"the field's file is of version {data[4]}, this program reads {VERSION}; update mapfield")
+    if len(data) > 5 and data[5] != KIND:
+        raise HeaderError("the file holds no field; decompress it with its codec model")
+    head, place = _part(data, 6)
+    body, place = _part(data, place)
+    if len(data) < place + 4:
+        raise TruncatedError(f"the file ends after {len(data)} of {place + 4} bytes; get a whole copy of it")
+    if len(data) > place + 4:
+        raise TrailingBytesError(f"{len(data) - place - 4} bytes follow the file's end; get an undamaged copy")
+    if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise ChecksumError("the file's checksum does not match its content; get an undamaged copy")
+    try:
+        content = json.loads(zlib.decompress(head))
+        return _parsed(content, body)
+    except (ValueError, LookupError, TypeError, ArithmeticError, zlib.error) as error:
+        raise HeaderError(f"the field's header contradicts itself ({error}); get an undamaged copy") from error
+
+
+def _part(data: bytes, place: int) -> tuple[bytes, int]:
+    """A part with its length before it, and the place behind it."""
+    length = shift = 0
+    while True:
+        if place >= len(data) or shift > 56:
+            raise TruncatedError(f"the file ends after {len(data)} bytes, inside its content; get a whole copy of it")
+        length |= (data[place] & 127) << shift
+        shift, place = shift + 7, place + 1
+        if data[place - 1] < 128:
+            break
+    if place + length > len(data):
+        raise TruncatedError(
+            f"the file lacks {place + length + 4 - len(data)} of its bytes, inside its content; get a whole copy of it"
+        )
+    return data[place : place + length], place + length
+
+
+def _parsed(head: dict[str, Any], body: bytes) -> FieldFile:
+    sizes = [math.prod(shape) * (4 if bits == RAW else 1) for _, shape, bits, _ in head["tensors"]]
+    if sum(sizes) > LARGEST:
+        raise ValueError(f"it names {sum(sizes)} bytes of weights")
+    inflater = zlib.decompressobj(-15)
+    values = inflater.decompress(body, sum(sizes) + 1)
+    if len(values) != sum(sizes) or not inflater.eof:
+        raise ValueError("weights are missing or left over")
+    state, place = {}, 0
+    for (name, shape, bits, exponent), size in zip(head["tensors"], sizes, strict=True):
+        part = np.frombuffer(values, "<f4" if bits == RAW else "i1", size // (4 if bits == RAW else 1), place)
+        scale = 1.0 if bits == RAW else 2.0**exponent
+        state[name] = (torch.from_numpy(part.astype(np.float32)) * scale).view(shape)
+        place += size
+    bits_by_name = {name: bits for name, _, bits, _ in head["tensors"] if bits != RAW}
+    return FieldFile(head["family"], head["config"], state, bits_by_name, head["about"])
+
+
+def compress_run(
+    folder: str | Path,
+    output: str | Path | None = None,
+    *,
+    bits: int | Mapping[str, int] | None = None,
+    target_bytes: int | None = None,
+) -> bytes:
+    """Write the field of a run of ``train`` or ``fit`` as a small file.
+
+    Args:
+        folder: the run.
+        output: file to write.
+        bits: of its weights, see `quantized.bits_of`; None takes those that it was trained with, else 8.
+        target_bytes: the file has at most so many bytes: the most bits for which it has.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        FileNotFoundError, ValueError: the run cannot be read, has no form of few bits, or the target cannot be met.
+    """
+    folder = Path(folder)
+    if not (folder / REPORT).is_file():
+        raise FileNotFoundError(f"{folder} holds no finished run ({REPORT} is missing); train or fit one with --output")
+    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    built, about = _of_media(folder, report) if "media" in report else _of_scene(load_run(folder))
+    if bits is None:
+        bits = report["settings"].get("bits") or MOST
+    if target_bytes is None:
+        data = packed(built, bits, about).write()
+    else:
+        data = _fitting(built, about, target_bytes)
+    if output is not None:
+        with replacing(output) as temporary:
+            temporary.write_bytes(data)
+    return data
+
+
+def packed(built: Any, bits: int | Mapping[str, int], about: dict[str, Any] | None = None) -> FieldFile:
+    """A field with rounded weights as a file in parts.
+
+    Raises:
+        ValueError: bits are out of range, or it has a table of numbers that are no weights (a voxel grid).
+    """
+    state = built.state_dict()
+    odd = [name for name, value in state.items() if not value.is_floating_point()]
+    if odd:
+        raise ValueError(f"a {built.name} field has the integers {odd[0]} and no form of few bits; distill it first")
+    return FieldFile(built.name, dataclasses.asdict(built.config), state, bits_of(built, bits), about or {})
+
+
+def _fitting(built: nn.Module, about: dict[str, Any], target: int) -> bytes:
+    size = 0
+    for bits in range(MOST, FEWEST - 1, -1):
+        data = packed(built, bits, about).write()
+        size = len(data)
+        if size <= target:
+            return data
+    raise ValueError(
+        f"target_bytes {target} cannot be met: with {FEWEST} bits a weight the file still has {size} bytes; ask for"
+        " more or fit a smaller field"
+    )
+
+
+def _of_media(folder: Path, report: Mapping[str, Any]) -> tuple[MediaField, dict[str, Any]]:
+    names = ("frames", "size", "fps", "times")
+    return load_media_field(folder / FIELD), {name: report[name] for name in names}
+
+
+def _of_scene(run: Run) -> tuple[nn.Module, dict[str, Any]]:
+    about: dict[str, Any] = {
+        "scene": Path(run.scene).name,
+        "downscale": run.downscale,
+        "marching": dataclasses.asdict(run.marching),
+        "viewpoints": dataclasses.asdict(run.viewpoints),
+    }
+    if run.sampler is not None and not isinstance(run.sampler, OccupancyGrid):
+        raise ValueError("a field with a coarse network has no small file; train with an occupancy grid")
+    if run.sampler is not None:
+        cells = np.packbits(run.sampler.occupied.cpu().numpy())
+        about["cells"] = [run.sampler.resolution, zlib.compress(cells.tobytes(), 9).hex()]
+    return run.field, about
+
+
+def decompress_field(source: bytes | str | Path, output: str | Path) -> Path:
+    """Draw a field's file: a picture's as a picture, a video's as a film; a scene's becomes a run's folder to render.
+
+    Raises:
+        CompressedFileError: the file is damaged; the subclass and the message say how.
+    """
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    file, output = read(data), Path(output)
+    built = _built(file)
+    if isinstance(built, Field):
+        _write_run(built, file.about, output)
+        return output
+    frames = drawn(built, file.about)
+    if len(frames) > 1:
+        write_film(frames, output, fps=file.about["fps"])
+    else:
+        with replacing(output) as temporary:
+            picture_of(torch.from_numpy(frames[0]).float() / 255).save(temporary)
+    return output
+
+
+def drawn(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray]:
+    """The frames (bytes) of a field of a picture or video."""
+    if isinstance(built, PictureField):
+        height, width = about["size"]
+        values = draw_picture(built, height, width)[None]
+    else:
+        values = torch.stack(draw_frames(built, torch.tensor(about["times"])))
+    return list((values.clamp(0, 1) * 255).round().byte().numpy())
+
+
+def _built(file: FieldFile) -> MediaField | Field:
+    restore = restored_media if file.family in MEDIA_FIELDS else restored
+    try:
+        return restore(file.family, file.config, file.state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise HeaderError(f"the field's sizes and weights do not fit ({error}); get an undamaged copy") from error
+
+
+def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
+    """A run's folder with what `load_run` needs."""
+    sampler = None
+    if "cells" in about:
+        resolution, text = about["cells"]
+        bits = np.frombuffer(zlib.decompress(bytes.fromhex(text)), np.uint8)
+        occupied = torch.from_numpy(np.unpackbits(bits)[: resolution**3]).view(3 * (resolution,)).bool()
+        sampler = OccupancyGrid(built.bounds, resolution)
+        sampler.occupied.copy_(occupied)
+        sampler.density.copy_(occupied.float())
+    seen = {name: tuple(v) if isinstance(v, list) else v for name, v in about["viewpoints"].items()}
+    marching = Marching(**about["marching"])
+    Run(built, sampler, marching, Viewpoints(**seen), about["scene"], about["downscale"], FitReport()).save(
+        folder, None
+    )
+
+
+def describe_field(data: bytes) -> dict[str, str | int | float]:
+    """What a field's file holds, by name."""
+    file = read(data)
+    weights = sum(value.numel() for name, value in file.state.items() if name in file.bits)
+    return {
+        "kind": "field",
+        "family": file.family,
+        "weights": weights,
+        "bits of a weight": " ".join(map(str, sorted(set(file.bits.values())))),
+        "file bytes": len(data),
+        "file bits per weight": 8 * len(data) / max(weights, 1),
+        **{name: str(file.about[name]) for name in ("size", "frames", "scene") if name in file.about},
+    }

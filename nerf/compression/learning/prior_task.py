@@ -1,0 +1,174 @@
+"""Prior learning: coordinate descent over shared parameters, posteriors and priors, as a task for the one trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mappers.draws import Draws, key
+from mappers.train_config import TrainConfig, learning_rate
+
+from ..description import Description
+from ..model.amortiser import Amortiser
+from ..model.gaussians import combine, divergence_bits
+from ..model.network import Representation, split
+from ..model.priors import Priors
+from .crops import Crops
+from .linear_start import start_linear
+from .posteriors import Posteriors
+
+LATENT_RATE = 4.0
+"""Learning rate of the posteriors relative to the shared parameters'."""
+TRANSFORM_RATE = 0.05
+"""Learning rate of the linear transform, which starts near its end, relative to the others'."""
+STARTED = 20_000
+"""Blocks whose principal components are the start, where crops are drawn."""
+
+
+@dataclass
+class Batch:
+    """Patches of every datum, its rate, and its row in the table of posteriors, if there is one."""
+
+    rows: Int[Tensor, " b"]
+    rates: Int[Tensor, " b"]
+    patches: Float[Tensor, "b r channels points"]
+
+
+class PriorTask:
+    """Squared error plus beta times information (arXiv 2309.17182, section 3.3), at every rate at once.
+
+    The published method learns one model for each rate from the whole set at every step. Here a step takes a
+    minibatch; shared parameters serve all rates, which differ in their posteriors, priors and beta only.
+
+    A fixed set of data has a posterior of its own for each datum, as published. Where every step draws new crops there
+    is nothing to come back to: their posteriors are the amortised ones.
+
+    Args:
+        description: the data's.
+        data: values of the training set, all of one shape; or what draws crops of it.
+        config: the trainer's settings; `batch_size` must be a multiple of the number of rates.
+        round_steps: steps between updates of the priors and of beta.
+        gain: how strongly beta follows the information.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        data: Float[Tensor, "n channels ..."] | Crops,
+        config: TrainConfig,
+        *,
+        round_steps: int = 50,
+        gain: float = 0.5,
+    ):
+        rates = len(description.budgets)
+        self.crops = data if isinstance(data, Crops) else None
+        if isinstance(data, Crops):
+            blocks = math.prod(size // side for size, side in zip(data.shape, description.block, strict=True))
+            data = data.sample(-(-STARTED // blocks))
+        if config.batch_size % rates or config.batch_size // rates > len(data):
+            raise ValueError(
+                f"batch_size {config.batch_size} must be a multiple of the {rates} rates and at most"
+                f" {rates} x {len(data)} data"
+            )
+        self.description, self.config, self.round_steps, self.gain = description, config, round_steps, gain
+        self.tiling = description.tiling(tuple(data.shape[2:]))
+        self.network = Representation(description)
+        self.amortiser = Amortiser(description)
+        self.priors = Priors(description)
+        start_linear(description, data, self.network, self.amortiser, self.priors)
+        self.modules: dict[str, nn.Module] = {
+            "network": self.network, "amortiser": self.amortiser, "priors": self.priors
+        }  # fmt: skip
+        if self.crops is None:
+            self.patches = split(data, self.tiling.grid).flatten(3)
+            size = sum(rows * columns for rows, columns in zip(self.tiling.rows, description.columns, strict=True))
+            self.posteriors = Posteriors(rates * len(data), size)
+            self.modules["posteriors"] = self.posteriors
+        self.rates = {"network.transform": TRANSFORM_RATE}
+        self.updated = 0
+
+    def batch(self, draws: Draws) -> Batch:
+        """A slot of the batch has a fixed rate and its own share of the data, so a datum stays on one process."""
+        if draws.step % self.round_steps == 0 and draws.step != self.updated:
+            self.updated = draws.step
+            self.finish_round()
+        rates = len(self.description.budgets)
+        rate = torch.tensor(draws.indices) % rates
+        if self.crops is not None:
+            generators = [torch.Generator().manual_seed(key(draws.seed, draws.step, i, "crop")) for i in draws.indices]
+            drawn = torch.stack([self.crops.draw(generator) for generator in generators])
+            patches = split(drawn, self.tiling.grid).flatten(3)
+            return Batch(torch.zeros_like(rate), rate.to(draws.device), patches.to(draws.device))
+        groups = self.config.batch_size // rates
+        share = len(self.patches) // groups
+        epoch, place = divmod(draws.step, share)
+        chosen = []
+        for slot in draws.indices:
+            generator = torch.Generator().manual_seed(key(draws.seed, epoch, slot, "order"))
+            chosen.append(int(torch.randperm(share, generator=generator)[place]) * groups + slot // rates)
+        data = torch.tensor(chosen)
+        rows = rate * len(self.patches) + data
+        return Batch(rows, rate.to(draws.device), self.patches[data].to(draws.device))
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        rates = batch.rates
+        components, found = self.observed(modules, batch)
+        spread = self.priors.spread(components, self.tiling.rows)
+        prior = self.priors.at(rates, spread)
+        mean, log_std = combine(prior, *found)
+        if self.crops is None:
+            rate = LATENT_RATE * learning_rate(self.config, draws.step)
+            own_mean, own_log_std = self.posteriors.rows(batch.rows, rate, rates.device)
+            mean, log_std = mean + own_mean, log_std + own_log_std
+        bits = divergence_bits(mean, log_std, prior)
+        naming = self.priors.costs(rates).gather(1, components).sum(1)
+        self.priors.observe(rates, spread, mean, log_std, bits, naming)
+        sample = mean + log_std.exp() * draws.normal("latent", (mean.shape[1],))
+        parents = self.parents(len(rates), sample.device)
+        drawn = modules["network"](self.levels(sample), parents, [self.tiling.grid] * len(rates))
+        drawn = drawn.view(batch.patches.shape)
+        squared, bits = (drawn - batch.patches).square().flatten(1), bits.sum(1) + naming
+        weight = self.priors.log_beta[rates].exp() * math.log(2)
+        figures = {"loss": (squared.sum(1) + weight * bits).mean()}
+        for number in range(len(self.description.budgets)):
+            figures[f"psnr_{number}"] = -10 * squared[rates == number].mean().detach().log10()
+            figures[f"bits_{number}"] = bits[rates == number].mean().detach()
+        return figures
+
+    def observed(
+        self, modules: Mapping[str, Callable[..., Any]], batch: Batch
+    ) -> tuple[Int[Tensor, "b patches"], tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]]:
+        """Each patch's component of the prior, and what the amortiser observes of all latent numbers."""
+        count, patches = batch.patches.shape[:2]
+        tiles = batch.patches.flatten(0, 1).unflatten(2, self.description.patch)
+        rates = batch.rates.repeat_interleave(patches)
+        found = modules["amortiser"](tiles, rates, self.network.transform.weight, self.parents(count, tiles.device))
+        with torch.no_grad():
+            components = self.priors.choose(rates, *found[0]).view(count, patches)
+        mean, log_std = (torch.cat([p.reshape(count, -1) for p in parts], 1) for parts in zip(*found, strict=True))
+        return components, (mean, log_std)
+
+    def levels(self, sample: Float[Tensor, "b size"]) -> list[Tensor]:
+        """Flat rows as the network takes them: each level's rows of all data in turn."""
+        rows, columns = self.tiling.rows, self.description.columns
+        parts = sample.split([count * width for count, width in zip(rows, columns, strict=True)], dim=1)
+        return [part.reshape(-1, width) for part, width in zip(parts, columns, strict=True)]
+
+    def parents(self, count: int, device: torch.device) -> list[Int[Tensor, " r"]]:
+        """For each level above the first, the row there of every patch of ``count`` data."""
+        offsets = torch.arange(count, device=device)[:, None]
+        return [
+            (torch.tensor(parent, device=device) + offsets * rows).flatten()
+            for parent, rows in zip(self.tiling.parents(), self.tiling.rows[1:], strict=True)
+        ]
+
+    def finish_round(self) -> None:
+        """Fit the priors to the posteriors, and beta to the budgets."""
+        patches = self.tiling.rows[0]
+        self.priors.fit([bits * patches for bits in self.description.budgets], self.gain)

@@ -1,0 +1,1 @@
+"""What can be compressed: pictures, sounds, videos and volumes."""

@@ -1,0 +1,101 @@
+"""Picture files to values and back: any size and mode; what a file cannot hold is said, not guessed."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mappers.files import replacing
+
+from ...media import PICTURES
+from ..container.bitstream import EXTRA, GREY, Item, check_dims
+from ..container.errors import PayloadError
+from ..description import Box, Modality
+from .modality import Datum
+
+logger = logging.getLogger(__name__)
+
+
+class Pictures:
+    """Picture files and their values; transparency is kept exactly."""
+
+    modality: Modality = "picture"
+    steps = 255
+    endings = PICTURES
+    ending = ".png"
+
+    def read(self, path: Path) -> Image.Image:
+        """A file's picture.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not a picture, or a damaged one.
+        """
+        try:
+            with Image.open(path) as file:
+                file.load()
+                return file.copy()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no file {path}") from None
+        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path} cannot be read as a picture ({error}); give a whole PNG, JPEG or WebP") from None
+
+    def take(self, media: Image.Image) -> Datum:
+        """Values of a picture, upright as its metadata says; a grey one has three equal channels."""
+        picture = ImageOps.exif_transpose(media)
+        if picture.mode.startswith(("I", "F")):
+            picture = _eight_bits(picture)
+        transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+        grey = picture.mode in ("1", "L", "LA", "La")
+        whole = np.asarray(picture.convert("RGBA"))
+        check_dims(whole.shape[:2])
+        values = torch.from_numpy(whole[..., :3].copy()).permute(2, 0, 1).float() / 255 - 0.5
+        alpha = zlib.compress(whole[..., 3].tobytes(), 9) if transparent else b""
+        return Datum(values, (GREY if grey else 0) | (EXTRA if transparent else 0), alpha)
+
+    def make(self, samples: UInt8[np.ndarray, "3 h w"], item: Item, box: Box) -> Image.Image:
+        """A picture of the mode that the flags tell: L, LA, RGB or RGBA.
+
+        Raises:
+            PayloadError: the transparency plane is not one of this size.
+        """
+        rgb = samples.transpose(1, 2, 0)
+        if item.flags & GREY:
+            rgb = rgb[..., :1]
+        if item.flags & EXTRA:
+            plane = _plane(item.extra, item.dims)[tuple(slice(first, last) for first, last in box)]
+            rgb = np.concatenate([rgb, plane[..., None]], 2)
+        return Image.fromarray(rgb[..., 0] if rgb.shape[2] == 1 else np.ascontiguousarray(rgb))
+
+    def write(self, media: Image.Image, path: Path) -> None:
+        """Write a picture in the format that its ending names."""
+        if path.suffix.lower() not in Image.registered_extensions():
+            raise ValueError(f"{path} cannot be written as a picture; give a file that ends in .png")
+        with replacing(path) as temporary:
+            media.save(temporary)
+
+
+def _plane(alpha: bytes, shape: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
+    """Inflate a plane, never to more than its size."""
+    inflater, size = zlib.decompressobj(), shape[0] * shape[1]
+    try:
+        plane = inflater.decompress(alpha, size + 1)
+    except zlib.error as error:
+        raise PayloadError(f"the transparency plane is damaged ({error}); get an undamaged copy") from None
+    if len(plane) != size or not inflater.eof or inflater.unused_data:
+        raise PayloadError(f"the transparency plane has not the picture's {size} points; get an undamaged copy")
+    return np.frombuffer(plane, np.uint8).reshape(shape)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Values of 16 bits, or of another range, to 8 bits."""
+    logger.warning("the picture has more than 8 bits a value; the lower ones are lost")
+    values = np.asarray(picture).astype(np.float64)
+    highest = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
+    return Image.fromarray(np.rint(values.clip(0, highest) * 255 / highest).astype(np.uint8))

@@ -1,0 +1,100 @@
+"""Sounds: mono or stereo at 16 kHz. A stereo sound is coded as its middle, then its sides."""
+
+from __future__ import annotations
+
+import logging
+import wave
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+import torch
+from jaxtyping import Float, UInt16
+
+from mappers.files import replacing
+
+from ..container.bitstream import STEREO, Item, check_dims
+from ..description import Box, Modality
+from .modality import Datum, Sound, refuse_ending
+
+logger = logging.getLogger(__name__)
+
+RATE = 16000
+"""Samples per second of all coded sounds."""
+
+
+class Sounds:
+    """Sound files and their values; one channel, a sample a point (arXiv 2309.17182, section 4.2)."""
+
+    modality: Modality = "sound"
+    steps = 65535
+    endings = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac")
+    ending = ".wav"
+
+    def read(self, path: Path) -> Sound:
+        """A file's first sound track at :data:`RATE`.
+
+        Raises:
+            ValueError: it is damaged, empty, or has more than two channels.
+        """
+        try:
+            with av.open(str(path)) as file:
+                if not file.streams.audio:
+                    raise ValueError(f"{path} has no sound in it; give a sound file")
+                stream = file.streams.audio[0]
+                if stream.rate > RATE:
+                    logger.warning("%s has %d samples per second and is coded with %d", path, stream.rate, RATE)
+                if stream.channels > 2:
+                    raise ValueError(f"{path} has {stream.channels} channels; mix it down to mono or stereo")
+                layout = "stereo" if stream.channels == 2 else "mono"
+                resampler = av.AudioResampler(format="fltp", layout=layout, rate=RATE)
+                frames = [part for frame in file.decode(stream) for part in resampler.resample(frame)]
+                parts = [part.to_ndarray() for part in [*frames, *resampler.resample(None)]]
+        except av.error.FFmpegError as error:
+            raise ValueError(f"{path} cannot be read as a sound ({error.strerror}); give a whole file") from None
+        if not sum(part.shape[1] for part in parts):
+            raise ValueError(f"{path} holds no samples; give a longer sound")
+        return Sound(np.concatenate(parts, 1).T.astype(np.float32), RATE)
+
+    def take(self, media: Sound) -> Datum:
+        """Middle and sides as one row of values, [1, n] or [1, 2 n].
+
+        Raises:
+            ValueError: another rate, more than two channels, or no samples.
+        """
+        samples = np.asarray(media.samples, np.float32)
+        if media.rate != RATE or samples.ndim != 2 or samples.shape[1] not in (1, 2) or not len(samples):
+            raise ValueError(
+                f"a sound must be [samples, 1 or 2] at {RATE} Hz, got {samples.shape} at {media.rate} Hz; resample it"
+            )
+        if not np.isfinite(samples).all():
+            raise ValueError("the sound has samples that are not finite; repair it")
+        stereo = samples.shape[1] == 2
+        rows = [samples.mean(1), (samples[:, 0] - samples[:, 1]) / 2] if stereo else [samples[:, 0]]
+        values = torch.from_numpy(np.concatenate(rows)[None].clip(-1, 1) / 2)
+        check_dims(values.shape[1:])
+        return Datum(values, STEREO if stereo else 0)
+
+    def make(self, samples: UInt16[np.ndarray, "1 n"], item: Item, box: Box) -> Sound:
+        """The sound of samples 0..65535, in steps of 16 bits."""
+        row = samples[0].astype(np.float64) * 2 / self.steps - 1
+        columns = [row]
+        if item.flags & STEREO:
+            middle, sides = np.split(row, 2)
+            columns = [middle + sides, middle - sides]
+        return Sound((integers(np.stack(columns, 1)) / 32768).astype(np.float32), RATE)
+
+    def write(self, media: Sound, path: Path) -> None:
+        """Write a WAV file of 16 bits."""
+        refuse_ending(path, (".wav",), "a sound")
+        with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+            file.setnchannels(media.samples.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(media.rate)
+            file.writeframes(integers(media.samples).tobytes())
+
+
+def integers(samples: Float[np.ndarray, "n channels"]) -> np.ndarray:
+    """Samples -1..1 as 16-bit integers, little-endian."""
+    return np.rint(samples.astype(np.float64) * 32768).clip(-32768, 32767).astype("<i2")

@@ -1,0 +1,82 @@
+"""Videos: frames in RGB at a whole number of frames per second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from mappers.files import replacing
+
+from ...media import VIDEOS
+from ...media.reading import FPS, read_media
+from ..container.bitstream import EXTRA, Item, check_dims
+from ..container.errors import PayloadError
+from ..description import Box, Modality
+from .modality import Datum, Video, refuse_ending
+
+
+class Videos:
+    """Video files, or folders of frames, and their values."""
+
+    modality: Modality = "video"
+    steps = 255
+    endings = VIDEOS
+    ending = ".mkv"
+
+    def read(self, path: Path) -> Video:
+        """Frames of a file, or of a folder in order of their names.
+
+        Raises:
+            ValueError: it is damaged, or has less than two frames.
+        """
+        found = read_media(path)
+        return Video(found.frames.numpy(), found.fps)
+
+    def take(self, media: Video) -> Datum:
+        """Frames as values, [3, n, h, w].
+
+        Raises:
+            ValueError: the frames are not [n, h, w, 3] bytes, or the frame rate is not positive.
+        """
+        frames = np.asarray(media.frames)
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not 1 <= media.fps < 65536:
+            raise ValueError(
+                f"a video must be bytes [n, h, w, 3] at 1 to 65535 frames per second, got {frames.dtype}"
+                f" {frames.shape} at {media.fps}"
+            )
+        check_dims(frames.shape[:3])
+        values = torch.from_numpy(frames.copy()).permute(3, 0, 1, 2).float() / 255 - 0.5
+        return Datum(values, EXTRA, media.fps.to_bytes(2, "little"))
+
+    def make(self, samples: UInt8[np.ndarray, "3 n h w"], item: Item, box: Box) -> Video:
+        """The video of samples 0..255.
+
+        Raises:
+            PayloadError: the frame rate is missing.
+        """
+        fps = int.from_bytes(item.extra, "little") if item.flags & EXTRA else FPS
+        if item.flags & EXTRA and len(item.extra) != 2 or not fps:
+            raise PayloadError("the video's frame rate is damaged; get an undamaged copy")
+        return Video(np.ascontiguousarray(samples.transpose(1, 2, 3, 0)), fps)
+
+    def write(self, media: Video, path: Path) -> None:
+        """Write a folder of PNGs (a path without an ending), or a film in lossless H.264."""
+        if not path.suffix:
+            path.mkdir(parents=True, exist_ok=True)
+            for number, frame in enumerate(media.frames):
+                with replacing(path / f"{number:04d}.png") as temporary:
+                    Image.fromarray(frame).save(temporary)
+            return
+        refuse_ending(path, (".mp4", ".mkv"), "a video")
+        with replacing(path) as temporary, av.open(str(temporary), "w") as container:
+            stream = container.add_stream("libx264rgb", rate=media.fps, options={"qp": "0"})
+            stream.height, stream.width = media.frames.shape[1:3]
+            stream.pix_fmt = "rgb24"
+            for frame in media.frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            container.mux(stream.encode())

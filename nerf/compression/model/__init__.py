@@ -1,0 +1,1 @@
+"""RECOMBINER's codec: network, priors and amortised encoder."""

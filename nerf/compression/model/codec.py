@@ -1,0 +1,246 @@
+"""A trained codec: network, priors, blocks and tables, as a folder of safetensors and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import Tensor
+
+from mappers.files import replacing
+
+from ..coding.indices import IndexCode, PrefixCode, word_lengths
+from ..coding.shared_randomness import normal_table
+from ..description import Description
+from .amortiser import Amortiser
+from .gaussians import Gaussian
+from .network import Representation, Transform
+from .priors import Priors
+
+FORMAT = 1
+SPARE_BITS = 3
+"""Bits of a block's candidates beyond its mean information. Fuller blocks are better for data like those of the
+training, and worse for data of less information, which leave them half empty."""
+SMALLEST_BITS = 0.02
+"""Latent numbers that carry less information than this on average are never sent: they keep the prior's mean."""
+
+
+class CodecModelError(RuntimeError):
+    """A model's folder cannot be read; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a model knows of one of its rates."""
+
+    prior: list[Gaussian]
+    """Of each level, [components, columns]."""
+    blocks: list[Int[Tensor, "components columns"]]
+    """The block of each level's columns, -1 for those that are never sent."""
+    beta: float
+    """Squared error that was worth a nat of information."""
+    names: PrefixCode
+    """Of the components that patches choose."""
+
+    def members(self, level: int, component: int) -> list[Int[Tensor, " d"]]:
+        """Columns of each block of a level."""
+        blocks = self.blocks[level][component]
+        return [torch.nonzero(blocks == number)[:, 0] for number in range(int(blocks.max()) + 1)]
+
+
+class CodecModel:
+    """Everything that turns indices into values, and what helps to find the indices.
+
+    Args:
+        description: the data's, with the network's sizes.
+        tensors: the network's weights ("network.*"), each rate's "mean", "std", "block" and "log_beta", and the
+            quantile "table".
+        lengths: bits of the words of the index code.
+        names: of each rate, those of the components' names.
+        amortiser: weights of the amortised start.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        tensors: Mapping[str, np.ndarray],
+        lengths: list[int],
+        names: list[list[int]],
+        amortiser: Mapping[str, np.ndarray],
+    ):
+        self.description, self.tensors, self.code = description, dict(tensors), IndexCode(lengths)
+        self.names = names
+        self.config = {
+            "format": FORMAT, "description": dataclasses.asdict(description), "word_lengths": lengths,
+            "name_lengths": names,
+        }  # fmt: skip
+        self.id = model_id(self.config, self.tensors)
+        self.table = self.tensors["table"]
+        self.network = Representation(description)
+        _load(self.network, {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+        self.amortiser = Amortiser(description)
+        self.amortiser_tensors = dict(amortiser)
+        _load(self.amortiser, amortiser)
+        self.rates = [self._rate(number) for number in range(len(description.budgets))]
+
+    @property
+    def key(self) -> int:
+        """The id as a 64-bit word."""
+        return int.from_bytes(self.id, "little")
+
+    def _rate(self, number: int) -> Rate:
+        def levels(name: str) -> list[Tensor]:
+            kind = torch.int64 if name == "block" else torch.float32
+            values = torch.from_numpy(np.asarray(self.tensors[name][number])).to(kind)
+            layout = self.description.priors
+            parts = values.split([count * width for count, width in layout])
+            return [part.view(shape) for part, shape in zip(parts, layout, strict=True)]
+
+        prior = [Gaussian(mean, std) for mean, std in zip(levels("mean"), levels("std"), strict=True)]
+        beta = float(np.exp(self.tensors["log_beta"][number]))
+        return Rate(prior, levels("block"), beta, PrefixCode(self.names[number]))
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json``, ``model.safetensors`` and ``amortiser.safetensors``."""
+        contents = {
+            "config.json": (json.dumps(self.config, indent=2) + "\n").encode(),
+            "model.safetensors": save(self.tensors),
+            "amortiser.safetensors": save(self.amortiser_tensors),
+        }
+        for name, content in contents.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(content)
+
+    @classmethod
+    def load(cls, folder: Path) -> CodecModel:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CodecModelError: the folder is not a codec model, or damaged.
+        """
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if config["format"] != FORMAT:
+                raise CodecModelError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
+            fields = {name: _tuples(value) for name, value in config["description"].items()}
+            tensors, amortiser = (load_file(folder / f"{name}.safetensors") for name in ("model", "amortiser"))
+            return cls(Description(**fields), tensors, config["word_lengths"], config["name_lengths"], amortiser)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise CodecModelError(
+                f"{folder} is not a whole codec model ({error}); restore or train it again"
+            ) from error
+
+    @classmethod
+    def trained(
+        cls, description: Description, network: Representation, amortiser: Amortiser, priors: Priors
+    ) -> CodecModel:
+        """A model from the parts that prior learning left; weights are rounded to half precision, the transform's, most
+        of them all, to bytes.
+        """
+        information = priors.information.cpu().numpy()
+        columns = np.cumsum([width for count, width in description.priors for _ in range(count)])[:-1]
+        blocks = [
+            np.concatenate(
+                [cut_blocks(part, description.candidate_bits - SPARE_BITS) for part in np.split(rate, columns)]
+            )
+            for rate in information
+        ]
+        tensors = {f"network.{name}": value for name, value in (_halves(network) | _bytes(network.transform)).items()}
+        single = {name: getattr(priors, name).cpu().numpy() for name in ("mean", "std", "log_beta")}
+        tensors |= single | {"block": np.stack(blocks).astype(np.int16), "table": normal_table()}
+        # Until indices have been counted, every exponent is as likely as its share of the candidates.
+        weights = [2.0**exponent for exponent in range(description.candidate_bits)] + [1.0]
+        names = [word_lengths(share) for share in priors.share.tolist()]
+        return cls(description, tensors, word_lengths(weights), names, _halves(amortiser))
+
+    def with_counts(self, counts: Float[np.ndarray, " exponents"]) -> CodecModel:
+        """This model with an index code for exponents that occur as often as ``counts`` says."""
+        lengths = word_lengths(counts.tolist())
+        return CodecModel(self.description, self.tensors, lengths, self.names, self.amortiser_tensors)
+
+
+def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> Int[np.ndarray, " columns"]:
+    """Blocks whose columns carry at most ``capacity`` bits together on average, the most informative first; -1: none.
+
+    The paper cuts in a random order. Sorted, the first blocks of a stream say the most, so that a stream may end early.
+    Room for unusual data is worth less than full blocks: an index of little information takes many bits for it, and a
+    sample of too few candidates is only a bit off.
+    """
+    blocks = np.full(len(information), -1)
+    number, total = -1, 0.0
+    for column in np.argsort(-information, kind="stable"):
+        bits = float(information[column])
+        if bits < SMALLEST_BITS:
+            break
+        if number < 0 or total + bits > capacity:
+            number, total = number + 1, 0.0
+        blocks[column] = number
+        total += bits
+    return blocks
+
+
+def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
+    """First eight bytes of a SHA-256 over what a decoder needs: configuration, then tensors by name."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.digest()[:8]
+
+
+def shipped_models() -> dict[str, Path]:
+    """Folders of the models in the package, by name."""
+    root = Path(str(files("nerf"))) / "nano"
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
+
+
+@lru_cache(maxsize=4)
+def load_model(model: str) -> CodecModel:
+    """A shipped model by name, or one in a folder.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists the shipped ones.
+        CodecModelError: it is damaged.
+    """
+    shipped = shipped_models()
+    if model in shipped:
+        return CodecModel.load(shipped[model])
+    if Path(model).is_dir():
+        return CodecModel.load(Path(model))
+    raise FileNotFoundError(f"model {model!r} is neither a folder nor shipped; shipped are: {', '.join(shipped)}")
+
+
+def _load(module: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
+    module.load_state_dict({name: torch.from_numpy(value).float() for name, value in tensors.items()})
+    module.eval().requires_grad_(False)
+
+
+def _halves(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.half().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def _bytes(transform: Transform) -> dict[str, np.ndarray]:
+    """A transform whose rows are whole numbers up to 127; what a step of theirs is goes into their scale."""
+    step = transform.basis.detach().flatten(1).abs().amax(1).clamp_min(1e-12) / 127
+    basis = (transform.basis.detach() / step.view(-1, *[1] * (transform.basis.dim() - 1))).round().to(torch.int8)
+    return {
+        "transform.basis": basis.cpu().numpy(),
+        "transform.scale": (transform.scale * step).cpu().numpy(),
+    }
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,118 @@
+"""A file's indices to samples: the whole of it, a leading share, a region, or what is intact."""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import Sequence as ListOf
+
+import numpy as np
+from jaxtyping import UInt
+
+from . import payload
+from .container import chunks
+from .container.bitstream import GREY, STEREO, Container, Item
+from .container.errors import HeaderError, OtherSamplesError, PayloadError, WrongModelError
+from .decoder import draw, latents, needed, to_samples
+from .description import Box, whole
+from .modalities.registry import KINDS
+from .model.codec import CodecModel
+
+logger = logging.getLogger(__name__)
+
+
+def decode(
+    container: Container,
+    model: CodecModel,
+    *,
+    fast: bool = False,
+    share: float = 1.0,
+    region: ListOf[int] | None = None,
+    salvage: bool = False,
+    checked: bool = True,
+) -> list[UInt[np.ndarray, "channels ..."]]:
+    """Samples of every item of a file.
+
+    Args:
+        fast, share, region, salvage: as for :func:`nerf.compression.decompress`.
+        checked: compare the samples with those that the file was written for; only possible where they are all there.
+
+    Raises:
+        WrongModelError, HeaderError, PayloadError: the file does not fit the model, or its indices are damaged.
+        OtherSamplesError: this machine decodes to other samples.
+    """
+    if container.model != model.id:
+        raise WrongModelError(
+            f"the file was written with model {container.model.hex()}, not with {model.id.hex()}; name the right one"
+        )
+    description, kind = model.description, KINDS[container.modality]
+    if (
+        container.rate >= len(model.rates)
+        or container.candidate_bits != description.candidate_bits
+        or container.modality != description.modality
+    ):
+        raise HeaderError("the header names a rate, candidates or a kind that its model lacks; get an undamaged copy")
+    decoded = []
+    for number, item in enumerate(container.items):
+        sequence, indices, intact = payload.read(model, container, item)
+        if not intact:
+            if not salvage:
+                raise PayloadError("the indices do not end with the item; get an undamaged copy, or salvage it")
+            have = sum(index != chunks.MISSING for index in indices)
+            logger.warning("item %d is damaged: %d indices are used of at most %d", number, have, sequence.count)
+        indices = indices[: math.ceil(share * len(indices))]
+        parts = []
+        for box in boxes_of(item, region):
+            wanted = None if region is None else needed(model, sequence.tiling, box)
+            levels = latents(model, sequence, indices, wanted)
+            parts.append(to_samples(draw(model, sequence.tiling, levels, box=box, fast=fast), kind.steps))
+        samples = np.concatenate(parts, -1)
+        decoded.append(_grey(samples) if item.flags & GREY else samples)
+    complete = not (fast or salvage) and share == 1 and region is None
+    if checked and complete and checksum(decoded) != container.samples:
+        raise OtherSamplesError(
+            "the samples are not those that the file was written for: this machine computes otherwise, or the file was"
+            " changed; salvage it to have them all the same"
+        )
+    return decoded
+
+
+def boxes_of(item: Item, region: ListOf[int] | None) -> list[Box]:
+    """What to draw of an item: a region of it, in both halves of a stereo sound.
+
+    Raises:
+        ValueError: the region has not two numbers for each axis, or lies outside.
+    """
+    if region is None:
+        return [whole(item.dims)]
+    axes, halves = len(item.dims), 2 if item.flags & STEREO else 1
+    shape = (item.dims[0] // halves,) if halves == 2 else item.dims
+    if len(region) != 2 * axes:
+        raise ValueError(f"region needs {axes} offsets and {axes} sizes, the last axis first, got {list(region)}")
+    box = tuple((at, at + size) for at, size in zip(region[:axes], region[axes:], strict=True))[::-1]
+    if any(not 0 <= first < last <= size for (first, last), size in zip(box, shape, strict=True)):
+        raise ValueError(f"region {list(region)} is empty or lies outside of {'x'.join(map(str, shape[::-1]))} points")
+    if halves == 1:
+        return [box]
+    ((first, last),), (length,) = box, shape
+    return [((first, last),), ((first + length, last + length),)]
+
+
+def checksum(decoded: ListOf[np.ndarray]) -> int:
+    """The check of decoded samples in a file: two bytes of a CRC-32."""
+    check = 0
+    for samples in decoded:
+        check = zlib.crc32(np.ascontiguousarray(samples).tobytes(), check)
+    return check & 0xFFFF
+
+
+def _grey(samples: UInt[np.ndarray, "3 h w"]) -> UInt[np.ndarray, "3 h w"]:
+    mean = np.rint(samples.mean(0, keepdims=True)).astype(samples.dtype)
+    return np.repeat(mean, 3, 0)
+
+
+def psnr(a: UInt[np.ndarray, ...], b: UInt[np.ndarray, ...], peak: int = 255) -> float:
+    """Peak signal-to-noise ratio, dB."""
+    error = float(((a.astype(np.float64) - b) ** 2).mean())
+    return math.inf if error == 0 else 10 * math.log10(peak**2 / error)

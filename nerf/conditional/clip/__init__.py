@@ -1,0 +1,1 @@
+"""CLIP models and the score of a picture against a text."""

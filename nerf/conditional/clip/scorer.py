@@ -1,0 +1,116 @@
+"""CLIP as a judge of renders: embeddings of texts and pictures, with gradients, and whether a text fits a family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from mappers.hub import resolve
+from mappers.pairs import space_id
+
+from ..families import Family
+from .models import HUB, Towers, load_towers
+
+DEFAULT = "nano-clip-families"
+WORDLY = "nano-clip"
+"""Knows the names of 350 objects, and many words beside."""
+CAPTIONS = 128
+"""Captions of a family that texts are compared with."""
+UNUSUAL = 0.01
+"""Share of a family's own captions that would count as unfamiliar."""
+
+
+class Scorer:
+    """A frozen CLIP.
+
+    Args:
+        towers: what embeds.
+        name: how messages call it.
+    """
+
+    def __init__(self, towers: Towers, name: str):
+        self.towers, self.name = towers, name
+        towers.model.eval().requires_grad_(False)
+        self.mean, self.std = torch.tensor(towers.mean), torch.tensor(towers.std)
+        self.size, self.width = towers.size, towers.width
+        self.space = space_id(towers.model)
+
+    @classmethod
+    def load(cls, model: str | Path = DEFAULT) -> Scorer:
+        """Read a CLIP, in transformers' layout or in open_clip's.
+
+        Args:
+            model: folder, embedded id, hub id (transformers' layout), or ``hf-hub:organisation/name`` (open_clip's).
+
+        Raises:
+            FileNotFoundError: it cannot be loaded.
+        """
+        source = str(model) if str(model).startswith(HUB) else resolve(model, "CLIP", "OpenCLIP")
+        try:
+            return cls(load_towers(source), str(model))
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise FileNotFoundError(
+                f"could not load the CLIP {str(model)!r} ({reason}); give a folder in transformers' layout or in"
+                " open_clip's"
+            ) from error
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """Embeddings of texts, of unit length."""
+        return F.normalize(self.towers.texts(texts).float(), dim=-1)
+
+    def pixels(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 s s"]:
+        """Pictures in 0..1 as the model takes them: its size (bicubic, antialiased), its mean and deviation."""
+        values = resized(pictures.permute(0, 3, 1, 2), self.size)
+        return (values - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def pictures(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
+        """Embeddings of square pictures in 0..1, of unit length; differentiable."""
+        return F.normalize(self.towers.pictures(self.pixels(pictures)).float(), dim=-1)
+
+    @torch.no_grad()
+    def images(self, images: Sequence[Image.Image]) -> Float[Tensor, "n d"]:
+        """Embeddings of square pictures from files."""
+        rows = [torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8) for image in images]
+        sizes = [(image.height, image.width, 3) for image in images]
+        return torch.cat([self.pictures((r.view(s) / 255)[None]) for r, s in zip(rows, sizes, strict=True)])
+
+
+def resized(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
+    """Pictures in 0..1 at another size, bicubic and antialiased."""
+    if pictures.shape[-2:] == (size, size):
+        return pictures
+    return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def clip_distance(one: Float[Tensor, "*n d"], other: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+    """D_CLIP of the paper: 1 - cosine, in 0..2."""
+    return 1 - F.cosine_similarity(one, other, dim=-1)
+
+
+class Familiarity:
+    """How near a text is to what is said of a family: its cosine to the nearest of the family's captions.
+
+    `limit` is what all but a hundredth of the captions reach among each other. The default scorer has met no words but
+    the families', and puts others anywhere; `WORDLY` judges in its place.
+    """
+
+    def __init__(self, scorer: Scorer, family: Family):
+        self.scorer = Scorer.load(WORDLY) if scorer.name == DEFAULT else scorer
+        generator = torch.Generator().manual_seed(0)
+        shapes, palettes = family.shapes(CAPTIONS, seed=1), family.palettes(CAPTIONS, seed=1)
+        captions = {family.caption(shapes[i], palettes[i], generator) for i in range(CAPTIONS)}
+        self.known = self.scorer.texts(sorted(captions))
+        among = (self.known @ self.known.T).fill_diagonal_(-1).amax(1)
+        self.limit = float(among.quantile(UNUSUAL))
+
+    def score(self, text: str) -> float:
+        """Cosine of a text's embedding to the nearest caption's."""
+        return float((self.known @ self.scorer.texts([text])[0]).max())

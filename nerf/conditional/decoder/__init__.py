@@ -1,0 +1,1 @@
+"""Training of the category field itself."""

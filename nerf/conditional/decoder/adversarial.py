@@ -1,0 +1,268 @@
+"""The paper's objective (CLIP-NeRF, arXiv 2112.05139, section 3.1): the field plays against a patch discriminator.
+
+D is high for fakes and maximises E f(D(fake)) + E[f(-D(real)) - λ ||grad D(real)||²] with f(u) = -log(1 + exp(-u)).
+Patches, their scales and the discriminator are GRAF's (arXiv 2007.02442). Real pictures are drawn on the fly, seen from
+other cameras than the field's, and nothing but what the discriminator says of them reaches the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from mappers.draws import Draws
+
+from ...cameras import Cameras, Rays, pixel_centers
+from ...evaluation import picture_of
+from ...fields.conditional import ConditionalField
+from ...rendering.compositing import Marching, composite, points_of, span, stepped
+from ..families import FAMILIES, split_of
+from ..model import ConditionalModel
+from ..settings import CategoryConfig
+from .point_supervision import viewed
+
+LAST = 4
+"""Side of what is left of a patch after the strides; one more convolution makes a number of it."""
+SLOPE = 0.2
+"""Of the discriminator's rectifiers below zero."""
+MEASURED = 16
+"""Patches of each kind that a validation judges."""
+COLUMNS = 8
+"""Pictures in a row of a validation's grid."""
+SAMPLES = 11
+"""Seed of the codes that a finished model is given."""
+
+
+def reward(u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """The paper's f(u) = -log(1 + exp(-u))."""
+    return F.logsigmoid(u)
+
+
+def discriminator_loss(real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """-E f(D(fake)) - E f(-D(real)), which D minimises: it is high for fakes. The penalty comes on top."""
+    return -(reward(fake).mean() + reward(-real).mean())
+
+
+def generator_loss(fake: Float[Tensor, " b"], kind: Literal["softplus", "printed"]) -> Float[Tensor, ""]:
+    """What the field minimises, so that D becomes low for its pictures.
+
+    Args:
+        fake: D of them.
+        kind: "printed" is the paper's E f(D), whose gradient 1 - sigmoid(D) fades just where D is sure of a fake.
+            "softplus" is E -f(-D) = E log(1 + exp(D)) with the same sign and the gradient sigmoid(D): the one that
+            does not saturate, which the code of GRAF and GIRAFFE minimises though they print the other.
+    """
+    return reward(fake).mean() if kind == "printed" else -reward(-fake).mean()
+
+
+def gradient_penalty(logits: Float[Tensor, " b"], real: Float[Tensor, "b 3 p p"]) -> Float[Tensor, ""]:
+    """R1: the mean over patches of ||grad D||². Differentiable, by the second derivative of D.
+
+    Args:
+        logits: D of ``real``.
+        real: patches that require a gradient.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()
+
+
+class Discriminator(nn.Module):
+    """GRAF's: 4x4 convolutions of stride 2 until 4x4 are left, spectral and instance norm, leaky rectifiers.
+
+    The first convolution has no instance norm (GRAF's for patches of 64 and 128; its for 32 has one), which would hide
+    how bright and how colourful a patch is.
+
+    Args:
+        patch: side of patches, a power of two from 8 on.
+        channels: after the last stride; each one before has half of the next.
+    """
+
+    def __init__(self, patch: int, channels: int):
+        super().__init__()
+        strides = (patch // LAST).bit_length() - 1
+        widths = [3] + [channels // 2 ** (strides - 1 - i) for i in range(strides)]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            # Instance norm takes a bias away again.
+            layers.append(spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=i == 0)))
+            layers += [nn.InstanceNorm2d(after)] if i else []
+            layers.append(nn.LeakyReLU(SLOPE))
+        self.net = nn.Sequential(*layers, spectral_norm(nn.Conv2d(channels, 1, LAST)))
+
+    def forward(self, patches: Float[Tensor, "b 3 p p"], *, frozen: bool = False) -> Float[Tensor, " b"]:
+        """How fake patches with colours in -1..1 look.
+
+        Args:
+            frozen: as one that cannot learn: gradients reach the patches alone, and spectral norm's vectors stay as
+                they are. Through here, and not around it, because several processes learn only through this call.
+        """
+        if not frozen:
+            return self.net(patches).flatten()
+        state = {name: value.detach() for name, value in self.net.named_parameters()}
+        state |= {name: value.clone() for name, value in self.net.named_buffers()}
+        return functional_call(self.net, state, (patches,)).flatten()
+
+
+def cropped(cameras: Cameras, patch: int, scale: Float[Tensor, " b"], shift: Float[Tensor, "b 2"]) -> Cameras:
+    """Cameras that see a patch of each picture: ``patch`` points a side, evenly spaced over ``scale`` of it.
+
+    Points are GRAF's: at scale 1 the outer ones are the middles of the picture's corner pixels, and as many points as
+    pixels are the pixels themselves. As a camera, a patch is drawn by whatever draws pictures, at its points exactly.
+
+    Args:
+        cameras: b of them.
+        scale: side of the patch relative to the picture's, in 0..1.
+        shift: where between the left (top) and the right (bottom) end it lies, in 0..1.
+    """
+    reach = torch.tensor([cameras.width - 1, cameras.height - 1]).to(scale)
+    gap = scale[:, None] * reach / (patch - 1)
+    first = 0.5 + shift * (1 - scale[:, None]) * reach
+    center = 0.5 - (first - cameras.center) / gap
+    return dataclasses.replace(cameras, focal=cameras.focal / gap, center=center, width=patch, height=patch)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """What one step is played with: real patches, and what the field needs to draw as many fakes."""
+
+    shape_code: Float[Tensor, "b s"]
+    appearance_code: Float[Tensor, "b a"]
+    rays: Rays
+    """Of the fakes, patch by patch and row by row."""
+    jitter: Float[Tensor, " r"]
+    ground: Float[Tensor, "b 3"]
+    """RGB behind real and fake patch i."""
+    real: Float[Tensor, "b 3 p p"]
+    """Colours in -1..1."""
+
+
+class AdversarialTask:
+    """Codes are drawn from N(0, I), and the discriminator tells the field's patches from the family's.
+
+    One loss is the sum of both players': the field's sees the discriminator frozen and the discriminator's sees fakes
+    without their past, so that each player gets the gradient of its own loss alone.
+    """
+
+    def __init__(self, config: CategoryConfig):
+        self.config, self.family = config, FAMILIES[config.family]
+        self.split = split_of(self.family, config.shapes, config.palettes)
+        self.pairs = (~self.split.held_pairs).nonzero()
+        self.field = ConditionalField(self.family.bounds, config.field)
+        self.discriminator = Discriminator(config.gan.patch, config.gan.channels)
+        self.modules: Mapping[str, nn.Module] = {"field": self.field, "discriminator": self.discriminator}
+        self.rates = {"discriminator": config.gan.discriminator_rate}
+        self.marching = Marching.through(self.family.bounds, config.intervals, near=0.0, far=float("inf"))
+
+    def batch(self, draws: Draws) -> Patches:
+        config, gan = self.config, self.config.gan
+        scale, shift = self._scale(draws), draws.uniform("shift", (2,)).cpu()
+        white = gan.ground == "white"
+        ground = torch.ones(len(draws), 3) if white else draws.uniform("ground", (3,)).cpu()
+        shape, palette = self.pairs[draws.integers("pair", len(self.pairs)).cpu()].unbind(1)
+        seen = cropped(viewed(self.family, config.size, draws, "real"), gan.patch, scale, shift)
+        rgb, alpha, _ = self.family.render(self.split.shapes[shape], self.split.palettes[palette], seen)
+        real = torch.where(alpha[..., None] > 0, rgb, ground[:, None, None])
+        cameras = cropped(viewed(self.family, config.size, draws), gan.patch, scale, shift)
+        points = pixel_centers(gan.patch, gan.patch)
+        rays = cameras.rays(torch.arange(len(draws)).repeat_interleave(len(points)), points.repeat(len(draws), 1))
+        return Patches(
+            draws.normal("shape_code", (config.field.shape_code,)),
+            draws.normal("appearance_code", (config.field.appearance_code,)),
+            rays.to(draws.device),
+            draws.uniform("jitter", (len(points),)).flatten(),
+            ground.to(draws.device),
+            _signed(real).to(draws.device),
+        )
+
+    def _scale(self, draws: Draws) -> Float[Tensor, " b"]:
+        """Sides of the patches relative to the picture's: whole pictures at first, then smaller ones among them."""
+        gan = self.config.gan
+        least = gan.least_scale ** min(1.0, draws.step / gan.anneal_steps)
+        return least + (1 - least) * draws.uniform("scale").cpu()
+
+    def fakes(self, field: Callable[..., Any], batch: Patches, draws: Draws) -> Float[Tensor, "b 3 p p"]:
+        """The field's patches, with colours in -1..1."""
+        side = self.config.gan.patch
+        samples = stepped(*span(batch.rays, self.field.bounds, self.marching), self.marching.step, batch.jitter)
+        of = samples.ray // side**2
+        points, views = points_of(batch.rays, samples), batch.rays.views[samples.ray]
+        density, color = field(points, views, batch.shape_code[of], batch.appearance_code[of])
+        strength = self.config.gan.density_noise * max(0.0, 1 - draws.step / self.config.gan.noise_steps)
+        if strength > 0:
+            # One more than the diagonal has intervals: jitter cuts one in two.
+            noise = draws.normal("noise", (side**2, self.config.intervals + 2)).flatten(0, 1)
+            place = torch.arange(len(samples), device=noise.device) - samples.first[samples.ray]
+            density = density * (strength * noise[samples.ray, place]).exp()
+        ground = batch.ground.repeat_interleave(side**2, 0)
+        return _signed(composite(samples, density, color, ground).color.view(-1, side, side, 3))
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Patches, draws: Draws) -> dict[str, Tensor]:
+        gan, discriminator = self.config.gan, modules["discriminator"]
+        fake = self.fakes(modules["field"], batch, draws)
+        real = batch.real.detach().requires_grad_()
+        on_real, on_fake = discriminator(real), discriminator(fake.detach())
+        penalty = gradient_penalty(on_real, real)
+        game = discriminator_loss(on_real, on_fake)
+        generator = generator_loss(discriminator(fake, frozen=True), gan.generator)
+        return {
+            "loss": generator + game + gan.penalty * penalty,
+            "generator": generator,
+            "discriminator": game,
+            "penalty": penalty,
+            "logit_real": on_real.mean(),
+            "logit_fake": on_fake.mean(),
+        }
+
+    @torch.no_grad()
+    def logits(self, step: int, count: int = MEASURED) -> dict[str, float]:
+        """Mean logits of real and of fake patches, of the scales of a step. Equal: the discriminator is at a loss."""
+        draws = Draws(1, step, range(count), next(self.field.parameters()).device)
+        batch = self.batch(draws)
+        patches = {"real": batch.real, "fake": self.fakes(self.field, batch, draws)}
+        return {f"logit_{kind}": float(self.discriminator(x, frozen=True).mean()) for kind, x in patches.items()}
+
+    def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, Any]:
+        """Mean logits, and two rows of real pictures above two of the field's, on white."""
+        return {**self.logits(step), "pictures": picture_of(self._pictures())}
+
+    def _pictures(self) -> Float[Tensor, "h w 3"]:
+        """The same objects and cameras at every validation."""
+        model, size, count = self.model(), self.config.size, 2 * COLUMNS
+        generator = torch.Generator().manual_seed(7)
+        shape, palette = self.pairs[torch.randint(len(self.pairs), (count,), generator=generator)].unbind(1)
+        cameras = self.family.cameras(count, size, generator)
+        real, _, _ = self.family.render(self.split.shapes[shape], self.split.palettes[palette], cameras)
+        codes = [model.codes(i % len(model.shape_codes)) for i in range(count)]
+        fake = torch.stack([model.render(*pair, cameras[i]).color for i, pair in enumerate(codes)])
+        rows = torch.cat([real, fake]).view(4, COLUMNS, size, size, 3)
+        return rows.permute(0, 2, 1, 3, 4).reshape(4 * size, COLUMNS * size, 3)
+
+    def model(self) -> ConditionalModel:
+        """What was learned; a copy.
+
+        The field knows no objects of the family: any z ~ N(0, I) is one of its own. The model's tables therefore hold
+        such samples (of one seed, as many as the settings have shapes and palettes), and its instances are samples:
+        instance i resembles training shape i no more than any other. Gaussians, sampling, rendering, inversion and
+        edits work as on a decoder's model; what compares an instance with the family's object of its number does not
+        apply (`ConditionalModel.sampled` tells).
+        """
+        config = self.config
+        generator = torch.Generator().manual_seed(SAMPLES)
+        shapes = torch.randn(config.shapes, config.field.shape_code, generator=generator)
+        palettes = torch.randn(config.palettes, config.field.appearance_code, generator=generator)
+        return ConditionalModel(self.field.copied(), shapes, palettes, self.family.name, {"objective": "gan"})
+
+
+def _signed(pictures: Float[Tensor, "b p p 3"]) -> Float[Tensor, "b 3 p p"]:
+    """Pictures with colours in 0..1 as the discriminator takes them."""
+    return pictures.permute(0, 3, 1, 2) * 2 - 1

@@ -1,0 +1,47 @@
+"""Where each training shape is: a small occupancy grid for every one, so that rays skip most of the box."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...cameras import Rays
+from ...fields.conditional import ConditionalField
+from ...rendering.compositing import Marching, Samples, points_of, span, stepped
+from ..model import OCCUPIED, cell_density, grown
+
+
+class ShapeGrids(nn.Module):
+    """Occupied cells of n shapes over one box; everywhere at first. Buffers, so that a resumed run skips the same.
+
+    Args:
+        bounds: lower and upper corner of the box.
+        shapes: n.
+        resolution: cells along each side.
+    """
+
+    bounds: Tensor
+    occupied: Tensor
+
+    def __init__(self, bounds: Float[Tensor, "2 3"], shapes: int, resolution: int):
+        super().__init__()
+        self.resolution = resolution
+        self.register_buffer("bounds", bounds.float().clone(), persistent=False)
+        self.register_buffer("occupied", torch.ones(shapes, resolution, resolution, resolution, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, field: ConditionalField, codes: Float[Tensor, "n s"], shapes: list[int]) -> None:
+        """Look where the field has density for some of the shapes. A shape that has none at all stays everywhere."""
+        for shape in shapes:
+            cells = grown(cell_density(field, codes[shape], self.resolution) > OCCUPIED)
+            self.occupied[shape] = cells if bool(cells.any()) else True
+
+    def march(
+        self, rays: Rays, shape: Int[Tensor, " r"], marching: Marching, jitter: Float[Tensor, " r"] | None = None
+    ) -> Samples:
+        """Intervals whose middle lies in an occupied cell of the ray's own shape."""
+        samples = stepped(*span(rays, self.bounds, marching), marching.step, jitter)
+        unit = (points_of(rays, samples) - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
+        x, y, z = (unit * self.resolution).long().clamp(0, self.resolution - 1).unbind(-1)
+        return samples[self.occupied[shape[samples.ray], z, y, x]]

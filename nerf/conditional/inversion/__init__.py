@@ -1,0 +1,1 @@
+"""From a picture to the codes and the pose of its object."""

@@ -1,0 +1,172 @@
+"""An encoder of pictures learns from pictures of a family's objects what their codes and poses are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mappers.draws import Draws
+from mappers.picture_encoder import Glance, PictureEncoder, load_picture_encoder
+from mappers.train_config import TrainConfig
+from mappers.trainer import Prepared
+
+from ...cameras import degrees_between
+from ..families import split_of
+from ..families.family import ELEVATION, RADIUS
+from ..model import ENCODER, ConditionalModel, located
+from .conditional_mean import CodeGuess
+from .target_picture import stacked
+
+SHARP = 0.02
+"""How narrow the peak around the true azimuth is that directions should have."""
+FARTHER = 0.15
+"""How much nearer or farther cameras stand than the family's, at most, as a logarithm."""
+SEEDS = 2**62
+"""Objects that there are to choose from."""
+MEASURED = 256
+"""Pictures of held-out objects that a validation looks at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """What counts, and how long."""
+
+    elevation_weight: float = 10.0
+    """Of its squared error, radians."""
+    code_weight: float = 3.0
+    """Of a code's squared error over the codes' summed variances."""
+    train: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=12000, batch_size=64, learning_rate=2e-3, schedule="cosine", weight_decay=0.02, warmup_steps=50,
+            precision="auto", save_every=500, validate_every=500, keep_last=1, log_every=50,
+        )
+    )  # fmt: skip
+    """How; `train.batch_size` counts pictures."""
+
+
+def encoder_of(model: str | Path) -> PictureEncoder | None:
+    """The encoder in a model's folder, if it has one.
+
+    Args:
+        model: folder, or id of a shipped one.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    folder = located(model) / ENCODER
+    return load_picture_encoder(folder) if folder.is_dir() else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures and the truth about them."""
+
+    pictures: Float[Tensor, "n 4 s s"]
+    azimuth: Float[Tensor, " n"]
+    elevation: Float[Tensor, " n"]
+    codes: tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]
+
+
+class EncoderTask:
+    """Objects from anywhere, drawn by the family; none is seen twice.
+
+    The model's table holds few objects, which would be learned by heart. So every picture shows a new one, whose codes
+    are guessed from its traits and palette (`guessing.CodeGuess`).
+
+    Args:
+        model: of the category; not changed.
+        config: settings.
+
+    Raises:
+        ValueError: the model's instances are samples, which the family has no pictures of.
+    """
+
+    def __init__(self, model: ConditionalModel, config: EncoderConfig):
+        if model.sampled:
+            raise ValueError("an encoder needs pictures of the model's instances, which are samples (objective gan)")
+        self.model, self.config = model, config
+        self.split = split_of(model.family, len(model.shape_codes), len(model.appearance_codes))
+        self.encoder = PictureEncoder(
+            model.shape_codes.shape[1], model.appearance_codes.shape[1], field_space=model.space
+        )
+        self.encoder.settle("shape", model.shape_codes)
+        self.encoder.settle("appearance", model.appearance_codes)
+        self.guess_shape = CodeGuess(model.family.traits_of(self.split.shapes), model.shape_codes)
+        self.guess_appearance = CodeGuess(self.split.palettes, model.appearance_codes)
+        self.modules: Mapping[str, nn.Module] = {"encoder": self.encoder}
+
+    def batch(self, draws: Draws) -> Seen:
+        family = self.model.family
+        shapes = torch.cat([family.shapes(1, seed) for seed in draws.integers("shape", SEEDS).tolist()])
+        palettes = torch.cat([family.palettes(1, seed) for seed in draws.integers("palette", SEEDS).tolist()])
+        turn, rise = self._angles(draws.uniform("angles", (2,)).cpu())
+        far = math.exp(FARTHER * (2 * float(draws.uniform("far", ()).cpu()[0]) - 1))
+        pictures = self._pictures(shapes, palettes, turn, rise, far)
+        guesses = self.guessed(shapes, palettes)
+        values = [value.to(draws.device) for value in (pictures, turn, rise, *guesses)]
+        return Seen(values[0], values[1], values[2], (values[3], values[4]))
+
+    def loss(self, modules: Prepared, batch: Seen, draws: Draws) -> dict[str, Tensor]:
+        config, seen = self.config, modules["encoder"](batch.pictures)
+        away = batch.azimuth[:, None] - self.encoder.directions.to(batch.azimuth)
+        wanted = (away.cos() / SHARP).softmax(1)
+        figures = {
+            "azimuth": -(wanted * seen.azimuth.log_softmax(1)).sum(1).mean(),
+            "elevation": (seen.elevation - batch.elevation).square().mean(),
+            "shape": self._missed(seen.shape_code, batch.codes[0], self.encoder.shape_scale),
+            "appearance": self._missed(seen.appearance_code, batch.codes[1], self.encoder.appearance_scale),
+        }
+        codes = config.code_weight * (figures["shape"] + figures["appearance"])
+        return {"loss": figures["azimuth"] + config.elevation_weight * figures["elevation"] + codes, **figures}
+
+    @torch.no_grad()
+    def validate(self, modules: Prepared, step: int) -> dict[str, float]:
+        """Of held-out shapes in held-out palettes: how many poses are found to 10 degrees, the median error, and how
+        much of the variance of codes (as they are guessed) is explained."""
+        split, device = self.split, next(self.encoder.parameters()).device
+        generator = torch.Generator().manual_seed(3)
+        turn, rise = self._angles(torch.rand(MEASURED, 2, generator=generator))
+        shapes = split.held_shapes[torch.arange(MEASURED) % len(split.held_shapes)]
+        palettes = split.held_palettes[torch.arange(MEASURED) * 7 % len(split.held_palettes)]
+        seen: Glance = modules["encoder"](self._pictures(shapes, palettes, turn, rise, 1.0).to(device))
+        found = torch.tensor([turns[0] for turns in seen.azimuths()])
+        places, truth = (
+            self.model.family.seen_from(turns, rises, 1).positions
+            for turns, rises in ((found, seen.elevation.cpu()), (turn, rise))
+        )
+        error = degrees_between(places, truth)
+        shape, appearance = (code.to(device) for code in self.guessed(shapes, palettes))
+        missed = self._missed(seen.shape_code, shape, self.encoder.shape_scale)
+        colored = self._missed(seen.appearance_code, appearance, self.encoder.appearance_scale)
+        return {
+            "within_10_degrees": float((error <= 10).float().mean()), "median_degrees": float(error.median()),
+            "shape_r2": 1 - float(missed), "appearance_r2": 1 - float(colored),
+        }  # fmt: skip
+
+    def guessed(
+        self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]:
+        """Codes of objects."""
+        return self.guess_shape(self.model.family.traits_of(shapes)), self.guess_appearance(palettes)
+
+    def _pictures(self, shapes: Tensor, palettes: Tensor, turn: Tensor, rise: Tensor, far: float) -> Tensor:
+        cameras = self.model.family.seen_from(turn, rise, self.encoder.config.size, RADIUS * far)
+        rgb, alpha, _ = self.model.family.render(shapes, palettes, cameras)
+        return stacked(rgb, alpha)
+
+    @staticmethod
+    def _angles(uniform: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """Azimuths and elevations in radians."""
+        low, high = ELEVATION
+        return 2 * math.pi * uniform[:, 0], torch.deg2rad(low + (high - low) * uniform[:, 1])
+
+    @staticmethod
+    def _missed(found: Tensor, wanted: Tensor, scale: Tensor) -> Float[Tensor, ""]:
+        return ((found - wanted) / scale).square().sum(1).mean()

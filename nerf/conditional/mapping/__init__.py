@@ -1,0 +1,1 @@
+"""Training of the code mappers, and the optimization that they replace."""

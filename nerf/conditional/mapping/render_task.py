@@ -1,0 +1,157 @@
+"""Stage 2 of CLIP-NeRF (section 3.3): code mappers learn from renders, with the field and CLIP frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mappers.code_mapper import CodeMapper
+from mappers.draws import Draws
+from mappers.train_config import TrainConfig
+from mappers.trainer import Prepared
+
+from ...cameras import Cameras
+from ..clip.scorer import Scorer
+from ..families import split_of
+from ..model import ConditionalModel
+from ..views import facing
+from .caption_library import library
+from .objective import KINDS, Objective, ObjectiveConfig, Wish
+
+MEASURED = 16
+"""Edits that a validation looks at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapperConfig:
+    """What mapper is trained, on which prompts, and how."""
+
+    hidden: int = 512
+    """Units of the mapper's hidden layer."""
+    rank: int = 6
+    """Directions of each code that an embedding can fix; with 0 every object moves alike, as in the paper."""
+    prompts: int = 16384
+    """Captions and pictures of training objects that are learned from."""
+    pictures: float = 0.3
+    """Share of pictures among them, so that exemplars work too."""
+    library: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=2000, batch_size=256, learning_rate=3e-3, schedule="cosine", weight_decay=0.1, warmup_steps=10,
+            save_every=500, keep_last=1, log_every=50,
+        )
+    )  # fmt: skip
+    """How it learns what captions and pictures say of codes, before any render."""
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    """What an edit should achieve."""
+    train: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(
+            steps=600, batch_size=8, learning_rate=2e-4, schedule="cosine", weight_decay=0.0, warmup_steps=10,
+            save_every=100, keep_last=1, log_every=10,
+        )
+    )  # fmt: skip
+    """How; `train.batch_size` counts objects, each seen once."""
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1 or self.prompts < 1 or self.rank < 0:
+            raise ValueError(
+                f"hidden and prompts must be at least 1, rank at least 0; got {self.hidden}, {self.prompts} and"
+                f" {self.rank}"
+            )
+        if not 0 <= self.pictures <= 1:
+            raise ValueError(f"pictures must be a share in 0..1, got {self.pictures}")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Objects, what each should become, and from where it is seen."""
+
+    codes: tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]
+    of_shape: Bool[Tensor, " b"]
+    """Whether the shape is edited, else the appearance: the paper trains the two mappers apart."""
+    wish: Wish
+    cameras: Cameras
+    background: Float[Tensor, "b 3"]
+    jitter: Float[Tensor, "b p"]
+
+
+class MapperTask:
+    """Random training objects, each edited towards a random prompt in its shape or in its appearance alone.
+
+    Args:
+        model: of the category; its field is not changed.
+        scorer: CLIP, not changed either.
+        config: settings.
+
+    Raises:
+        ValueError: a direction is asked for, and the model's instances have no captions (`ConditionalModel.sampled`).
+    """
+
+    def __init__(self, model: ConditionalModel, scorer: Scorer, config: MapperConfig):
+        if model.sampled and config.objective.direction_weight:
+            raise ValueError("direction_weight needs captions of the model's instances, which are samples; set it to 0")
+        self.model, self.scorer, self.config = model, scorer, config
+        self.objective = Objective(model, scorer, config.objective)
+        self.library = library(model, scorer, config.prompts, pictures=config.pictures, seed=config.train.seed)
+        sizes = model.shape_codes.shape[1], model.appearance_codes.shape[1]
+        self.mapper = CodeMapper(
+            scorer.width, *sizes, hidden=config.hidden, rank=config.rank, field_space=model.space,
+            clip_space=scorer.space, clip=scorer.name,
+        )  # fmt: skip
+        for kind in KINDS:
+            self.mapper.settle(kind, model.prior(kind).mean, model.prior(kind).factor)
+        self.modules: Mapping[str, nn.Module] = {"mapper": self.mapper}
+        self.split = split_of(model.family, len(model.shape_codes), len(model.appearance_codes))
+
+    def batch(self, draws: Draws) -> Edits:
+        model, size = self.model, self.config.objective.size
+        shape = draws.integers("shape", len(model.shape_codes)).cpu()
+        palette = draws.integers("palette", len(model.appearance_codes)).cpu()
+        wanted = draws.integers("prompt", len(self.library)).cpu()
+        source = None
+        if self.config.objective.direction_weight:
+            seeds = draws.integers("caption", 2**62).tolist()
+            captions = [
+                model.family.caption(self.split.shapes[s], self.split.palettes[p], torch.Generator().manual_seed(seed))
+                for s, p, seed in zip(shape.tolist(), palette.tolist(), seeds, strict=True)
+            ]
+            source = self.scorer.texts(captions)
+        return Edits(
+            (model.shape_codes[shape], model.appearance_codes[palette]),
+            draws.integers("kind", 2).cpu() == 0,
+            Wish(self.library.embedding[wanted], source),
+            facing(model.family, size, draws),
+            draws.uniform("background", (3,)).cpu(),
+            draws.uniform("jitter", (size * size,)).cpu(),
+        )
+
+    def loss(self, modules: Prepared, batch: Edits, draws: Draws) -> dict[str, Tensor]:
+        shape, appearance = batch.codes
+        moved = self._moved(modules, batch, draws.device)
+        # Both are always computed, so that processes which learn together have gradients of all parameters.
+        which = batch.of_shape[:, None]
+        after = torch.where(which, moved[0], shape), torch.where(which, appearance, moved[1])
+        return self.objective(batch.codes, after, batch.wish, batch.cameras, batch.background, batch.jitter)
+
+    def _moved(self, modules: Prepared, batch: Edits, device: torch.device) -> list[Tensor]:
+        """Both codes after the mapper, which may be on an accelerator; field and CLIP stay on the processor."""
+        values = (batch.wish.embedding, *batch.codes)
+        return [code.cpu() for code in modules["mapper"](*(value.to(device) for value in values))]
+
+    @torch.no_grad()
+    def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
+        """How much nearer CLIP finds renders to prompts after an edit of both codes, over fixed edits."""
+        draws = Draws(1, 0, range(MEASURED))
+        batch = self.batch(draws)
+        after = self._moved(modules, batch, next(self.mapper.parameters()).device)
+        scored = [
+            float(self.objective(batch.codes, codes, batch.wish, batch.cameras, batch.background)["clip"])
+            for codes in (batch.codes, (after[0], after[1]))
+        ]
+        usual = self.model.mahalanobis(after[0], "shape").mean(), self.model.mahalanobis(after[1], "appearance").mean()
+        return {"clip_gain": scored[0] - scored[1], "shape_sd": float(usual[0]), "appearance_sd": float(usual[1])}

@@ -1,0 +1,218 @@
+"""Progressive volume distillation: a trained field of any family teaches a field of any other (arXiv 2211.15977).
+
+Both fields are asked at the same points of the same rays, which start from random cameras: no photograph is opened.
+Errors are mean squares, so that weights mean the same for any number of rays and points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from accelerate.utils import reduce
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from mappers.draws import Draws
+from mappers.trainer import fit
+from mappers.yaml_settings import load_settings
+
+from ..cameras import Rays
+from ..evaluation import picture_of, psnr_between
+from ..fields import Field, FieldError, build_field, density_of
+from ..rendering.compositing import composite, points_of
+from ..rendering.renderer import march
+from ..runs import Run, load_run, output_folder
+from ..settings import DistillConfig
+from .closed_form import start_from
+from .comparison import compared
+from .hard_examples import HardExamples, important
+
+SHOWN = 3
+"""Views in which the student is compared with its teacher at a validation."""
+
+
+class DistillationTask:
+    """The student's errors against its teacher, in stages.
+
+    Stage 1 compares features (log-density and colour features), stage 2 adds density and colour at points, stage 3
+    adds rendered pixels. Stage 1 needs features that mean the same to both: never with a voxel grid on either side.
+    """
+
+    def __init__(self, teacher: Run, student: Field, config: DistillConfig):
+        self.teacher, self.student, self.config = teacher, student, config
+        teacher.field.requires_grad_(False).eval()
+        if teacher.sampler is not None:
+            teacher.sampler.requires_grad_(False).eval()
+        self.sampler, self.marching = teacher.sampler, teacher.marching
+        self.hard = HardExamples(config, teacher.viewpoints)
+        self.modules: Mapping[str, nn.Module] = {
+            "student": Student(student),
+            **({"hard": self.hard} if config.hard_cameras or config.hard_rays else {}),
+        }
+        self.rates = {f"student.field.{prefix}": rate for prefix, rate in student.rates().items()}
+        comparable = student.feature_size == teacher.field.feature_size and "voxel" not in (
+            student.name,
+            teacher.field.name,
+        )
+        steps = config.train.steps
+        self.features_until = round(config.features_until * steps) if comparable else 0
+        self.points_until = round(config.points_until * steps)
+        generator = torch.Generator().manual_seed(config.train.seed)
+        self.shown = teacher.viewpoints.draw(SHOWN, generator)
+
+    def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, " b"]]:
+        """Rays through random pixels of random cameras, a background for each and a jitter."""
+        self.teacher.to(draws.device)
+        total = self.config.train.batch_size
+        generator = draws.shared_generator("cameras")
+        cameras = self.hard.cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), generator)
+        u = draws.rows("rays", total, 7).cpu()
+        # Rays of one camera lie together, so that each process has whole cameras where they divide evenly.
+        index = torch.tensor(draws.indices) * len(cameras) // total
+        pixels = u[:, 1:3] * torch.tensor([cameras.width, cameras.height])
+        rays = self.hard.rays(cameras.rays(index, pixels), draws)
+        return rays.to(draws.device), u[:, 4:].to(draws.device), u[:, 3].to(draws.device)
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
+        rays, background, jitter = batch
+        config, teacher = self.config, self.teacher.field
+        samples = march(rays, self.marching, teacher.bounds, self.sampler, jitter)
+        points, views = points_of(rays, samples), rays.views[samples.ray]
+        with torch.no_grad():
+            goal = teacher.features(points)
+        clamp = {"min": config.lowest, "max": config.highest}
+        if draws.step < self.features_until:
+            features = modules["student"](points)
+            log_error = features[:, :1].float().clamp(**clamp) - goal[:, :1].clamp(**clamp)
+            error = torch.cat([log_error, features[:, 1:].float() - goal[:, 1:]], -1)
+            return {"loss": config.feature_weight * mean(error.square())}
+
+        with torch.no_grad():
+            goal_color = teacher.color(goal, views).float()
+            truth = composite(samples, density_of(goal[:, 0]), goal_color, background)
+        features, color = modules["student"](points, views)
+        out = composite(samples, density_of(features[:, 0]), color.float(), background)
+        chosen = important(samples, out, truth) if config.hard_points else slice(None)
+        log_error = features[:, 0].float().clamp(**clamp) - goal[:, 0].clamp(**clamp)
+        loss = config.density_weight * mean(log_error.square()[chosen])
+        loss = loss + config.color_weight * mean((color.float() - goal_color).square()[chosen])
+        squared = (out.color - truth.color).square().mean(-1)
+        if draws.step >= self.points_until:
+            loss = loss + squared.mean()
+            loss = loss + self.student.penalty(l1=config.l1, total_variation=config.total_variation)
+        self.hard.record(rays, squared.detach(), draws)
+        return {"loss": loss, "psnr": -10 * squared.detach().mean().clamp(min=1e-10).log10()}
+
+    def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
+        """PSNR to the teacher in views that neither was asked for, and the first pair."""
+        student = dataclasses.replace(self.teacher, field=self.student)
+        pair = [run.draw(self.shown[0]).color for run in (student, self.teacher)]
+        nearness = psnr_between(student.draw, self.teacher.draw, self.shown)
+        return {"psnr_to_teacher": nearness, "view": picture_of(torch.cat(pair, 1))}
+
+
+class Student(nn.Module):
+    """Features alone, or features and colour, of a field: what distillation asks for, in one call each."""
+
+    def __init__(self, field: Field):
+        super().__init__()
+        self.field = field
+
+    def forward(self, points: Tensor, views: Tensor | None = None) -> Any:
+        features = self.field.features(points)
+        if views is not None:
+            return features, self.field.color(features, views)
+        # Processes that learn together wait for a gradient of every parameter, be it zero.
+        return features + 0 * sum(p.sum() for p in self.field.head.parameters())
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean, and zero for no values at all.
+
+    Processes have unequal numbers of points: each divides by the mean number, so that their average is the mean over
+    all points.
+    """
+    count = reduce(torch.tensor(float(values.numel()), device=values.device), reduction="mean")
+    return values.sum() / cast(Tensor, count).clamp(min=1e-6)
+
+
+def distill(
+    teacher: Run | str | Path,
+    field: str | Field,
+    *,
+    size: str | Any = "small",
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    config: DistillConfig | None = None,
+    scratch: bool = False,
+) -> Run:
+    """Turn a trained field into one of another family or size.
+
+    No photo is opened while it learns. With an output folder the student is then compared with its teacher, and in
+    the test views with the photos, where the teacher's scene can still be opened.
+
+    Args:
+        teacher: a run or its folder; left bit-identical.
+        field: the student's family, or a field to go on with.
+        size: a named size of the family or its configuration.
+        steps: optimizer steps; None takes the settings'.
+        max_minutes: stop, keeping what was learned, after this many minutes.
+        seed: seed of weights, cameras and rays.
+        output_dir: folder for checkpoints, metrics, sample views and the trained run.
+        resume: go on from the checkpoints in ``output_dir``.
+        config: all further settings; None takes those of the student's family.
+        scratch: also train the same family and size on the photos for as many seconds, to compare with.
+
+    Returns:
+        The student's run, with the teacher's occupancy grid or coarse network.
+
+    Raises:
+        FileNotFoundError, ValueError: the teacher, family or size cannot be used; the message says why.
+        TrainingError: training cannot go on; checkpoints are kept.
+    """
+    started = time.process_time()
+    teacher = teacher if isinstance(teacher, Run) else load_run(teacher)
+    name = field if isinstance(field, str) else field.name
+    config = config or load_settings(DistillConfig, name, task="distill")
+    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    if isinstance(field, Field):
+        student = field
+    else:
+        student = build_field(name, teacher.field.bounds, size, seed=seed)
+        if config.inherit == "head":
+            inherit_head(teacher.field, student)
+        if config.closed_form:
+            start_from(teacher.field, student, (config.lowest, config.highest))
+    output = output_folder(output_dir, resume)
+    report = fit(DistillationTask(teacher, student, config), config.train, output_dir=output, resume=resume)
+    run = dataclasses.replace(teacher, field=student, report=report, figures={})
+    run.count_cost(started)
+    if output:
+        run.figures |= compared(run, teacher, scratch=scratch, seed=seed)
+        run.save(output, config)
+    return run
+
+
+def inherit_head(teacher: Field, student: Field) -> bool:
+    """Copy the teacher's learned colour head, tensor by tensor, where both have the same one; say whether it was done.
+
+    Raises:
+        FieldError: the heads' tensors have the same names but other shapes.
+    """
+    theirs, ours = teacher.head.state_dict(), student.head.state_dict()
+    if not theirs or list(theirs) != list(ours):
+        return False
+    for name, value in theirs.items():
+        if ours[name].shape != value.shape:
+            raise FieldError(f"the colour heads differ in {name}: {list(value.shape)} and {list(ours[name].shape)}")
+    student.head.load_state_dict(theirs)
+    return True

@@ -1,0 +1,306 @@
+"""Fit a field to a picture or a video: one task for the shared trainer, and ``nerf.fit_media``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import PartialState
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor, nn
+
+from mappers.draws import Draws
+from mappers.files import replacing
+from mappers.trainer import FitReport, fit
+from mappers.yaml_settings import load_settings
+
+from ..evaluation import error_map, picture_of, psnr, ssim
+from ..export import write_film
+from ..fields import FieldError, read_field, save_field
+from ..fields.quantized import Quantized
+from ..runs import FIELD, REPORT, output_folder, plot_losses
+from ..settings import FitConfig
+from .fields import (
+    MEDIA_FIELDS,
+    MODULATIONS,
+    PICTURE_SIZES,
+    VIDEO_SIZES,
+    MediaField,
+    PictureConfig,
+    PictureField,
+    VideoConfig,
+    VideoField,
+)
+from .reading import Media, read_media
+
+CHUNK = 2**15
+"""Pixels that are asked at a time when a picture is drawn."""
+SHOWN = 4
+"""Frames of a video that are measured at a validation."""
+
+
+@dataclass
+class Fit:
+    """A fitted field, and what was measured."""
+
+    field: MediaField
+    report: FitReport
+    figures: dict[str, float | int]
+
+
+class FitTask:
+    """Squared error of pixels of a picture, or of whole frames of a video."""
+
+    def __init__(self, media: Media, field: MediaField, config: FitConfig):
+        self.media, self.field, self.config = media, field, config
+        self.quantized = Quantized(field, config.bits) if config.bits else None
+        self.modules: Mapping[str, nn.Module] = {"field": self.quantized or field}
+        prefix = "field.field" if self.quantized else "field"
+        self.rates = {f"{prefix}.modulation": config.grid_rate}
+        self.seen = seen_pixels(media, config.every_second)
+        if media.video:
+            self.places = normalized_times(media)
+            self.values = media.frames
+        else:
+            self.places = pixel_places(*media.size)[self.seen.flatten()]
+            self.values = media.frames[0].flatten(0, 1)[self.seen.flatten()]
+
+    def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Places (y, x) of random pixels, or times of random frames, and their colours.
+
+        Each draws from its own stretch of all pixels: a batch of as many as there are holds every one once.
+        """
+        total, count = self.config.train.batch_size, len(self.places)
+        u = draws.rows("places", total, 1)[:, 0].double().cpu()
+        index = ((torch.tensor(draws.indices) + u) * count / total).long().clamp(max=count - 1)
+        return self.places[index].to(draws.device), self.values[index].to(draws.device).float() / 255
+
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
+        places, target = batch
+        squared = (modules["field"](places).float() - target).square().mean()
+        return {"loss": squared, "psnr": -10 * squared.detach().clamp(min=1e-10).log10()}
+
+    def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
+        """PSNR of the picture, or of a few frames, and the first beside the truth."""
+        if self.quantized:
+            with self.quantized.inside():
+                return self._measured()
+        return self._measured()
+
+    def _measured(self) -> dict[str, float | Image.Image]:
+        count = len(self.media.frames)
+        chosen = torch.linspace(0, count - 1, min(SHOWN, count)).round().long().tolist()
+        drawn = [draw(self.field, self.media, number) for number in chosen]
+        truths = [self.media.frames[number].float() / 255 for number in chosen]
+        mean = sum(map(psnr, drawn, truths)) / len(drawn)
+        return {"psnr": mean, "view": picture_of(torch.cat([drawn[0], truths[0]], 1))}
+
+
+def pixel_places(height: int, width: int) -> Float[Tensor, "p 2"]:
+    """Middles (y, x) of all pixels, row by row, in 0..1."""
+    return torch.cartesian_prod((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width)
+
+
+def normalized_times(media: Media) -> Float[Tensor, " n"]:
+    """Times of the frames from 0 (first) to 1 (last)."""
+    times = torch.tensor(media.times, dtype=torch.float64)
+    return ((times - times[0]) / (times[-1] - times[0])).float()
+
+
+def seen_pixels(media: Media, every_second: bool) -> Bool[Tensor, "h w"]:
+    """Which pixels are learned from: all, or every second along both axes.
+
+    Raises:
+        ValueError: of a video, whose pixels are learned frame by frame.
+    """
+    if every_second and media.video:
+        raise ValueError("every_second is for pictures; a video is learned from whole frames")
+    seen = torch.zeros(media.size, dtype=torch.bool)
+    step = 2 if every_second else 1
+    seen[::step, ::step] = True
+    return seen
+
+
+def draw(field: MediaField, media: Media, number: int) -> Float[Tensor, "h w 3"]:
+    """A frame as the field shows it, on the CPU."""
+    if isinstance(field, VideoField):
+        return draw_frames(field, normalized_times(media)[number : number + 1])[0]
+    return draw_picture(field, *media.size)
+
+
+@torch.no_grad()
+def draw_frames(field: VideoField, times: Float[Tensor, " n"]) -> list[Float[Tensor, "h w 3"]]:
+    """Frames at times in 0..1, one by one, on the CPU."""
+    device = next(field.parameters()).device
+    return [field(time.to(device))[0].float().cpu() for time in times.split(1)]
+
+
+@torch.no_grad()
+def draw_picture(field: PictureField, height: int, width: int) -> Float[Tensor, "h w 3"]:
+    """A picture of any size, on the CPU."""
+    device = next(field.parameters()).device
+    parts = [field(places.to(device)).float().cpu() for places in pixel_places(height, width).split(CHUNK)]
+    return torch.cat(parts).view(height, width, 3)
+
+
+def build_media_field(name: str, media: Media, size: str | Any = "small", *, seed: int = 0) -> MediaField:
+    """A field with fresh weights.
+
+    Args:
+        name: "cam", "normed" or "plain".
+        media: what it is for.
+        size: a named size, or a configuration.
+        seed: of the weights.
+
+    Raises:
+        FieldError: no such name or size; the message lists what exists.
+    """
+    if name not in MODULATIONS:
+        raise FieldError(f"unknown field {name!r} of pictures and videos; known are {', '.join(MODULATIONS)}")
+    if isinstance(size, str):
+        sizes = VIDEO_SIZES if media.video else PICTURE_SIZES
+        if size not in sizes:
+            raise FieldError(f"a field of pictures and videos has no size {size!r}; known are {', '.join(sizes)}")
+        if media.video:
+            height, width = media.size
+            size = VideoConfig(height=height, width=width, modulation=name, **sizes[size])
+        else:
+            size = PictureConfig(modulation=name, **sizes[size])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VideoField(size) if isinstance(size, VideoConfig) else PictureField(size)
+
+
+def fit_media(
+    media: Media | str | Path,
+    field: str = "cam",
+    *,
+    size: str | Any = "small",
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    config: FitConfig | None = None,
+) -> Fit:
+    """Fit a field to a picture or a video.
+
+    Args:
+        media: a picture or video file, a folder of frames, or what `read_media` returned.
+        field: "cam", or one of its twins "normed" (without grids) and "plain" (without norm and grids).
+        size: a named size, or a `PictureConfig` or `VideoConfig`.
+        steps: optimizer steps; None takes the settings'.
+        max_minutes: stop, keeping what was learned, after this many minutes.
+        seed: seed of weights and of every draw.
+        output_dir: folder for checkpoints, metrics, the field, and the picture or film with its error map.
+        resume: go on from the checkpoints in ``output_dir``.
+        config: all further settings; None takes those for its kind of media.
+
+    Returns:
+        The field and its figures: psnr in dB and ssim (means over frames), with ``every_second`` psnr_unseen of the
+        pixels left out, parameters and processor_seconds.
+
+    Raises:
+        FileNotFoundError, ValueError: the media, field or size cannot be used; the message says why.
+        TrainingError: training cannot go on; checkpoints are kept.
+    """
+    started = time.process_time()
+    media = media if isinstance(media, Media) else read_media(media)
+    config = config or load_settings(FitConfig, "video" if media.video else "picture", task="fit")
+    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    output = output_folder(output_dir, resume)
+    built = build_media_field(field, media, size, seed=seed)
+    task = FitTask(media, built, config)
+    report = fit(task, config.train, output_dir=output, resume=resume)
+    if task.quantized:
+        task.quantized.round()
+    drawn = [draw(built, media, number) for number in range(len(media.frames))]
+    result = Fit(built, report, measure(drawn, media, task.seen))
+    result.figures["parameters"] = sum(value.numel() for value in built.parameters())
+    result.figures["processor_seconds"] = round(time.process_time() - started, 2)
+    if output and PartialState().is_main_process:
+        _save(result, media, drawn, output, config)
+    return result
+
+
+def load_media_field(path: Path) -> MediaField:
+    """Read the ``field.safetensors`` that `fit_media` left.
+
+    Raises:
+        FileNotFoundError, FieldError: there is none, or it is no field of a picture or video.
+    """
+    return read_field(path, restored_media)
+
+
+def restored_media(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> MediaField:
+    """A field of its kind's name, its configuration by name, and its tensors.
+
+    Raises:
+        FieldError: it is of another kind.
+        TypeError, ValueError, RuntimeError: configuration and tensors are not those of a field.
+    """
+    if name not in MEDIA_FIELDS:
+        raise FieldError(f"{name!r} is no field of pictures or videos; those are {', '.join(MEDIA_FIELDS)}")
+    kind, sizes = MEDIA_FIELDS[name]
+    field = kind(sizes(**config))
+    field.load_state_dict(state)
+    return field
+
+
+def measure(
+    drawn: list[Float[Tensor, "h w 3"]], media: Media, seen: Bool[Tensor, "h w"] | None = None
+) -> dict[str, float | int]:
+    """Means over the frames of psnr in dB and ssim, and psnr_unseen where some pixels were not learned from."""
+    truths = [frame.float() / 255 for frame in media.frames]
+    pairs = list(zip(drawn, truths, strict=True))
+    figures: dict[str, float | int] = {"psnr": sum(psnr(a, b) for a, b in pairs) / len(pairs)}
+    if seen is not None and not seen.all():
+        figures["psnr_unseen"] = psnr(drawn[0][~seen][None], truths[0][~seen][None])
+    if min(media.size) >= 11:  # the window of SSIM
+        figures["ssim"] = sum(ssim(a, b) for a, b in pairs) / len(pairs)
+    return figures
+
+
+def _save(result: Fit, media: Media, drawn: list[Float[Tensor, "h w 3"]], folder: Path, config: FitConfig) -> None:
+    """Field, picture or film, error map (of a video's worst frame), loss plot and report, each written whole."""
+    save_field(result.field, folder / FIELD)
+    truths = [frame.float() / 255 for frame in media.frames]
+    worst = min(range(len(drawn)), key=lambda number: psnr(drawn[number], truths[number]))
+    pictures = {"error": picture_of(error_map(drawn[worst], truths[worst]))}
+    if media.video:
+        frames = [(frame.clamp(0, 1) * 255).round().byte().numpy() for frame in drawn]
+        write_film(frames, folder / "video.mp4", fps=media.fps)
+    else:
+        pictures["picture"] = picture_of(drawn[0])
+    for name, picture in pictures.items():
+        with replacing(folder / f"{name}.png") as temporary:
+            picture.save(temporary)
+    plot_losses(result.report, folder / "loss.png")
+    report = {
+        "media": media.name,
+        "frames": len(media.frames),
+        "size": list(media.size),
+        "fps": media.fps,
+        "times": normalized_times(media).tolist() if media.video else [0.0],
+        "field": result.field.name,
+        "metrics": {
+            "steps": result.report.steps,
+            "stopped": result.report.stopped,
+            "seconds": round(result.report.seconds, 2),
+            **result.report.metrics,
+        },
+        "figures": result.figures,
+        "sizes": dataclasses.asdict(result.field.config),
+        "settings": dataclasses.asdict(config),
+        "versions": {package: version(package) for package in ("mapfield", "torch", "accelerate")},
+    }
+    with replacing(folder / REPORT) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

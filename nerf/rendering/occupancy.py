@@ -1,0 +1,129 @@
+"""Occupancy grid: which cells of a field's box hold anything, so that rays skip the rest (arXiv 2201.05989, E.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..cameras import Rays
+from .compositing import Marching, Samples, span, stepped
+
+DECAY = 0.95
+
+
+class OccupancyGrid(nn.Module):
+    """A grid of running maxima of density over the box, and the cells that count as occupied.
+
+    Both are buffers: they are saved with the field's run, so that a resumed run skips the same cells.
+
+    Args:
+        bounds: lower and upper corner of the box.
+        resolution: cells along an axis.
+    """
+
+    bounds: Tensor
+    density: Tensor
+    occupied: Tensor
+
+    def __init__(self, bounds: Float[Tensor, "2 3"], resolution: int = 64):
+        super().__init__()
+        if not 2 <= resolution <= 512:
+            raise ValueError(f"resolution of the occupancy grid must be in 2..512, got {resolution}")
+        self.resolution = resolution
+        self.register_buffer("bounds", bounds.float().clone())
+        size = (resolution,) * 3
+        self.register_buffer("density", torch.zeros(size))
+        self.register_buffer("occupied", torch.ones(size, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(
+        self,
+        density: Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]],
+        *,
+        threshold: float,
+        generator: torch.Generator,
+        warm: bool = False,
+    ) -> None:
+        """Ask for the density at one random point of every cell (``warm``), else of a quarter of them and all occupied.
+
+        Args:
+            density: world positions to density per unit length.
+            threshold: cells below min(this, mean density) are empty.
+            generator: source of the points, on the CPU; the same in every process.
+
+        Raises:
+            ValueError: no cell would be occupied.
+        """
+        asked = torch.ones(self.resolution**3, dtype=torch.bool)
+        if not warm:
+            asked = torch.rand(len(asked), generator=generator) < 0.25
+            asked |= self.occupied.flatten().cpu()
+        cells = asked.nonzero()[:, 0]
+        size = self.resolution
+        corner = torch.stack([cells % size, cells // size % size, cells // size**2], -1)
+        unit = (corner + torch.rand(len(cells), 3, generator=generator)) / size
+        points = self.bounds[0] + unit.to(self.bounds.device) * (self.bounds[1] - self.bounds[0])
+        fresh = torch.cat([density(part) for part in points.split(2**18)])
+        values = self.density.flatten() * DECAY
+        cells = cells.to(values.device)
+        values[cells] = torch.maximum(values[cells], fresh)
+        self.density.copy_(values.view_as(self.density))
+        limit = min(threshold, float(self.density.mean()))
+        occupied = self.density > limit
+        if not occupied.any():
+            low, high = self.bounds.tolist()
+            raise ValueError(
+                f"the field is empty: no density above {limit:.3g} in the box {low} to {high}; check the scene's bounds"
+                " and background, or lower the learning rate"
+            )
+        self.occupied.copy_(occupied)
+
+    def dilated(self) -> Bool[Tensor, "z y x"]:
+        """Occupied cells and their neighbours."""
+        return F.max_pool3d(self.occupied.float()[None, None], 3, stride=1, padding=1)[0, 0] > 0
+
+    def extent(self) -> Float[Tensor, "2 3"]:
+        """Lower and upper corner of the occupied cells and their neighbours."""
+        z, y, x = self.dilated().nonzero(as_tuple=True)
+        cells = torch.stack([x, y, z], -1)
+        unit = torch.stack([cells.amin(0), cells.amax(0) + 1]) / self.resolution
+        return self.bounds[0] + unit * (self.bounds[1] - self.bounds[0])
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"]) -> OccupancyGrid:
+        """As many cells over a smaller box, each with what is known of the cell that its middle lies in."""
+        grid = OccupancyGrid(bounds, self.resolution).to(self.bounds.device)
+        middles = (torch.arange(self.resolution, device=bounds.device) + 0.5) / self.resolution
+        places = bounds[0] + middles[:, None] * (bounds[1] - bounds[0])  # along each axis, [resolution, 3]
+        x, y, z = self._cell(places).unbind(-1)
+        grid.density.copy_(self.density[z][:, y][:, :, x])
+        grid.occupied.copy_(self.occupied[z][:, y][:, :, x])
+        return grid
+
+    def _cell(self, points: Float[Tensor, "n 3"]) -> Int[Tensor, "n 3"]:
+        """Numbers of the cells along x, y and z; beyond 0..resolution - 1 outside the box."""
+        unit = (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
+        return (unit * self.resolution).floor().long()
+
+    def occupied_at(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
+        """Whether points lie in an occupied cell; False outside the box."""
+        cell = self._cell(points)
+        inside = ((cell >= 0) & (cell < self.resolution)).all(-1)
+        x, y, z = cell.clamp(0, self.resolution - 1).unbind(-1)
+        return self.occupied[z, y, x] & inside
+
+    def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
+        """Intervals that lie in occupied cells (by their middle); see `rendering.stepped`."""
+        samples = stepped(*span(rays, self.bounds, marching), marching.step, jitter)
+        # What `occupied_at` does, but in units of cells and axis by axis, which is several times faster.
+        cells = self.resolution / (self.bounds[1] - self.bounds[0])
+        origins, directions = ((rays.origins - self.bounds[0]) * cells).T, (rays.directions * cells).T
+        middle, cell = samples.middle, torch.zeros_like(samples.ray)
+        for axis in (2, 1, 0):
+            origin, direction = (values[axis].index_select(0, samples.ray) for values in (origins, directions))
+            along = torch.addcmul(origin, direction, middle).clamp_(0, self.resolution - 1)
+            cell = cell.mul_(self.resolution).add_(along.long())
+        return samples[self.occupied.flatten().index_select(0, cell)]

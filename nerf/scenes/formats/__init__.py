@@ -1,0 +1,1 @@
+"""Readers of scene folders, one format a file."""

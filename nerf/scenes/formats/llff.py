@@ -1,0 +1,111 @@
+"""LLFF captures: poses_bounds.npy beside a folder of pictures, most of them forward-facing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ...cameras import Cameras
+from ..pictures import picture_files, picture_size
+from ..scene import SceneError
+from .listing import Listing, every_eighth, make_cameras
+
+NEAREST = 0.75
+"""In NDC the world is scaled so that this share of the smallest depth is 1, where the near plane is."""
+
+
+def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
+    """List a folder with ``poses_bounds.npy``, rows of a 3x5 matrix [R | t | height, width, focal], near and far.
+
+    Pictures come from ``images_<downscale>/`` where there is one, else from ``images/``. In NDC the world is
+    moved to the mean pose and scaled as in NeRF's code; without, it stays as the file has it.
+
+    Args:
+        ndc: none decides by the cameras, see `is_forward_facing`.
+
+    Raises:
+        SceneError: the file is malformed, its rows and the pictures do not pair, or the cameras cannot be.
+    """
+    source = folder / "poses_bounds.npy"
+    rows = _read_rows(source)
+    files = _files(folder, downscale)
+    if len(files) != len(rows):
+        raise SceneError(f"{source} has {len(rows)} poses but {files[0].parent} has {len(files)} pictures; pair them")
+    matrices = torch.from_numpy(rows[:, :15].reshape(-1, 3, 5))
+    depths = torch.from_numpy(rows[:, 15:])
+    if not (depths.isfinite().all() and (depths[:, 0] > 0).all() and (depths[:, 1] > depths[:, 0]).all()):
+        raise SceneError(f"{source} has depths that are not 0 < near < far; run the structure from motion again")
+    # From the columns down, right, back to right, up, back.
+    poses = torch.stack([matrices[:, :, 1], -matrices[:, :, 0], matrices[:, :, 2], matrices[:, :, 3]], dim=-1)
+    size = picture_size(files[0])
+    shrunk = matrices[:, 1, 4] / size[0]
+    focal = (matrices[:, 2, 4] / shrunk)[:, None].expand(-1, 2)
+    center = torch.tensor(size).double().expand(len(files), 2) / 2
+    if ndc is None:
+        ndc = is_forward_facing(poses, float(depths.min()))
+    if ndc:
+        make_cameras(source, files, poses, focal, center, size)  # a mean of impossible poses would hide their names
+        if not (centered(poses)[:, 2, 2] > 0).all():
+            raise SceneError(f"{source} has cameras that look in opposite directions, which NDC cannot; use ndc=False")
+        scale = 1 / (NEAREST * float(depths.min()))
+        poses, depths = centered(poses), depths * scale
+        poses = torch.cat([poses[:, :, :3], poses[:, :, 3:] * scale], dim=-1)
+    cameras = make_cameras(source, files, poses, focal, center, size, ndc_near=1.0 if ndc else None)
+    near, far = (0.0, 1.0) if ndc else (0.9 * float(depths.min()), float(depths.max()))
+    return Listing(
+        tuple(files), cameras, every_eighth(len(files)), shrunk=float(shrunk.mean()), near=near, far=far,
+        bounds=ndc_bounds(cameras) if ndc else None, extent=None if ndc else (near, far),
+    )  # fmt: skip
+
+
+def is_forward_facing(poses: Float[Tensor, "n 3 4"], near: float) -> bool:
+    """Whether NDC fits: all cameras look within 60 degrees of their mean direction and stand before the content.
+
+    Args:
+        near: the smallest depth that any camera sees.
+    """
+    local = centered(poses)
+    return bool((local[:, 2, 2] > 0.5).all() and (local[:, 2, 3] > -NEAREST * near).all())
+
+
+def centered(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "n 3 4"]:
+    """Poses in the frame of their mean: mean position, mean direction, mean up."""
+    back = normalize(poses[:, :, 2].sum(0), dim=0)
+    right = normalize(torch.linalg.cross(poses[:, :, 1].sum(0), back), dim=0)
+    mean = torch.stack([right, torch.linalg.cross(back, right), back], dim=-1)
+    moved = poses[:, :, 3] - poses[:, :, 3].mean(0)
+    return mean.T @ torch.cat([poses[:, :, :3], moved[:, :, None]], dim=-1)
+
+
+def ndc_bounds(cameras: Cameras) -> Float[Tensor, "2 3"]:
+    """The box in NDC that holds what the cameras see between the near plane and infinity."""
+    corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]]) * torch.tensor([cameras.width, cameras.height])
+    index = torch.arange(len(cameras)).repeat_interleave(4)
+    rays = cameras.rays(index, corners.float().repeat(len(cameras), 1))
+    ends = torch.cat([rays.origins, rays.origins + rays.directions])
+    lower, upper = ends.amin(0), ends.amax(0)
+    lower[2], upper[2] = -1.0, 1.0
+    return torch.stack([lower, upper])
+
+
+def _read_rows(source: Path) -> np.ndarray:
+    try:
+        rows = np.load(source, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise SceneError(f"{source} is not a NumPy array ({error}); run the structure from motion again") from error
+    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows) or not np.issubdtype(rows.dtype, np.number):
+        raise SceneError(f"{source} must have the shape [n, 17], got {list(rows.shape)}; export it again")
+    return rows.astype(np.float64)
+
+
+def _files(folder: Path, downscale: float) -> list[Path]:
+    choices = [folder / f"images_{downscale:g}", folder / "images", *sorted(folder.glob("images_*"))]
+    for choice in choices:
+        if choice.is_dir() and (files := picture_files(choice)):
+            return files
+    raise SceneError(f"{folder} has poses_bounds.npy but no pictures in a folder images; put them there")

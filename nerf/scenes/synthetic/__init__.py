@@ -1,0 +1,1 @@
+"""Scenes that are made: solids, meshes and their motion."""

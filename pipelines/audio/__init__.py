@@ -1,0 +1,1 @@
+"""V2A-Mapper (arXiv 2308.09300): sounds for pictures and videos."""

@@ -1,0 +1,101 @@
+"""Sounds of picture and video files as files: what ``python -m pipelines vision-to-audio`` does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from mappers.files import writable_folder
+
+from ..images import SUFFIXES
+from ..personalization.settings import SoundConfig
+from .files import VIDEO_SUFFIXES, write_sound, write_spectrogram, write_video
+from .generation import Sonifier
+
+logger = logging.getLogger(__name__)
+
+
+def sonify_files(
+    sonifier: Sonifier,
+    source: Path,
+    output: Path,
+    *,
+    duration: float | None = None,
+    candidates: int = 1,
+    seed: int = 0,
+    config: SoundConfig | None = None,
+    spectrogram: bool = False,
+) -> Iterator[Path]:
+    """Write the best sound of each file; yields what was written.
+
+    A file of a folder that cannot be used is named in a warning, and the others are done.
+
+    Args:
+        sonifier: what makes the sounds.
+        source: picture, video, or folder of both.
+        output: .wav or .flac, or .mp4 for a video; a folder if ``source`` is one, where pictures become .wav and videos
+            .mp4 of the same name.
+        duration: seconds, see `vision_to_audio`.
+        candidates: see there.
+        seed: of every draw.
+        config: all further settings.
+        spectrogram: also write "NAME.spectrogram.png".
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: a single file cannot be used or written.
+        RuntimeError: files of a folder were left out; the others are written.
+    """
+    jobs = _jobs(Path(source).expanduser(), Path(output).expanduser())
+    failed = 0
+    for path, target in jobs:
+        try:
+            writable_folder(target.parent)
+            sounds = sonifier(path, duration=duration, candidates=candidates, seed=seed, config=config)
+            wave, rate = sounds.best[0], sounds.sampling_rate
+            if target.suffix.lower() == ".mp4":
+                write_video(target, path, wave, rate)
+            else:
+                write_sound(target, wave, rate)
+            if spectrogram:
+                write_spectrogram(target.with_suffix(".spectrogram.png"), wave, rate, title=path.name)
+        except (ValueError, FileNotFoundError) as error:
+            if len(jobs) == 1:
+                raise
+            logger.warning("left out: %s", error)
+            failed += 1
+            continue
+        yield target
+    if failed:
+        raise RuntimeError(f"{failed} of {len(jobs)} files could not be used; the others are written")
+
+
+def _jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Files and what is written for each.
+
+    Raises:
+        FileNotFoundError, ValueError: there is nothing to do, or the output is of the wrong kind.
+    """
+    if source.is_dir():
+        if output.suffix.lower() in (".wav", ".flac", ".mp4"):
+            raise ValueError(f"{source} is a folder, so the output must be one too, got {output.name}")
+        files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES)
+        if not files:
+            raise ValueError(f"there are no pictures or videos in {source}")
+        jobs = [(path, output / path.with_suffix(_ending(path)).name) for path in files]
+        names = [target for _, target in jobs]
+        # Two files may differ in their ending only; then all keep it in their name.
+        return jobs if len(set(names)) == len(names) else [(p, output / f"{p.name}{_ending(p)}") for p in files]
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no picture, video or folder {source}")
+    video = source.suffix.lower() in VIDEO_SUFFIXES
+    allowed = (".wav", ".flac", ".mp4") if video else (".wav", ".flac")
+    if output.suffix.lower() not in allowed:
+        raise ValueError(f"the output for {source.name} must end in {', '.join(allowed)}, got {output.name}")
+    if output.exists() and output.samefile(source):
+        raise ValueError(f"the output {output} is the input; choose another name")
+    return [(source, output)]
+
+
+def _ending(path: Path) -> str:
+    return ".mp4" if path.suffix.lower() in VIDEO_SUFFIXES else ".wav"

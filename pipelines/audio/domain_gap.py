@@ -1,0 +1,153 @@
+"""What a mapper was trained on: a warning for pictures unlike any of it, and how far two spaces are apart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from mappers.files import replacing
+from mappers.v2a import EmbeddingMapper, LinearMapper
+
+from .metrics import Estimate, bootstrap, recall_at
+from .pairs import Embedded
+
+logger = logging.getLogger(__name__)
+
+FILE = "domain.safetensors"
+MOST = 1024
+"""Embeddings of training pictures that are kept."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Embeddings of pictures that a mapper was trained on."""
+
+    anchors: Float[Tensor, "n c"]
+    """Unit vectors."""
+    least: float
+    """Cosine to the nearest other one that 95 % of them reach."""
+
+    @classmethod
+    def of(cls, embeds: Float[Tensor, "n c"]) -> Domain:
+        """The domain of training embeddings, thinned out evenly to `MOST`."""
+        chosen = torch.linspace(0, len(embeds) - 1, min(len(embeds), MOST)).round().long()
+        anchors = F.normalize(embeds[chosen].float(), dim=1)
+        if len(anchors) < 2:
+            return cls(anchors, -1.0)
+        others = (anchors @ anchors.T).fill_diagonal_(-1)
+        return cls(anchors, float(others.amax(1).quantile(0.05)))
+
+    def far(self, embeds: Float[Tensor, "k c"]) -> list[int]:
+        """Rows that are further from all anchors than nearly all anchors are from each other."""
+        nearest = (F.normalize(embeds.float(), dim=1).cpu() @ self.anchors.T).amax(1)
+        return torch.nonzero(nearest < self.least - 1e-4).flatten().tolist()
+
+    def save(self, folder: str | Path) -> None:
+        """Write it beside a mapper.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with replacing(Path(folder) / FILE) as temporary:
+            save_file({"anchors": self.anchors.contiguous(), "least": torch.tensor(self.least)}, temporary)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Domain | None:
+        """What lies beside a mapper; None if nothing does.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            return None
+        try:
+            found = load_file(path)
+            return cls(found["anchors"], found["least"].item())
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{path} is damaged; remove it or copy it again") from error
+
+
+@dataclass(frozen=True)
+class GapRow:
+    """How well one way of translating makes pictures find the sounds of their own name."""
+
+    way: str
+    first: Estimate
+    """Share of pictures whose nearest sound is right."""
+    fifth: Estimate
+    """Share with a right one among the five nearest."""
+
+
+def gap_report(
+    pictures: Embedded, sounds: Embedded, mapper: EmbeddingMapper, training: tuple[Tensor, Tensor] | None = None
+) -> list[GapRow]:
+    """The gap between picture and sound space before and after mapping.
+
+    Args:
+        pictures: to ask with.
+        sounds: to be found.
+        mapper: in question.
+        training: pairs of embeddings for the linear baseline; None leaves that out.
+
+    Returns:
+        Rows "chance" (names shuffled), "unmapped" (for equal widths), "linear", "mapper", and "oracle": sounds that ask
+        for others of their name, where there are such.
+    """
+    numbers = {name: i for i, name in enumerate(sorted(set(sounds.names)))}
+    asked = [row for row, name in enumerate(pictures.names) if name in numbers]
+    seen = pictures.rows[asked]
+    classes = np.array([numbers[pictures.names[row]] for row in asked])
+    heard, heard_classes = sounds.rows.numpy(), np.array([numbers[name] for name in sounds.names])
+    translated = mapper.translate(
+        seen.to(mapper.device), generator=torch.Generator().manual_seed(0) if mapper.generative else None
+    ).cpu()  # fmt: skip
+    ways: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "chance": (translated.numpy(), np.random.default_rng(0).permutation(heard_classes))
+    }
+    if seen.shape[1] == sounds.rows.shape[1]:
+        ways["unmapped"] = (seen.numpy(), heard_classes)
+    if training is not None:
+        linear = LinearMapper(seen.shape[1], sounds.rows.shape[1])
+        linear.fit(*training)
+        ways["linear"] = (linear.translate(seen).numpy(), heard_classes)
+    ways["mapper"] = (translated.numpy(), heard_classes)
+    rows = [
+        GapRow(way, *(_recall(k, queries, classes, heard, gallery_classes) for k in (1, 5)))
+        for way, (queries, gallery_classes) in ways.items()
+    ]
+    several = np.bincount(heard_classes)[heard_classes] > 1
+    if several.sum() > 1:
+        rows.append(GapRow("oracle", *(_among_others(k, heard, heard_classes, several) for k in (1, 5))))
+    return rows
+
+
+def _recall(k: int, queries: np.ndarray, classes: np.ndarray, gallery: np.ndarray, names: np.ndarray) -> Estimate:
+    return bootstrap(
+        lambda rows, asked: recall_at(k, rows, asked[:, 0], gallery, names), queries, classes[:, None]
+    )  # fmt: skip
+
+
+def _among_others(k: int, heard: np.ndarray, classes: np.ndarray, several: np.ndarray) -> Estimate:
+    """Recall of sounds in the others: each sound itself is left out of what it may find."""
+    unit = heard / np.linalg.norm(heard, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -2)
+    right = (classes[np.argsort(-cosines, axis=1)[:, :k]] == classes[:, None]).any(1)[several]
+    return bootstrap(lambda rows: float(rows.mean()), right[:, None].astype(float))
+
+
+def as_table(rows: Sequence[GapRow]) -> str:
+    """The report as a Markdown table."""
+    lines = ["| translated by | recall at 1 | recall at 5 |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {row.way} | {row.first} | {row.fifth} |" for row in rows])

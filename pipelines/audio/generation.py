@@ -1,0 +1,296 @@
+"""Sounds for pictures and videos with a frozen audio generator: V2A-Mapper (arXiv 2308.09300)."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from mappers.draws import key
+from mappers.hub import resolve
+
+from ..images import load_images
+from ..personalization.settings import SoundConfig
+from .backends import AudioBackend, AudioLDMBackend, load_backend
+from .clap import Clap
+from .conditioning import aggregate, embed_pictures, project_off, translate
+from .encoders import NANO, NANO_CLAP, Eyes, load_eyes
+from .files import VIDEO_SUFFIXES, Frames, read_frames
+from .timing import motion_of, onset_gain, onsets_of, windows_of
+
+logger = logging.getLogger(__name__)
+
+FRAME = 0.01
+"""Seconds of a frame of AudioLDM's spectrograms."""
+ONSET_FRAMES = 12.0
+"""Frames a second, at least, where onsets are looked for."""
+
+Source = str | Path | Image.Image | np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
+
+
+@dataclass
+class Sounds:
+    """Sounds of pictures or of one video; those of one picture stand together, the best first."""
+
+    audios: Float[np.ndarray, "n samples"]
+    """float32."""
+    sampling_rate: int
+    """Samples per second."""
+    audio_embeds: Float[Tensor, "n a"]
+    """What each was made from, of unit length; the mean where there are several along a sound."""
+    scores: list[float] | None
+    """Cosine of each sound's own CLAP embedding and ``audio_embeds``; None where none had to be ranked."""
+    candidates: int
+    """Sounds for each picture."""
+
+    @property
+    def best(self) -> Float[np.ndarray, "k samples"]:
+        """The best sound of each picture."""
+        return self.audios[:: self.candidates]
+
+
+class Sonifier:
+    """A generator with eyes, loaded once for many pictures.
+
+    Args:
+        backend: makes sounds of CLAP embeddings.
+        eyes: make CLAP embeddings of pictures.
+        clap: ranks candidates.
+
+    Raises:
+        ValueError: the parts do not belong together.
+    """
+
+    def __init__(self, backend: AudioBackend, eyes: Eyes, clap: Clap | None = None):
+        eyes.check(backend.space_id)
+        if clap is not None and clap.space_id != backend.space_id:
+            raise ValueError(
+                f"the CLAP given ({clap.space_id}) is another than the generator's ({backend.space_id}); give the one"
+                " that the generator was trained with"
+            )
+        self.backend, self.eyes, self.clap = backend, eyes, clap
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "nano",
+        *,
+        clip: str | Path | None = None,
+        mapper: str | Path | None = None,
+        regression_mapper: str | Path | None = None,
+        clap: str | Path | None = None,
+        device: str | None = None,
+    ) -> Sonifier:
+        """Load the parts of `vision_to_audio`; see there."""
+        on = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        nano = str(model) == "nano"
+        chosen = NANO_CLAP if clap is None and nano else clap
+        judge = None if chosen is None else Clap.from_folder(resolve(chosen, "CLAP"))
+        backend = load_backend(NANO if nano else model, clap=judge, device=on)
+        own = backend.pipeline if isinstance(backend, AudioLDMBackend) else None
+        return cls(backend, load_eyes(own, clip, mapper, regression_mapper, on), judge)
+
+    def __call__(
+        self,
+        image_or_video: Source,
+        *,
+        duration: float | None = None,
+        candidates: int = 1,
+        seed: int = 0,
+        config: SoundConfig | None = None,
+    ) -> Sounds:
+        """Sounds of pictures or of one video; see `vision_to_audio`."""
+        config = config or SoundConfig()
+        if candidates < 1:
+            raise ValueError(f"candidates must be at least 1, got {candidates}")
+        check_duration(duration)
+        if candidates > 1 and self.clap is None:
+            raise ValueError("ranking candidates needs a CLAP model; give clap=, the one of the generator")
+        frames = _video(image_or_video, config)
+        seconds = duration or (frames.seconds if frames else self.backend.native_seconds)
+        embeds, gain = self._seen(image_or_video, frames, seconds, config)
+        for number in sorted({row // embeds.shape[1] for row in self.eyes.far(embeds.flatten(0, 1))}):
+            which = f"picture {number + 1}" if len(embeds) > 1 else "the input"
+            logger.warning("%s is unlike all that the mapper was trained on; its sound may not fit", which)
+        return self.from_embeddings(
+            embeds, [seed] * len(embeds), seconds=seconds, candidates=candidates, config=config, frame_gain=gain
+        )
+
+    def from_embeddings(
+        self,
+        embeds: Float[Tensor, "k w c"],
+        seeds: Sequence[int],
+        *,
+        seconds: float,
+        candidates: int = 1,
+        config: SoundConfig,
+        frame_gain: Float[Tensor, " frames"] | None = None,
+    ) -> Sounds:
+        """Sounds for picture embeddings.
+
+        Args:
+            embeds: for each sound those of windows along it, or one.
+            seeds: of each row's draws.
+            seconds: length.
+            candidates: for each row.
+            config: all further settings.
+            frame_gain: added to the frames of the spectrogram.
+        """
+        audio_embeds = self._translated(embeds, seeds, candidates, config)
+        if not self.backend.keeps_time or (config.window is None and seconds <= self.backend.native_seconds):
+            audio_embeds = audio_embeds[:, 0]
+        waves = self.backend.generate(
+            audio_embeds,
+            seconds=seconds,
+            negative_prompt=config.negative_prompt,
+            guidance_scale=config.guidance_scale,
+            num_inference_steps=config.inference_steps,
+            generator=_generators(seeds, candidates, "sound"),
+            tile_seconds=2 * config.window if config.window else None,
+            frame_gain=frame_gain,
+        )
+        middle = audio_embeds if audio_embeds.ndim == 2 else F.normalize(audio_embeds.mean(1), dim=-1)
+        return self._ranked(waves.numpy(), middle, candidates)
+
+    def _seen(
+        self, source: Source, frames: Frames | None, seconds: float, config: SoundConfig
+    ) -> tuple[Float[Tensor, "k w c"], Float[Tensor, " frames"] | None]:
+        """Picture embeddings, of windows along a video, and what its onsets add to the spectrogram."""
+        if frames is None:
+            if config.window or config.onset_strength:
+                raise ValueError("window and onset_strength are for videos; a picture has no time")
+            pictures = load_images([source] if isinstance(source, Image.Image | np.ndarray) else source)
+            return embed_pictures(self.eyes.image_encoder, self.eyes.feature_extractor, pictures).cpu()[:, None], None
+        if not self.backend.keeps_time and (config.window or config.onset_strength):
+            raise ValueError("this generator has one embedding for a whole sound; leave out window and onset_strength")
+        embeds = embed_pictures(self.eyes.image_encoder, self.eyes.feature_extractor, frames.pictures).cpu()
+        if config.window is None:
+            windows = aggregate(embeds)
+        else:
+            windows = windows_of(embeds, frames.times, seconds, config.window)
+        if not config.onset_strength:
+            return windows[None], None
+        onsets = onsets_of(motion_of(frames.pictures), frames.times)
+        return windows[None], onset_gain(onsets, math.ceil(seconds / FRAME), FRAME, config.onset_strength)
+
+    def _translated(
+        self, embeds: Float[Tensor, "k w c"], seeds: Sequence[int], candidates: int, config: SoundConfig
+    ) -> Float[Tensor, "n w a"]:
+        """Audio embeddings, steered by text. Windows of one sound share their draws, or it would change at random."""
+        count, windows, _ = embeds.shape
+        rows = embeds.repeat_interleave(candidates, 0).flatten(0, 1)
+        found = translate(
+            rows.to(self.eyes.mapper.device), self.eyes.mapper, self.eyes.regression_mapper, blend=config.blend,
+            generator=_generators(seeds, candidates, "mapper", windows),
+            num_inference_steps=config.mapper_steps, guidance_scale=config.mapper_guidance_scale,
+        ).cpu()  # fmt: skip
+        if config.prompt is not None:
+            text = self.backend.encode_prompt([config.prompt])
+            found = F.normalize(torch.lerp(found, text.expand_as(found), config.prompt_weight), dim=-1)
+        if config.without:
+            # Relative to the empty text: all texts share much, which sounds are not to lose.
+            texts = self.backend.encode_prompt([*config.without, ""])
+            found = project_off(found, texts[:-1] - texts[-1:])
+        return found.unflatten(0, (count * candidates, windows))
+
+    def _ranked(self, waves: Float[np.ndarray, "n samples"], embeds: Float[Tensor, "n a"], candidates: int) -> Sounds:
+        rate = self.backend.sampling_rate
+        if candidates == 1 or self.clap is None:
+            return Sounds(waves, rate, embeds, None, candidates)
+        scores = (self.clap.embed_sounds(list(waves), rate) * embeds).sum(1)
+        order = scores.view(-1, candidates).argsort(1, descending=True)
+        order = (order + torch.arange(0, len(waves), candidates)[:, None]).flatten()
+        return Sounds(waves[order.numpy()], rate, embeds[order], scores[order].tolist(), candidates)
+
+
+def vision_to_audio(
+    image_or_video: Source,
+    *,
+    model: str | Path = "nano",
+    duration: float | None = None,
+    candidates: int = 1,
+    seed: int = 0,
+    clip: str | Path | None = None,
+    mapper: str | Path | None = None,
+    regression_mapper: str | Path | None = None,
+    clap: str | Path | None = None,
+    device: str | None = None,
+    **settings: Any,
+) -> Sounds:
+    """Make sounds that fit pictures or a video.
+
+    Args:
+        image_or_video: a picture (file, PIL, array), several, a folder of them, or a video file. Every picture gets a
+            sound of its own; the frames of a video share theirs.
+        model: "nano", or a folder or hub id in the layout of AudioLDM, AudioLDM 2 or Stable Audio.
+        duration: seconds; None takes the video's, or what the model was made for.
+        candidates: sounds for each picture, ranked by how well CLAP finds in them what they were made from.
+        seed: of every draw.
+        clip: CLIP folder whose picture tower sees; None takes that of the model.
+        mapper: folder of a mapper from that CLIP to the model's CLAP; None takes that of the model.
+        regression_mapper: folder of the mapper that ``blend`` mixes in; None takes that of the model.
+        clap: ClapModel folder: ranks candidates, and describes embeddings to Stable Audio.
+        device: where to; None takes a GPU when there is one.
+        **settings: any field of `pipelines.audio.settings.SoundConfig`, such as ``negative_prompt`` or ``blend``.
+
+    Returns:
+        The sounds: ``audios`` is float32 [pictures x candidates, samples].
+
+    Raises:
+        FileNotFoundError: a file or model does not exist.
+        ValueError: an input, a setting or a pair of models cannot be used; the message says which and why.
+    """
+    config = sound_config(settings)
+    sonifier = Sonifier.load(
+        model, clip=clip, mapper=mapper, regression_mapper=regression_mapper, clap=clap, device=device
+    )
+    return sonifier(image_or_video, duration=duration, candidates=candidates, seed=seed, config=config)
+
+
+def check_duration(duration: float | None) -> None:
+    """Refuse lengths that no sound can have.
+
+    Raises:
+        ValueError: it is not a positive number.
+    """
+    if duration is not None and not (math.isfinite(duration) and duration > 0):
+        raise ValueError(f"duration must be a positive number of seconds, got {duration}")
+
+
+def sound_config(settings: dict[str, Any]) -> SoundConfig:
+    """`SoundConfig` of keyword arguments.
+
+    Raises:
+        ValueError: one is unknown or out of range.
+    """
+    known = [field.name for field in dataclasses.fields(SoundConfig)]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ValueError(f"unknown setting {unknown[0]!r}; known are {', '.join(known)}")
+    return SoundConfig(**settings)
+
+
+def _generators(seeds: Sequence[int], candidates: int, name: str, copies: int = 1) -> list[torch.Generator]:
+    """One for each sound, by the seed and the candidate's number alone: a picture sounds the same in any company."""
+    keys = [key(seed, candidate, name) for seed in seeds for candidate in range(candidates)]
+    return [torch.Generator().manual_seed(number) for number in keys for _ in range(copies)]
+
+
+def _video(source: Source, config: SoundConfig) -> Frames | None:
+    """The frames of ``source`` if it is a video file."""
+    if isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_SUFFIXES:
+        # An onset lies between two frames, so its time is no surer than they are close.
+        least = ONSET_FRAMES if config.onset_strength else 0.0
+        return read_frames(source, per_second=max(config.frames_per_second, least))
+    return None

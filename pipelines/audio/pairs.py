@@ -1,0 +1,206 @@
+"""Pairs of pictures (or videos) and sounds in a folder, and their embeddings."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mappers.pairs import EmbeddingCache
+
+from ..images import SUFFIXES, load_images
+from .clap import Clap
+from .conditioning import aggregate, embed_pictures
+from .files import SOUND_SUFFIXES, VIDEO_SUFFIXES, is_silent, read_frames, read_sound
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "pairs.jsonl"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of one side."""
+
+    path: Path
+    name: str
+    """Shared with what belongs to it on the other side."""
+    held_out: bool = False
+    """Kept from training, to measure on."""
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """Pictures and sounds; all of one name belong together."""
+
+    pictures: list[Item]
+    sounds: list[Item]
+
+    def part(self, *, held_out: bool) -> PairFiles:
+        """What is trained on, or what is measured on."""
+        return PairFiles(*([i for i in side if i.held_out == held_out] for side in (self.pictures, self.sounds)))
+
+
+def read_pairs(folder: str | Path) -> PairFiles:
+    """Find pairs.
+
+    With a file ``pairs.jsonl``: a line {"concept": ..., "images": [{"file": ..., "split": ...}], "audio": [...]} for
+    each group. Without one: files of the same name but for their ending belong together (``a.png``, ``a.wav``), a video
+    without such a partner belongs to its own sound, and what else is in a folder with both sides belongs to all there
+    (``dog/1.png``, ``dog/woof.wav``). Every fifth file of such a group, and every tenth pair, is held out.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it has no pairs, or the manifest cannot be read.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    pairs = _listed(folder) if (folder / MANIFEST).is_file() else _found(folder)
+    if not pairs.pictures or not pairs.sounds:
+        raise ValueError(
+            f"there are no pairs in {folder}; put pictures and sounds of the same name, videos with sound, or a folder"
+            " for each kind of thing there"
+        )
+    return pairs
+
+
+def _listed(folder: Path) -> PairFiles:
+    sides: dict[str, list[Item]] = {"images": [], "audio": []}
+    for number, line in enumerate((folder / MANIFEST).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            for side, items in sides.items():
+                items += [
+                    Item(folder / entry["file"], str(row["concept"]), entry.get("split", "train") != "train")
+                    for entry in row[side]
+                ]
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"line {number} of {folder / MANIFEST} is not a group of pairs ({error}); it needs concept, images and"
+                " audio, each of these with file"
+            ) from error
+    for item in [*sides["images"], *sides["audio"]]:
+        if not item.path.is_file():
+            logger.warning("left out: %s is listed and does not exist", item.path)
+    kept = {side: [item for item in items if item.path.is_file()] for side, items in sides.items()}
+    return PairFiles(kept["images"], kept["audio"])
+
+
+def _found(folder: Path) -> PairFiles:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    looks = [path for path in files if path.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES]
+    sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
+    heard = {path.with_suffix("") for path in sounds}
+    paired = {path.with_suffix("") for path in looks} & heard
+    sounds += [path for path in looks if path.suffix.lower() in VIDEO_SUFFIXES and path.with_suffix("") not in paired]
+    paired |= {path.with_suffix("") for path in sounds if path.suffix.lower() in VIDEO_SUFFIXES}
+    together = {path.parent for path in looks} & {path.parent for path in sounds}
+    order = {stem: number for number, stem in enumerate(sorted(paired))}
+    sides: list[list[Item]] = []
+    for side in (looks, sounds):
+        items, seen = [], dict.fromkeys(together, 0)
+        for path in side:
+            stem = path.with_suffix("")
+            if stem in paired:
+                items.append(Item(path, stem.relative_to(folder).as_posix(), order[stem] % 10 == 9))
+            elif path.parent in together and path.parent != folder:
+                seen[path.parent] += 1
+                items.append(Item(path, path.parent.relative_to(folder).as_posix(), seen[path.parent] % 5 == 0))
+            else:
+                logger.warning("left out: %s has no partner of the same name", path)
+        sides.append(items)
+    return PairFiles(*sides)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of the usable items of one side."""
+
+    items: list[Item]
+    rows: Float[Tensor, "n d"]
+
+    def part(self, *, held_out: bool) -> Embedded:
+        """What is trained on, or what is measured on."""
+        chosen = [number for number, item in enumerate(self.items) if item.held_out == held_out]
+        return Embedded([self.items[number] for number in chosen], self.rows[chosen])
+
+    @property
+    def names(self) -> list[str]:
+        """Of each row."""
+        return [item.name for item in self.items]
+
+
+def embed_looks(
+    items: Sequence[Item],
+    image_encoder: Any,
+    feature_extractor: Any,
+    cache: EmbeddingCache,
+    *,
+    frames_per_second: float = 4.0,
+) -> Embedded:
+    """Picture embeddings of pictures and, as the mean of their frames, of videos.
+
+    Raises:
+        ValueError: none of the files can be used.
+    """
+
+    def embed(path: Path) -> Float[Tensor, "1 c"]:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            frames = read_frames(path, per_second=frames_per_second).pictures
+            return aggregate(embed_pictures(image_encoder, feature_extractor, frames))
+        return embed_pictures(image_encoder, feature_extractor, load_images(path))
+
+    return _embedded(items, embed, image_encoder.config.projection_dim, cache)
+
+
+def embed_heard(items: Sequence[Item], clap: Clap, cache: EmbeddingCache) -> Embedded:
+    """CLAP embeddings of sounds and of the sounds of videos.
+
+    Raises:
+        ValueError: none of the files can be used.
+    """
+    rate = clap.extractor.sampling_rate
+
+    def embed(path: Path) -> Float[Tensor, "1 a"]:
+        wave = read_sound(path, rate)
+        if is_silent(wave):
+            raise ValueError(f"{path} is silent; replace or remove it")
+        return clap.embed_sounds([wave], rate)
+
+    return _embedded(items, embed, clap.model.config.projection_dim, cache)
+
+
+def _embedded(
+    items: Sequence[Item], embed: Callable[[Path], Float[Tensor, "1 d"]], width: int, cache: EmbeddingCache
+) -> Embedded:
+    """The usable items; what is unusable is remembered as such, by its content, and named in a warning."""
+    problems: dict[Path, str] = {}
+
+    def rows(paths: list[Path]) -> Float[Tensor, "b d"]:
+        found = []
+        for path in paths:
+            try:
+                found.append(embed(path).cpu())
+            except (ValueError, FileNotFoundError) as error:
+                problems[path] = str(error)
+                found.append(torch.full((1, width), float("nan")))
+        return torch.cat(found)
+
+    found = cache.embed([item.path for item in items], rows)
+    usable = torch.isfinite(found).all(1).tolist()
+    for item, fine in zip(items, usable, strict=True):
+        if not fine:
+            logger.warning("left out: %s", problems.get(item.path, f"{item.path} could not be used before either"))
+    if not any(usable):
+        raise ValueError(f"none of the {len(items)} files can be used: {next(iter(problems.values()), 'as before')}")
+    kept = [item for item, fine in zip(items, usable, strict=True) if fine]
+    return Embedded(kept, found[np.array(usable)])

@@ -1,0 +1,132 @@
+"""What keeps time in the sound of a video: embeddings along it, overlapping tiles of latents, and onsets.
+
+Beyond V2A-Mapper (arXiv 2308.09300), which has one embedding for a whole video.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from .conditioning import aggregate, slerp
+
+QUIETEST = 0.05
+"""Share of the magnitude that is left long after an onset, at full strength."""
+RINGING = 0.35
+"""Seconds in which a gated sound falls to 1/e after an onset."""
+
+
+def windows_of(
+    embeds: Float[Tensor, "n c"], times: Sequence[float], seconds: float, window: float
+) -> Float[Tensor, "w c"]:
+    """The embedding of each window of about ``window`` seconds: of the frames in it, or of the nearest one.
+
+    Args:
+        embeds: of frames, unit vectors.
+        times: of frames, seconds from the start, rising.
+        seconds: length of the sound; frames after it count for nothing, and the last goes on if the video is shorter.
+        window: wanted length of a window; a whole number of equal ones fills the sound.
+
+    Raises:
+        ValueError: ``window`` is not positive.
+    """
+    if not window > 0:
+        raise ValueError(f"window must be a positive number of seconds, got {window}")
+    count = max(round(seconds / window), 1)
+    place = np.asarray(times) / seconds * count
+    rows = []
+    for number in range(count):
+        inside = np.flatnonzero(place.astype(int) == number)
+        chosen = inside if len(inside) else np.array([np.abs(place - number - 0.5).argmin()])
+        rows.append(aggregate(embeds[torch.from_numpy(chosen)]))
+    return torch.cat(rows)
+
+
+def along(embeds: Float[Tensor, "n w a"], place: float) -> Float[Tensor, "n a"]:
+    """Embeddings at ``place`` (0..1) of the way: the middles of the windows are joined by great arcs."""
+    count = embeds.shape[1]
+    at = min(max(place * count - 0.5, 0.0), count - 1.0)
+    first = min(int(at), count - 1)
+    second = min(first + 1, count - 1)
+    return slerp(embeds[:, first], embeds[:, second], at - first)
+
+
+def tiles_of(height: int, longest: int) -> list[tuple[int, int]]:
+    """Starts and ends of tiles of at most ``longest`` rows that fill ``height``, neighbours overlapping by half."""
+    if height <= longest:
+        return [(0, height)]
+    count = math.ceil(2 * height / longest) - 1
+    starts = [round(number * (height - longest) / (count - 1)) for number in range(count)] if count > 1 else [0]
+    return [(start, start + longest) for start in starts]
+
+
+def tiled(
+    predict: Callable[[Float[Tensor, "n z t b"], Float[Tensor, "n a"]], Float[Tensor, "n z t b"]],
+    latents: Float[Tensor, "n z h b"],
+    embeds: Float[Tensor, "n w a"],
+    longest: int,
+) -> Float[Tensor, "n z h b"]:
+    """A denoiser's prediction for latents longer than it knows: overlapping tiles, cross-faded.
+
+    Blending predictions at every step (as arXiv 2302.08113 does in space) rather than finished latents keeps seams from
+    sounding like two sounds at once.
+
+    Args:
+        predict: prediction for a tile and its embeddings.
+        latents: noisy latents, time along the height.
+        embeds: along the sound, see `along`.
+        longest: rows of a tile.
+    """
+    height = latents.shape[2]
+    total, weights = torch.zeros_like(latents), torch.zeros(height, 1, dtype=latents.dtype, device=latents.device)
+    for start, end in tiles_of(height, longest):
+        rows = torch.arange(end - start, device=latents.device)
+        weight = torch.minimum(rows + 1, end - start - rows).to(latents.dtype)[:, None]
+        found = predict(latents[:, :, start:end], along(embeds, (start + end) / 2 / height))
+        total[:, :, start:end] += weight * found
+        weights[start:end] += weight
+    return total / weights
+
+
+def motion_of(pictures: Sequence[Image.Image]) -> Float[np.ndarray, " n"]:
+    """How much each frame differs from the one before, 0..1: the mean change of small gray pictures."""
+    small = np.stack([np.asarray(picture.convert("L").resize((32, 32)), dtype=np.float32) for picture in pictures])
+    return np.concatenate([[0.0], np.abs(np.diff(small, axis=0)).mean((1, 2)) / 255])
+
+
+def onsets_of(motion: Float[np.ndarray, " n"], times: Sequence[float]) -> list[float]:
+    """Seconds at which something starts to move: peaks of ``motion`` well above its usual size."""
+    if len(motion) < 3:
+        return []
+    floor = np.median(motion) + 2 * np.abs(motion - np.median(motion)).mean()
+    before, after = np.concatenate([[-1], motion[:-1]]), np.concatenate([motion[1:], [-1]])
+    peaks = (motion > max(floor, 0.01)) & (motion >= before) & (motion > after)
+    return [times[number] for number in np.flatnonzero(peaks)]
+
+
+def onset_gain(onsets: Sequence[float], frames: int, frame_seconds: float, strength: float) -> Float[Tensor, " frames"]:
+    """What to add to log-mel frames so that the sound starts anew at each onset and falls until the next.
+
+    Args:
+        onsets: seconds.
+        frames: of the spectrogram.
+        frame_seconds: from frame to frame.
+        strength: 0 changes nothing, 1 leaves `QUIETEST` between onsets.
+
+    Raises:
+        ValueError: ``strength`` is out of range.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"onset_strength must be in 0..1, got {strength}")
+    if not onsets:
+        return torch.zeros(frames)
+    times = torch.arange(frames) * frame_seconds
+    past = times[:, None] - torch.tensor(list(onsets))
+    since = past.masked_fill(past < -frame_seconds / 2, float("inf")).clamp(min=0).amin(1)
+    return strength * (-since / RINGING).exp().clamp(min=QUIETEST).log()

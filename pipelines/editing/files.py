@@ -1,0 +1,118 @@
+"""An edit from the command line: pictures and a turntable before and after, the session, and a report."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mappers.files import replacing, writable_folder
+from nerf.conditional.inversion.inversion import InversionConfig
+from nerf.conditional.views import View, around
+from nerf.export import write_film
+
+from .editor import Editor, Method, Picture, edit_nerf
+
+PREVIEW = 64
+"""Side of the turntable's pictures."""
+FPS = 6
+FILES = {"before": "before.png", "after": "after.png", "turntable": "turntable.gif", "session": "edit.safetensors"}
+
+
+def edit_to_folder(
+    output: str | Path,
+    *,
+    model: str | Path = "nano-chairs",
+    instance: int | None = None,
+    seed: int | None = None,
+    text: str | None = None,
+    exemplar: Picture | None = None,
+    image: Picture | None = None,
+    mask: Picture | None = None,
+    strength: float = 1.0,
+    shape: bool = True,
+    appearance: bool = True,
+    clip: str | Path | None = None,
+    method: Method | None = None,
+    mapper: str | Path | None = None,
+    size: int = 128,
+    views: int = 12,
+    inversion: InversionConfig | None = None,
+) -> dict[str, Any]:
+    """Edit an object; write before.png, after.png, turntable.gif (side by side), edit.safetensors and report.json.
+
+    Args:
+        output: folder.
+        model: as `edit_nerf`, which the arguments up to ``seed`` and ``clip`` to ``mapper`` are of too.
+        text: as `Editor.apply`, which the arguments up to ``appearance`` are of too, but for two.
+        image: a picture whose object is found first and edited then; without text and exemplar it is only found.
+        mask: of that picture, white where the object is.
+        size: of the two pictures, pixels.
+        views: of the turntable.
+        inversion: settings of finding the picture's object.
+
+    Returns:
+        What report.json holds.
+
+    Raises:
+        FileNotFoundError, ValueError: an argument cannot be used; nothing is written then.
+        OSError: the folder is not writable.
+    """
+    if image is not None and (instance is not None or seed is not None):
+        raise ValueError("give either a picture to find the object in, or an instance or seed, not both")
+    if image is None and text is None and exemplar is None:
+        raise ValueError("say what to do: give a text, an exemplar, or a picture to find an object in")
+    view, circle = View(size=size), around(views, PREVIEW)
+    editor = edit_nerf(model, instance=instance, seed=seed, clip=clip, method=method, mapper=mapper)
+    folder = writable_folder(output)
+    report: dict[str, Any] = {"model": str(model), "clip": editor.scorer.name}
+    if image is not None:
+        started = time.monotonic()
+        found = editor.invert(image, mask=mask, config=inversion)
+        report["inversion"] = {
+            "psnr": found.psnr, "azimuth": found.azimuth, "elevation": found.elevation,
+            "seconds": round(time.monotonic() - started, 2),
+        }  # fmt: skip
+        view = found.view(size)
+    report["object"] = editor.history.now.label
+    if text is not None or exemplar is not None:
+        started = time.monotonic()
+        editor.apply(text, exemplar=exemplar, strength=strength, shape=shape, appearance=appearance)
+        report["edit"] = {
+            "wish": editor.history.now.label, "strength": strength, "shape": shape, "appearance": appearance,
+            "seconds": round(time.monotonic() - started, 2),
+        }  # fmt: skip
+    pictures = {name: editor.render(view, original=name == "before") for name in ("before", "after")}
+    report["figures"] = figures(editor, pictures)
+    for name, picture in pictures.items():
+        with replacing(folder / FILES[name]) as temporary:
+            picture.save(temporary)
+    write_film(turntable(editor, circle), folder / FILES["turntable"], fps=FPS)
+    editor.save(folder / FILES["session"])
+    with replacing(folder / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def turntable(editor: Editor, views: list[View]) -> list[np.ndarray]:
+    """Pictures of the object as it was and as it is, side by side."""
+    sides = [[np.asarray(editor.render(view, original=original)) for view in views] for original in (True, False)]
+    return [np.concatenate(pair, 1) for pair in zip(*sides, strict=True)]
+
+
+def figures(editor: Editor, pictures: dict[str, Image.Image]) -> dict[str, dict[str, float]]:
+    """Before and after: CLIP's cosine of picture and wish, and how unusual the codes are, in standard deviations."""
+    steps = {"before": editor.history.steps[0], "after": editor.history.now}
+    rows = {}
+    for name, step in steps.items():
+        rows[name] = {
+            "shape_deviation": float(editor.model.mahalanobis(step.shape_code, "shape")),
+            "appearance_deviation": float(editor.model.mahalanobis(step.appearance_code, "appearance")),
+        }
+        if editor.wish is not None:
+            rows[name]["clip"] = float(editor.scorer.images([pictures[name]])[0] @ editor.wish)
+    return rows

@@ -1,0 +1,1 @@
+"""How each nano model is trained."""

@@ -1,0 +1,252 @@
+"""How good a learned word is: does it look like the thing, does it obey prompts, does it only copy its pictures?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers.utils import make_image_grid
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPTokenizer
+
+from mappers.files import replacing, writable_folder
+from mappers.hub import resolve
+
+from ..audio.metrics import Estimate
+from ..images import Images, load_images, square
+from .concepts import Concept, load_concept
+from .evaluation_plots import draw_curve, draw_neighbours
+from .pipeline import NeTIPipeline
+from .settings import EvaluateConfig
+
+T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+"""Student's t at 97.5 % for 1..15 degrees of freedom; beyond, the normal's 1.96 is less than 9 % too small."""
+
+Embed = Callable[[Sequence[Image.Image]], Float[Tensor, "n d"]]
+
+
+class Judges:
+    """Embeddings of pictures and texts, all of unit length.
+
+    Args:
+        clip: folder, embedded or hub id of a `CLIPModel` with tokenizer and image processor.
+        dino: the same of a picture transformer whose first output is its class token; None leaves DINO out.
+        device: where to compute.
+
+    Raises:
+        FileNotFoundError: a model cannot be loaded.
+    """
+
+    def __init__(self, clip: str | Path, dino: str | Path | None, device: str | torch.device):
+        self.device = torch.device(device)
+        try:
+            folder = resolve(clip, "CLIP")
+            self.clip = CLIPModel.from_pretrained(folder).eval().to(self.device)
+            self.tokenizer = CLIPTokenizer.from_pretrained(folder)
+            self.embeds: dict[str, Embed] = {"clip_i": self._clip(AutoImageProcessor.from_pretrained(folder))}
+            if dino is not None:
+                clip = dino
+                folder = resolve(dino, "CLIP")
+                model = AutoModel.from_pretrained(folder).eval().to(self.device)
+                self.embeds["dino"] = self._dino(model, AutoImageProcessor.from_pretrained(folder))
+        except (OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise FileNotFoundError(
+                f"could not load the judge {str(clip)!r} ({str(error).splitlines()[0]}); give a folder in its layout"
+            ) from error
+
+    def _clip(self, processor: Any) -> Embed:
+        def embed(pixels: Tensor) -> Tensor:
+            return self.clip.visual_projection(self.clip.vision_model(pixel_values=pixels).pooler_output)
+
+        return self._batched(processor, embed)
+
+    def _dino(self, model: Any, processor: Any) -> Embed:
+        return self._batched(processor, lambda pixels: model(pixel_values=pixels).last_hidden_state[:, 0])
+
+    def _batched(self, processor: Any, embed: Callable[[Tensor], Tensor], size: int = 32) -> Embed:
+        @torch.no_grad()
+        def all_of(pictures: Sequence[Image.Image]) -> Tensor:
+            rows = []
+            for first in range(0, len(pictures), size):
+                pixels = processor(list(pictures[first : first + size]), return_tensors="pt").pixel_values
+                rows.append(embed(pixels.to(self.device)).float().cpu())
+            return F.normalize(torch.cat(rows), dim=-1)
+
+        return all_of
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """CLIP's embeddings of texts."""
+        length = self.clip.config.text_config.max_position_embeddings
+        ids = self.tokenizer(
+            list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).input_ids.to(self.device)
+        states = self.clip.text_model(input_ids=ids).pooler_output
+        return F.normalize(self.clip.text_projection(states).float().cpu(), dim=-1)
+
+
+def evaluate(
+    concept: Concept | str | Path,
+    references: Images,
+    *,
+    training: Images | None = None,
+    output_dir: str | Path | None = None,
+    model: str | Path | None = None,
+    clip: str | Path = "nano-clip",
+    dino: str | Path | None = None,
+    seed: int = 0,
+    config: EvaluateConfig | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Measure a learned word beside its category word (the floor) and real pictures (the ceiling).
+
+    CLIP-I and DINO are mean cosines of all pairs of a generated and a reference picture; CLIP-T is that of a picture
+    and its prompt without the word, as in textual inversion's evaluation. All rows start from the same noise.
+
+    Args:
+        concept: a concept or its file.
+        references: pictures of the thing that it was *not* learned from; those reward overfitting.
+        training: pictures that it was learned from, to look for copies of them.
+        output_dir: where ``report.json``, ``samples.png`` (a row for each prompt, a column for each seed),
+            ``truncation.png`` and, with ``training``, ``neighbours.png`` go.
+        model: base model; None takes the concept's.
+        clip: CLIP that judges, a folder, embedded or hub id. Scores of different ones do not compare.
+        dino: DINO or another picture transformer that judges, likewise; None leaves it out.
+        seed: the first seed of noise.
+        config: all further settings.
+        device: where to compute; None takes the accelerator when there is one.
+
+    Returns:
+        What ``report.json`` holds. Intervals are of 95 %, over seeds.
+
+    Raises:
+        FileNotFoundError, ValueError: an argument cannot be used, or a reference is a training picture.
+        OSError: ``output_dir`` is not writable.
+    """
+    config = config or EvaluateConfig()
+    output = None if output_dir is None else writable_folder(output_dir)
+    known = concept if isinstance(concept, Concept) else load_concept(Path(concept))
+    pipeline = NeTIPipeline.from_model(model or known.model or "nano", device=device)
+    pipeline.set_progress_bar_config(disable=True)
+    token = pipeline.load_concept(known)
+    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    held_out = [square(picture, side) for picture in load_images(references)]
+    seen = [] if training is None else [square(picture, side) for picture in load_images(training)]
+    _check_held_out(held_out, seen)
+    judges = Judges(clip, dino, pipeline.device)
+    wanted = {name: embed(held_out) for name, embed in judges.embeds.items()}
+    texts = judges.texts([" ".join(prompt.format("").split()) for prompt in config.prompts])
+
+    def row(word: str, truncation: int | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
+        pictures = _draw(pipeline, word, seed, config, truncation)
+        return _scores(judges, pictures, wanted, texts, config.seeds), pictures
+
+    rows: dict[str, Any] = {}
+    rows["word"], pictures = row(token)
+    rows["category"], _ = row(known.category)
+    if seen:
+        rows["training pictures"] = {
+            name: asdict(Estimate(*[float((embed(seen) @ wanted[name].T).mean())] * 3))
+            for name, embed in judges.embeds.items()
+        }
+    hidden = int(cast(Any, pipeline.concept(token).mapper).hidden)
+    cuts = sorted({min(hidden, round(hidden * share)) for share in config.truncations}) if hidden else []
+    curve = {units: rows["word"] if units == hidden else row(token, units)[0] for units in cuts}
+    result: dict[str, Any] = {
+        "token": token,
+        "model": pipeline.model_id,
+        "judges": {"clip": str(clip), "dino": None if dino is None else str(dino)},
+        "references": len(held_out),
+        "scores": rows,
+        "truncation": curve,
+        "settings": asdict(config) | {"seed": seed},
+    }
+    nearest = None
+    if seen:
+        nearest, result["copies"] = _copies(judges.embeds["clip_i"], pictures, held_out, seen)
+    if output is not None:
+        make_image_grid(pictures, rows=len(config.prompts), cols=config.seeds).save(output / "samples.png")
+        if curve:
+            draw_curve(curve, rows["category"], output / "truncation.png")
+        if nearest is not None:
+            draw_neighbours(pictures, seen, nearest, output / "neighbours.png")
+        with replacing(output / "report.json") as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def over_seeds(values: Float[Tensor, " s"]) -> Estimate:
+    """Mean and 95 % interval, by Student's t, of one score per seed, of which there are at least two."""
+    mean, count = float(values.mean()), len(values)
+    t = T_QUANTILES[count - 2] if count - 2 < len(T_QUANTILES) else 1.96
+    half = t * float(values.std()) / math.sqrt(count)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _draw(
+    pipeline: NeTIPipeline, word: str, seed: int, config: EvaluateConfig, truncation: int | None
+) -> list[Image.Image]:
+    """One picture of each prompt and seed, prompt-major; a seed's noise is the same for every prompt and word."""
+    pictures: list[Image.Image] = []
+    for prompt in config.prompts:
+        noise = [torch.Generator().manual_seed(seed + i) for i in range(config.seeds)]
+        pictures += pipeline(
+            prompt.format(word),
+            num_inference_steps=config.inference_steps,
+            guidance_scale=config.guidance_scale,
+            num_images_per_prompt=config.seeds,
+            generator=noise,
+            truncation=truncation,
+        ).images
+    return pictures
+
+
+def _scores(
+    judges: Judges, pictures: list[Image.Image], wanted: dict[str, Tensor], texts: Tensor, seeds: int
+) -> dict[str, Any]:
+    """Each score's `Estimate` over seeds, as plain data."""
+    scores, embedded = {}, {name: embed(pictures) for name, embed in judges.embeds.items()}
+    for name, rows in embedded.items():
+        scores[name] = (rows @ wanted[name].T).mean(1)
+    scores["clip_t"] = (embedded["clip_i"] * texts.repeat_interleave(seeds, 0)).sum(1)
+    return {name: asdict(over_seeds(score.view(-1, seeds).mean(0))) for name, score in scores.items()}
+
+
+def _copies(
+    embed: Embed, pictures: list[Image.Image], held_out: list[Image.Image], seen: list[Image.Image]
+) -> tuple[list[int], dict[str, Any]]:
+    """The training picture nearest to each generated one, and whether it is nearer than any other real picture is.
+
+    Pictures that are nearer to a training picture than *every* held-out picture is to its own nearest are suspicious:
+    that near, no new photograph of the thing comes.
+    """
+    memory = embed(seen)
+    near, nearest = (embed(pictures) @ memory.T).max(1)
+    limit = (embed(held_out) @ memory.T).max()
+    suspicious = (near > limit).float().mean()
+    result = {"nearest": float(near.mean()), "held_out": float(limit), "suspicious": float(suspicious)}
+    return nearest.tolist(), result
+
+
+def _check_held_out(held_out: list[Image.Image], seen: list[Image.Image]) -> None:
+    """Refuse references that were learned from.
+
+    Raises:
+        ValueError: one is a training picture.
+    """
+    known = {picture.tobytes() for picture in seen}
+    for i, picture in enumerate(held_out):
+        if picture.tobytes() in known:
+            raise ValueError(
+                f"reference {i + 1} is one of the training pictures, which would reward overfitting; hold it out"
+            )

@@ -1,0 +1,128 @@
+"""What words are learned from: pictures, masks and category of each, as users give them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from ..images import Images, load_images, load_masks, square
+
+T = TypeVar("T")
+
+
+@dataclass
+class Subject:
+    """A word to learn, its mapper and what it is learned from."""
+
+    token: str
+    mapper: nn.Module
+    pictures: Float[Tensor, "n 3 h w"]
+    """In [-1, 1]."""
+    inside: Float[Tensor, "n 1 h w"] | None = None
+    """1 where the thing is, 0 elsewhere; None counts whole pictures."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A word to learn, as the user gave it."""
+
+    token: str
+    category: str
+    pictures: list[Image.Image]
+    masks: list[Image.Image] | None
+    """As many as pictures, gray."""
+
+    def split(self, held_out: int) -> tuple[Source, Source]:
+        """The pictures to learn from, and the last ``held_out`` ones.
+
+        Raises:
+            ValueError: none is left to learn from.
+        """
+        count = len(self.pictures) - held_out
+        if count < 1:
+            raise ValueError(
+                f"held_out is {held_out}, but there are only {len(self.pictures)} pictures of {self.token}; "
+                "add pictures or hold fewer out"
+            )
+        first, last = (
+            Source(self.token, self.category, self.pictures[part], None if self.masks is None else self.masks[part])
+            for part in (slice(count), slice(count, None))
+        )
+        return first, last
+
+    def subject(self, mapper: nn.Module, side: int) -> Subject:
+        """The centred squares of the pictures at ``side`` pixels, with the mapper that learns from them."""
+        inside = None if self.masks is None else _pixels(self.masks, side)
+        return Subject(self.token, mapper, _pixels(self.pictures, side) * 2 - 1, inside)
+
+
+def read_sources(
+    images: Images | Mapping[str, Images],
+    token: str | None,
+    category: str | Mapping[str, str] | None,
+    masks: Images | Mapping[str, Images] | None,
+) -> list[Source]:
+    """Read the pictures and masks of one word, or of each word of a mapping.
+
+    Raises:
+        FileNotFoundError, ValueError: something is missing, cannot be read, or belongs to no word.
+    """
+    if isinstance(images, Mapping):
+        if token is not None:
+            raise ValueError(f"images already names the words {', '.join(images)}; leave token={token!r} out")
+        if not images:
+            raise ValueError("images names no words; give a folder for each, such as {'<my-cat>': 'cat'}")
+        each = cast(Mapping[str, Images], images)
+    else:
+        if token is None:
+            raise ValueError("token is missing; choose a new word such as '<my-cat>'")
+        each = {token: images}
+    for name, values in (("category", category), ("masks", masks)):
+        unknown = [word for word in values if word not in each] if isinstance(values, Mapping) else []
+        if unknown:
+            raise ValueError(f"{name} names {unknown[0]}, which is not to be learned; words are {', '.join(each)}")
+    masked = {word: _own(masks, word) for word in each}
+    bare = [word for word, mask in masked.items() if mask is None]
+    if masks is not None and bare:
+        raise ValueError(f"masks are missing for {', '.join(bare)}; give every word its own, or none at all")
+    if len(each) > 1 and masks is not None and not isinstance(masks, Mapping) and masks != "alpha":
+        raise ValueError('masks of several words need a mapping from each word to its own; or use "alpha"')
+    sources = []
+    for word, pictures in each.items():
+        loaded, where = load_images(pictures), masked[word]
+        sizes = [picture.size for picture in loaded]
+        mask = None if where is None else load_masks(where, pictures, sizes)
+        sources.append(Source(word, _own(category, word) or "object", loaded, mask))
+    return sources
+
+
+def folder_names(tokens: Sequence[str]) -> list[str]:
+    """A folder for each of several words: its letters, digits, hyphens and underscores.
+
+    Raises:
+        ValueError: two words would share one, or a word has none.
+    """
+    names = [re.sub(r"[^\w-]", "", token) for token in tokens]
+    for i, name in enumerate(names):
+        if not name or name in names[:i]:
+            raise ValueError(f"token {tokens[i]!r} would be saved as {name!r}; choose a word with a name of its own")
+    return names
+
+
+def _own(values: T | Mapping[str, T] | None, word: str) -> T | None:
+    """What ``values`` say of a word: its own entry, or what is said of all."""
+    return values.get(word) if isinstance(values, Mapping) else values
+
+
+def _pixels(pictures: list[Image.Image], side: int) -> Float[Tensor, "n c side side"]:
+    """The centred squares of ``pictures``, in 0..1."""
+    pixels = np.stack([np.asarray(square(picture, side)) for picture in pictures])
+    return torch.from_numpy(pixels).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,233 @@
+"""Prompts with placeholders through one text encoder, or through Stable Diffusion XL's two side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from mappers.neti import Word
+
+from .concepts import category_embedding, check_token
+
+BYPASS_SCALE = 0.2
+"""Length of the textual bypass relative to the embedding it is added to (arXiv 2305.15391, section 4.4)."""
+
+
+@dataclass
+class TokenizedPrompts:
+    """Prompts as token ids, and where each concept's word stands.
+
+    The tokenizer is never changed: prompts are cut at the placeholders and the pieces tokenized.
+    """
+
+    ids: Int[Tensor, "n s"]
+    """Token ids; a placeholder's own id is the start mark, which its embedding replaces. (The end mark would be taken
+    for the end of the prompt, whose state is the pooled embedding.)"""
+    places: dict[str, Bool[Tensor, "n s"]]
+    """For each token that occurs, where."""
+
+    def rows(self, index: Tensor) -> TokenizedPrompts:
+        """Some of the prompts, in any order and number."""
+        places = {token: place[index] for token, place in self.places.items()}
+        return TokenizedPrompts(self.ids[index], {token: place for token, place in places.items() if place.any()})
+
+    @property
+    def anywhere(self) -> Bool[Tensor, "n s"]:
+        """Where any word stands."""
+        return torch.stack([torch.zeros_like(self.ids, dtype=torch.bool), *self.places.values()]).any(0)
+
+
+class Encoded(NamedTuple):
+    """What a UNet's cross-attentions and, in SDXL, its timestep embedding get to know of n prompts."""
+
+    keys: Float[Tensor, "n s d"]
+    values: Float[Tensor, "n s d"]
+    """As the keys but for the bypass, where a word stands."""
+    pooled: Float[Tensor, "n p"] | None
+    """The projected state of the end mark; None where the text encoder has no projection."""
+
+
+def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str]) -> TokenizedPrompts:
+    """Token ids of ``prompts``, padded to the model's length, with the places of ``tokens`` in them.
+
+    Raises:
+        ValueError: a prompt is longer than the text encoder takes.
+    """
+    length = tokenizer.model_max_length
+    start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    ids = torch.full((len(prompts), length), pad)
+    places = {token: torch.zeros(len(prompts), length, dtype=torch.bool) for token in tokens}
+    # The longest token first, so that <cat> cannot hide in <cat>s.
+    pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True))
+    for row, prompt in enumerate(prompts):
+        pieces = re.split(f"({pattern})", prompt) if tokens else [prompt]
+        at = [start]
+        for piece in pieces:
+            if piece in places:
+                if len(at) < length:
+                    places[piece][row, len(at)] = True
+                at.append(start)
+            else:
+                at.extend(tokenizer(piece, add_special_tokens=False).input_ids)
+        at.append(end)
+        if len(at) > length:
+            raise ValueError(
+                f"the prompt {prompt!r} has {len(at) - 2} tokens, the model reads {length - 2}; shorten it"
+            )
+        ids[row, : len(at)] = torch.tensor(at)
+    return TokenizedPrompts(ids, {token: place for token, place in places.items() if place.any()})
+
+
+def encode_rows(
+    text_encoder: CLIPTextModel | CLIPTextModelWithProjection,
+    prompts: TokenizedPrompts,
+    words: Mapping[str, Word],
+    *,
+    penultimate: bool = False,
+) -> Encoded:
+    """Key and value contexts of prompts whose n rows have a word each, in one text-encoder call.
+
+    The word's input embedding stands in for the placeholder. Its bypass is added to what becomes the values,
+    h + 0.2 |h| v/|v| (arXiv 2305.15391, section 4.4), before the final LayerNorm; keys do without.
+
+    Args:
+        text_encoder: CLIP's text model.
+        prompts: n tokenized prompts.
+        words: for each token, n words.
+        penultimate: take the states before the last layer, as Stable Diffusion XL does. No LayerNorm follows them.
+    """
+    device = next(text_encoder.parameters()).device
+    replacements = [(place, words[token].embedding) for token, place in prompts.places.items()]
+    with _replaced_embeddings(text_encoder, replacements), _captured_final_norm(text_encoder) as captured:
+        output = text_encoder(input_ids=prompts.ids.to(device), output_hidden_states=penultimate)
+    keys = output.hidden_states[-2] if penultimate else output.last_hidden_state
+    states, finish = (keys, nn.Identity()) if penultimate else (captured[0], _final_norm(text_encoder))
+    values = keys
+    for token, place in prompts.places.items():
+        place = place.to(keys.device)
+        bypass = words[token].bypass
+        if bypass is None:
+            continue
+        row, _column = place.nonzero(as_tuple=True)
+        before = states[place]
+        step = BYPASS_SCALE * before.norm(dim=-1, keepdim=True) * F.normalize(bypass[row].to(before.dtype), dim=-1)
+        values = values.masked_scatter(place[..., None], finish(before + step).to(values.dtype))
+    return Encoded(keys, values, getattr(output, "text_embeds", None))
+
+
+class TextEncoders:
+    """What a model reads prompts with: one tokenizer and text encoder, or SDXL's two, joined along their width.
+
+    A word's vectors for both are joined likewise.
+
+    Args:
+        tokenizers: one or two.
+        encoders: as many; of two, both give their penultimate states and the second the pooled embedding.
+        device: where they compute; None: where their weights are, which offloading puts elsewhere between calls.
+    """
+
+    def __init__(
+        self,
+        tokenizers: Sequence[CLIPTokenizer],
+        encoders: Sequence[CLIPTextModel],
+        device: torch.device | None = None,
+    ):
+        self.tokenizers, self.encoders = tuple(tokenizers), tuple(encoders)
+        self.widths = [int(encoder.config.hidden_size) for encoder in self.encoders]
+        weight = next(self.encoders[0].parameters())
+        self.device, self.dtype = device or weight.device, weight.dtype
+
+    def tokenize(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[TokenizedPrompts]:
+        """Token ids and places, by each tokenizer; see `tokenize`."""
+        return [tokenize(tokenizer, prompts, tokens) for tokenizer in self.tokenizers]
+
+    def encode(self, prompts: Sequence[TokenizedPrompts], words: Mapping[str, Word]) -> Encoded:
+        """Contexts of n prompts; see `encode_rows`."""
+        two = len(self.encoders) > 1
+        parts = []
+        for i, (encoder, tokenized) in enumerate(zip(self.encoders, prompts, strict=True)):
+            own = {token: self._part(word, i) for token, word in words.items()}
+            parts.append(encode_rows(encoder, tokenized, own, penultimate=two))
+        if not two:
+            return parts[0]._replace(pooled=None)
+        keys, values = (torch.cat(part, dim=-1) for part in list(zip(*parts, strict=True))[:2])
+        return Encoded(keys, values, parts[-1].pooled)
+
+    def _part(self, word: Word, i: int) -> Word:
+        bypass = None if word.bypass is None else word.bypass.split(self.widths, dim=-1)[i]
+        return Word(word.embedding.split(self.widths, dim=-1)[i], bypass)
+
+    def category_embedding(self, category: str) -> list[Float[Tensor, " d"]]:
+        """Input embeddings of a category word, one for each encoder; see `tokens.category_embedding`."""
+        pairs = zip(self.tokenizers, self.encoders, strict=True)
+        return [category_embedding(tokenizer, encoder, category) for tokenizer, encoder in pairs]
+
+    def check_token(self, token: str) -> None:
+        """Refuse a token that could not stand for a new word; see `pipelines.personalization.concepts.check_token`."""
+        for tokenizer in self.tokenizers:
+            check_token(token, tokenizer)
+
+
+def check_text_encoders(unet: Any, first: Any, second: Any) -> None:
+    """Refuse a model whose text encoders are not those that its UNet listens to.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    if unet.config.addition_embed_type == "text_time":
+        if first is None or second is None:
+            missing = "text_encoder" if first is None else "text_encoder_2"
+            raise ValueError(
+                f"the UNet is of Stable Diffusion XL's kind, but the model has no {missing}; add that folder"
+            )
+        found = first.config.hidden_size + second.config.hidden_size
+    else:
+        found = first.config.hidden_size
+    if found != unet.config.cross_attention_dim:
+        raise ValueError(
+            f"the text encoders are {found} wide together, the UNet reads {unet.config.cross_attention_dim}; "
+            "they do not belong to one model"
+        )
+
+
+def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:
+    return next(m for name, m in text_encoder.named_modules() if name.endswith("final_layer_norm"))
+
+
+@contextmanager
+def _replaced_embeddings(
+    text_encoder: CLIPTextModel, replacements: list[tuple[Bool[Tensor, "r s"], Float[Tensor, "r d"]]]
+) -> Iterator[None]:
+    """Let the token table answer with the words' embeddings at their places; the table itself stays."""
+
+    def replace(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        for place, embedding in replacements:
+            place = place.to(output.device)
+            output = torch.where(place[..., None], embedding[:, None].to(output.dtype), output)
+        return output
+
+    hook = text_encoder.get_input_embeddings().register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _captured_final_norm(text_encoder: CLIPTextModel) -> Iterator[list[Tensor]]:
+    """Collect what goes into the final LayerNorm, where the bypass is added."""
+    captured: list[Tensor] = []
+    hook = _final_norm(text_encoder).register_forward_pre_hook(lambda _m, args: captured.append(args[0]))
+    try:
+        yield captured
+    finally:
+        hook.remove()

@@ -1,0 +1,169 @@
+"""Learn a new word from a few pictures: NeTI (arXiv 2305.15391) with a frozen text-to-image model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib.figure
+import torch
+from accelerate import PartialState
+from torch import nn
+
+from mappers.files import replacing, writable_folder
+from mappers.hub import resolve
+from mappers.neti import NeTIMapper, TextualInversionMapper
+from mappers.trainer import FitReport, fit
+
+from ..images import Images
+from .attention import context_attention
+from .concepts import Concept
+from .domain_check import warn_of_strangers
+from .pipeline import NeTIPipeline
+from .settings import PersonalizeConfig
+from .subjects import folder_names, read_sources
+from .task import SAMPLE_PROMPTS, NeTITask, sample_grid
+
+
+def personalize(
+    images: Images | Mapping[str, Images],
+    token: str | None = None,
+    *,
+    model: str | Path = "nano",
+    category: str | Mapping[str, str] | None = None,
+    masks: Images | Mapping[str, Images] | None = None,
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    config: PersonalizeConfig | None = None,
+    device: str | None = None,
+) -> NeTIPipeline:
+    """Teach a frozen text-to-image model a new word, or several in one run.
+
+    Args:
+        images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice. Of several words a
+            mapping from each to its own: ``{"<my-cat>": "cat", "<my-dog>": "dog"}``.
+        token: the new word, such as "<my-cat>"; prompts use it like any other. None when ``images`` names the words.
+        model: "nano", a folder of Stable Diffusion 1, 2 or XL, or a hub id.
+        category: what kind of thing it is, such as "toy"; the word starts there. None takes "object". Of several
+            words one for all, or a mapping.
+        masks: where the thing is in each picture, white on black, as ``images`` or in the order of its names; "alpha"
+            takes the pictures' own transparency. The rest of a picture then weighs ``config.outside_weight``. Of
+            several words a mapping, or "alpha".
+        steps: optimizer steps; None takes the config's.
+        max_minutes: stop, keeping what was learned, after this many minutes of training.
+        seed: seed of every draw.
+        output_dir: where ``concept.safetensors``, ``samples.png``, ``loss.png`` and ``report.json`` go; of several
+            words in a folder for each, see `concept_files`.
+        resume: go on from the checkpoints in ``output_dir``.
+        config: all further settings.
+        device: where to train; None takes the accelerator when there is one.
+
+    Returns:
+        A pipeline that knows the words: ``pipeline("a photo of a <my-cat> on the beach").images``.
+
+    Raises:
+        FileNotFoundError, ValueError: pictures, token, category or model cannot be used; the message says why.
+        OSError: ``output_dir`` is not writable.
+        TrainingError: training cannot go on; checkpoints in ``output_dir`` are kept.
+    """
+    config = config or PersonalizeConfig()
+    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    sources = read_sources(images, token, category, masks)
+    parts = [source.split(config.held_out) for source in sources]
+    output = None if output_dir is None else writable_folder(output_dir)
+    files = [] if output is None else concept_files(output, [source.token for source in sources])
+    on = device or ("cpu" if config.train.cpu else str(PartialState().device))
+    pipeline = NeTIPipeline.from_model(model, device=on)
+    for source in sources:
+        pipeline.text.check_token(source.token)
+    side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    mappers = [_build_mapper(pipeline, source.category, config) for source in sources]
+    subjects = [part[0].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
+    held_out = None
+    if config.held_out:
+        held_out = [part[1].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
+    if resolve(model, "text-to-image") == resolve("nano", "text-to-image"):
+        for subject in subjects:
+            warn_of_strangers(pipeline.vae, subject.pictures)
+    task = NeTITask(pipeline, subjects, config, held_out)
+    with context_attention(pipeline.unet):
+        report = fit(task, config.train, output_dir=output, resume=resume)
+    about = {"seed": seed, "steps": report.steps}
+    for source, mapper in zip(sources, mappers, strict=True):
+        pipeline.load_concept(Concept(source.token, source.category, mapper, pipeline.base, str(model), dict(about)))
+    if files and PartialState().is_main_process:
+        # The concepts first: whatever fails below, what was learned is on the disk.
+        for subject, file in zip(subjects, files, strict=True):
+            pipeline.save_concept(subject.token, file)
+        for subject, file in zip(subjects, files, strict=True):
+            _write_results(pipeline, subject.token, report, config, file.parent)
+    return pipeline
+
+
+def concept_files(output_dir: Path, tokens: Sequence[str]) -> list[Path]:
+    """Where `personalize` writes words: into ``output_dir``, or of several each into a folder there named after it.
+
+    Raises:
+        ValueError: two of several words would share a folder.
+    """
+    folders = [output_dir] if len(tokens) == 1 else [output_dir / name for name in folder_names(tokens)]
+    return [folder / "concept.safetensors" for folder in folders]
+
+
+def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConfig) -> nn.Module:
+    parts = pipeline.text.category_embedding(category)
+    start, widths, norms = torch.cat(parts), [len(part) for part in parts], [float(part.norm()) for part in parts]
+    layers = max(pipeline.blocks) + 1 if config.layers == "block" else pipeline.layers
+    sizes: dict[str, Any] = {"layers": layers, "width": widths, "norm": norms}
+    if len(parts) == 1:
+        sizes |= {"width": widths[0], "norm": norms[0]}
+    if config.method != "neti":
+        mapper = TextualInversionMapper(**sizes, per_layer=config.method == "xti")
+        mapper.start_at(start)
+        return mapper
+    mapper = NeTIMapper(
+        **sizes,
+        bypass=config.bypass,
+        positional_encoding=config.positional_encoding,
+        dropout=config.nested_dropout,
+        seed=config.train.seed,
+    )
+    if config.init == "category":
+        mapper.start_at(start)
+    return mapper
+
+
+def _write_results(
+    pipeline: NeTIPipeline, token: str, report: FitReport, config: PersonalizeConfig, output: Path
+) -> None:
+    """``samples.png``, ``loss.png`` and ``report.json``."""
+    sample_grid(pipeline, token, config.train.seed, columns=2).save(output / "samples.png")
+    figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([step for step, _ in report.losses], [loss for _, loss in report.losses], marker=".")
+    axes.set(xlabel="step", ylabel="loss", title=f"Learning {token}")
+    figure.savefig(output / "loss.png", dpi=120)
+    packages = ("mapfield", "torch", "diffusers", "transformers", "accelerate")
+    result = {
+        "token": token,
+        "model": pipeline.model_id,
+        "metrics": {
+            "steps": report.steps,
+            "stopped": report.stopped,
+            "seconds": round(report.seconds, 2),
+            "final_loss": report.losses[-1][1] if report.losses else None,
+            **report.metrics,
+        },
+        "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
+        "settings": dataclasses.asdict(config),
+        "versions": {package: version(package) for package in packages},
+    }
+    with replacing(output / "report.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
