@@ -16,11 +16,10 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .normalization import whitened
+from .normalization import scaled, whitened
 from .pretrained import load_pretrained
 from .registry import register_mapper
 from .ridge import ridge_regression
-from .v2a import scaled
 
 Kind = Literal["shape", "appearance"]
 FAINT = 0.03

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .draws import Draws
+from .normalization import scaled
 from .registry import register_mapper
-from .v2a import EmbeddingMapper, scaled
+from .v2a import EmbeddingMapper
 
 __all__ = ["DiffusionPriorMapper", "ModelMixin"]  # diffusers finds the loader of a pipeline's part by this name here
 

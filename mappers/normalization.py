@@ -13,3 +13,15 @@ def whitened(
     """The z with codes = mean + factor z, where ``factor`` is lower triangular. Differentiable."""
     offset = (codes - mean).reshape(-1, len(mean))
     return torch.linalg.solve_triangular(factor, offset.T, upper=False).T.reshape(codes.shape)
+
+
+def scaled(embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    """Directions at a root mean square of one: unit length times the square root of the width.
+
+    Raises:
+        ValueError: a row has no direction (all zeros) or is not finite.
+    """
+    lengths = embedding.float().norm(dim=-1, keepdim=True)
+    if not torch.isfinite(lengths).all() or (lengths == 0).any():
+        raise ValueError("an embedding is zero or not finite; the picture or sound that it stands for is unusable")
+    return embedding / lengths * embedding.shape[-1] ** 0.5

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .draws import Draws
+from .normalization import scaled
 from .registry import register_mapper
 from .ridge import ridge_regression
 
@@ -92,18 +93,6 @@ class EmbeddingMapper(ModelMixin, ConfigMixin):
                     f"this mapper was trained with the {side} model {wanted}, but the one in use is {found}: embeddings"
                     " of different models do not mean the same; use that model or train a mapper for this one"
                 )
-
-
-def scaled(embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-    """Directions at a root mean square of one: unit length times the square root of the width.
-
-    Raises:
-        ValueError: a row has no direction (all zeros) or is not finite.
-    """
-    lengths = embedding.float().norm(dim=-1, keepdim=True)
-    if not torch.isfinite(lengths).all() or (lengths == 0).any():
-        raise ValueError("an embedding is zero or not finite; the picture or sound that it stands for is unusable")
-    return embedding / lengths * embedding.shape[-1] ** 0.5
 
 
 class RegressionMapper(EmbeddingMapper):

@@ -22,10 +22,10 @@ from mappers.trainer import FitReport
 
 from .cameras import Cameras, orbit
 from .fields import Field, FieldError, load_field, save_field
-from .rendering.compositing import Marching
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
 from .rendering.renderer import Picture, Sampler, render_picture
+from .rendering.sampling import Marching
 from .viewpoints import Viewpoints
 
 FIELD, COARSE, OCCUPANCY, REPORT = "field.safetensors", "coarse.safetensors", "occupancy.safetensors", "report.json"

@@ -22,10 +22,11 @@ from .cameras import Rays
 from .evaluation import picture_of, psnr
 from .fields import Field, FieldError, build_field, moving_family
 from .fields.quantized import Quantized
-from .rendering.compositing import Marching, Rendered, Samples, distortion, opacity_entropy
+from .rendering.compositing import Rendered, distortion, opacity_entropy
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
 from .rendering.renderer import Sampler, march, render_picture, render_rays
+from .rendering.sampling import Marching, Samples
 from .runs import Run, output_folder
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig

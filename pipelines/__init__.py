@@ -6,13 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nerf.compression import compress, decompress
-    from nerf.distillation.training import distill
-
     from .audio.evaluation import evaluate_audio
     from .audio.generation import vision_to_audio
     from .audio.pipeline import VisionToAudioPipeline
     from .audio.training import fit_mapper
+    from .compression import compress, decompress
+    from .distillation import distill
     from .editing.editor import Editor, edit_nerf
     from .editing.scene import edit_scene
     from .personalization.evaluation import evaluate
@@ -23,9 +22,9 @@ _HOMES = {
     "Editor": "pipelines.editing.editor",
     "NeTIPipeline": "pipelines.personalization.pipeline",
     "VisionToAudioPipeline": "pipelines.audio.pipeline",
-    "compress": "nerf.compression",
-    "decompress": "nerf.compression",
-    "distill": "nerf.distillation.training",
+    "compress": "pipelines.compression",
+    "decompress": "pipelines.compression",
+    "distill": "pipelines.distillation",
     "edit_nerf": "pipelines.editing.editor",
     "edit_scene": "pipelines.editing.scene",
     "evaluate": "pipelines.personalization.evaluation",

@@ -26,10 +26,11 @@ from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.files import read_sound
 from pipelines.audio.generation import Sonifier
 from pipelines.audio.mel import RATE, log_mel
-from pipelines.audio.metrics import Estimate, accuracy, bootstrap, recall_at
+from pipelines.audio.metrics import accuracy, recall_at
 from pipelines.audio.pairs import Embedded, Item, read_pairs
+from pipelines.audio.settings import FitMapperConfig, SoundConfig
 from pipelines.audio.training import Sides
-from pipelines.personalization.settings import FitMapperConfig, SoundConfig
+from pipelines.estimate import Estimate, bootstrap
 
 METHODS = ("linear", "regression", "prior")
 SETTINGS = {"linear": "linear", "regression": "regression", "prior": "nano"}

@@ -1,4 +1,4 @@
-"""Distillation at paper sizes and 90 minutes on photos: ``python -m benchmarks.distillation.paper_sizes --scene DIR JOB``.
+"""Distillation at paper sizes and 90 minutes on photos: ``python -m benchmarks.distillation.paper_sizes JOB``.
 
 Jobs, to be run in this order but for those that do not need each other (two fit beside each other on two cores):
 ``mlp``, ``vm`` (from scratch, 90 processor minutes), ``mlp-short``, ``vm-short`` (a tenth of the steps, each with a

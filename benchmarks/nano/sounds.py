@@ -34,8 +34,9 @@ from mappers.hub import resolve
 from mappers.v2a import EmbeddingMapper, IdentityMapper, LinearMapper
 from pipelines.audio.clap import Clap
 from pipelines.audio.mel import log_mel
-from pipelines.audio.metrics import accuracy, bootstrap, frechet_distance, inception_score, recall_at
+from pipelines.audio.metrics import accuracy, frechet_distance, inception_score, recall_at
 from pipelines.audio.pipeline import VisionToAudioPipeline
+from pipelines.estimate import bootstrap
 from pipelines.nano.recipes.audio_clip import plain_caption
 from pipelines.nano.recipes.audio_mappers import embed_moments
 from pipelines.nano.recipes.clap import measure_clap

@@ -4,11 +4,8 @@ the patches of a window of the datum are always drawn together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Sequence as ListOf
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 import torch
@@ -17,50 +14,10 @@ from torch import Tensor
 
 from .block_order import Sequence
 from .coding.shared_randomness import candidates
-from .description import Box, Description, Tiling, whole
+from .description import Box, Tiling, whole
 from .model.codec import CodecModel
 from .model.network import Representation, stitch
-
-WINDOW = {1: 64, 2: 8, 3: 4}
-"""Patches along each axis that are drawn at once, by the number of axes."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Patches that are drawn at once."""
-
-    rows: list[int]
-    """The first level's rows, with those around that the upsampler looks at, in row-major order."""
-    grid: tuple[int, ...]
-    """How many there are along each axis."""
-    inner: Box
-    """Those of them that belong to the window."""
-    start: tuple[int, ...]
-    """The first point of the window itself."""
-
-
-def windows(description: Description, tiling: Tiling, box: Box) -> Iterator[Window]:
-    """The windows that draw the points of ``box``; they lie where they would for the whole datum."""
-    side, halo = WINDOW[len(box)], description.halo
-    spans = [
-        range(first // patch // side, -(-last // (patch * side)))
-        for (first, last), patch in zip(box, description.patch, strict=True)
-    ]
-    for place in product(*spans):
-        own = [(at * side, min((at + 1) * side, count)) for at, count in zip(place, tiling.grid, strict=True)]
-        outer = [
-            (max(first - more, 0), min(last + more, count))
-            for (first, last), more, count in zip(own, halo, tiling.grid, strict=True)
-        ]
-        rows = [0]
-        for (first, last), count in zip(outer, tiling.grid, strict=True):
-            rows = [row * count + at for row in rows for at in range(first, last)]
-        yield Window(
-            rows,
-            tuple(last - first for first, last in outer),
-            tuple((a - first, b - first) for (a, b), (first, _) in zip(own, outer, strict=True)),
-            tuple(first * patch for (first, _), patch in zip(own, description.patch, strict=True)),
-        )
+from .windows import windows
 
 
 def needed(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " rows"]]:

@@ -19,13 +19,13 @@ from .block_order import NEVER, Block, Key, Sequence, sequence_of
 from .coding.rate_control import falling_root, index_costs
 from .coding.relative_entropy import choose
 from .coding.shared_randomness import candidates
-from .decoder import windows
 from .description import Tiling, whole
-from .learning.posteriors import adam
+from .model.adam import adam
 from .model.codec import CodecModel
 from .model.gaussians import Gaussian, choose_component, combine, divergence_nats, explained_nats, moved
 from .model.network import split
 from .payload import Coded, names
+from .windows import windows
 
 STEER_EVERY, LARGEST_FALL, LARGEST_RISE = 10, 2.0, 10.0
 """Steps between changes of beta, and how far its logarithm may be below and above the rate's own."""

@@ -36,8 +36,8 @@ from ..fields import Field, restored
 from ..fields.quantized import FEWEST, MOST, bits_of, multiples
 from ..media.fields import MEDIA_FIELDS, MediaField, PictureField
 from ..media.fitting import draw_frames, draw_picture, load_media_field, restored_media
-from ..rendering.compositing import Marching
 from ..rendering.occupancy import OccupancyGrid
+from ..rendering.sampling import Marching
 from ..runs import FIELD, REPORT, Run, load_run
 from ..viewpoints import Viewpoints
 from .container.bitstream import MAGIC, varint

@@ -15,14 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
+from mappers.embedding_cache import space_id
 from mappers.files import replacing
-from mappers.pairs import space_id
 
 from ..cameras import Cameras, Rays
 from ..fields.conditional import ConditionalConfig, ConditionalField
-from ..rendering.compositing import Marching, Rendered
+from ..rendering.compositing import Rendered
 from ..rendering.occupancy import OccupancyGrid
 from ..rendering.renderer import Picture, render_picture, render_rays
+from ..rendering.sampling import Marching
 from .codes import Gaussian
 from .families import FAMILIES, Family
 from .families.family import RADIUS

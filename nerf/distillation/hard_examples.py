@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from mappers.draws import Draws
 
 from ..cameras import Cameras, Rays
-from ..rendering.compositing import Rendered, Samples
+from ..rendering.compositing import Rendered
+from ..rendering.sampling import Samples
 from ..settings import DistillConfig
 from ..viewpoints import Viewpoints
 

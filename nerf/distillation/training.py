@@ -25,8 +25,9 @@ from mappers.yaml_settings import load_settings
 from ..cameras import Rays
 from ..evaluation import picture_of, psnr_between
 from ..fields import Field, FieldError, build_field, density_of
-from ..rendering.compositing import composite, points_of
+from ..rendering.compositing import composite
 from ..rendering.renderer import march
+from ..rendering.sampling import points_of
 from ..runs import Run, load_run, output_folder
 from ..settings import DistillConfig
 from .closed_form import start_from

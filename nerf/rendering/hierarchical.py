@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ..cameras import Rays
 from ..fields import Field, density_of
-from .compositing import Marching, Samples, points_of, refined, span, stratified, visibility
+from .compositing import visibility
+from .sampling import Marching, Samples, points_of, refined, span, stratified
 
 
 class CoarseField(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..cameras import Rays
-from .compositing import Marching, Samples, span, stepped
+from .sampling import Marching, Samples, span, stepped
 
 DECAY = 0.95
 

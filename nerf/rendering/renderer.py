@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..cameras import Cameras, Rays
 from ..fields import Field
-from .compositing import Marching, Rendered, Samples, composite, points_of, span, stepped
+from .compositing import Rendered, composite
 from .hierarchical import CoarseField
 from .occupancy import OccupancyGrid
+from .sampling import Marching, Samples, points_of, span, stepped
 
 Sampler = OccupancyGrid | CoarseField
 """What may choose the samples of rays."""

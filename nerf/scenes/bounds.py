@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..cameras import Cameras, distort
-from ..rendering.compositing import intersect_box
+from ..rendering.sampling import intersect_box
 from .scene import Scene
 
 GRID = 48

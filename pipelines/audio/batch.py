@@ -9,9 +9,9 @@ from pathlib import Path
 from mappers.files import writable_folder
 
 from ..images import SUFFIXES
-from ..personalization.settings import SoundConfig
 from .files import VIDEO_SUFFIXES, write_sound, write_spectrogram, write_video
 from .generation import Sonifier
+from .settings import SoundConfig
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ClapFeatureExtractor, ClapModel, ClapTextModelWithProjection, RobertaTokenizer
 
-from mappers.pairs import space_id
+from mappers.embedding_cache import space_id
 
 from .files import check_wave, resampled
 

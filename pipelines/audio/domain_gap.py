@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from mappers.files import replacing
 from mappers.v2a import EmbeddingMapper, LinearMapper
 
-from .metrics import Estimate, bootstrap, recall_at
+from ..estimate import Estimate, bootstrap
+from .metrics import recall_at
 from .pairs import Embedded
 
 logger = logging.getLogger(__name__)

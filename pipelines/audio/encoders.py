@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+from mappers.embedding_cache import space_id
 from mappers.hub import resolve
-from mappers.pairs import space_id
 from mappers.v2a import EmbeddingMapper
 
 from .conditioning import load_mapper, mapper_folder

@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Float, Int
 
 from mappers.draws import key
+from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
-from mappers.pairs import EmbeddingCache, space_id
 from mappers.v2a import EmbeddingMapper
 
-from ..personalization.settings import SoundConfig
 from . import metrics
 from .clap import Clap
 from .conditioning import load_mapper
@@ -29,6 +28,7 @@ from .extractors import ClapExtractor, Extractor, Features, load_extractor
 from .files import SOUND_SUFFIXES, read_sound, write_sound
 from .generation import Sonifier, check_duration
 from .pairs import Embedded, Item, embed_looks, read_pairs
+from .settings import SoundConfig
 
 logger = logging.getLogger(__name__)
 

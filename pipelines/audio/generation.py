@@ -21,12 +21,12 @@ from mappers.draws import key
 from mappers.hub import resolve
 
 from ..images import load_images
-from ..personalization.settings import SoundConfig
 from .backends import AudioBackend, AudioLDMBackend, load_backend
 from .clap import Clap
 from .conditioning import aggregate, embed_pictures, project_off, translate
 from .encoders import NANO, NANO_CLAP, Eyes, load_eyes
 from .files import VIDEO_SUFFIXES, Frames, read_frames
+from .settings import SoundConfig
 from .timing import motion_of, onset_gain, onsets_of, windows_of
 
 logger = logging.getLogger(__name__)

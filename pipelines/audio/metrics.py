@@ -7,8 +7,7 @@ different networks do not compare. Arithmetic is float64 throughout.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,18 +15,6 @@ from jaxtyping import Float, Int
 logger = logging.getLogger(__name__)
 
 Rows = Float[np.ndarray, "n d"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and the bounds of its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
 def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"], *, warn: bool = True) -> float:
@@ -130,29 +117,6 @@ def recall_at(
 def accuracy(logits: Float[np.ndarray, "n c"], classes: Int[np.ndarray, " n"]) -> float:
     """Share of sounds that a classifier gives the right class."""
     return float((_checked(logits).argmax(1) == classes).mean())
-
-
-def bootstrap(
-    figure: Callable[..., float], *arrays: np.ndarray, rounds: int = 200, seed: int = 0, centred: bool = False
-) -> Estimate:
-    """``figure(*arrays)`` with a percentile interval from resampled rows; arrays of equal length stay paired.
-
-    Args:
-        figure: computes the value from arrays.
-        arrays: rows to resample.
-        rounds: resamplings.
-        seed: of the resampling.
-        centred: shift the interval so that the resamplings' mean lies on the value. For distances of distributions,
-            which repeated rows bias upwards.
-    """
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(rounds):
-        rows = {n: rng.integers(n, size=n) for n in sorted({len(array) for array in arrays})}
-        found.append(figure(*(array[rows[len(array)]] for array in arrays)))
-    value = figure(*arrays)
-    low, high = np.percentile(found, [2.5, 97.5]) + (value - np.mean(found) if centred else 0)
-    return Estimate(value, float(low), float(high))
 
 
 def _log_softmax(logits: Rows) -> Rows:

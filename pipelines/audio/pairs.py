@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mappers.pairs import EmbeddingCache
+from mappers.embedding_cache import EmbeddingCache
 
 from ..images import SUFFIXES, load_images
 from .clap import Clap

@@ -17,17 +17,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mappers.diffusion_prior import DiffusionPriorMapper
+from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
-from mappers.pairs import EmbeddingCache, Pairs, PairTask, space_id
+from mappers.pairs import Pairs, PairTask
 from mappers.trainer import FitReport, fit
 from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
 
-from ..personalization.settings import FitMapperConfig
 from .clap import Clap
 from .domain_gap import Domain, GapRow, as_table, gap_report
 from .encoders import NANO, NANO_CLAP, load_clip
 from .pairs import Embedded, Item, embed_heard, embed_looks, read_pairs
+from .settings import FitMapperConfig
 
 logger = logging.getLogger(__name__)
 

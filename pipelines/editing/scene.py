@@ -23,8 +23,9 @@ from mappers.trainer import Prepared, fit
 from nerf.cameras import Cameras
 from nerf.conditional.clip.scorer import DEFAULT, Scorer, clip_distance
 from nerf.fields import Field, density_of
-from nerf.rendering.compositing import composite, points_of
+from nerf.rendering.compositing import composite
 from nerf.rendering.renderer import march
+from nerf.rendering.sampling import points_of
 from nerf.runs import Run, load_run, output_folder
 from nerf.viewpoints import Viewpoints
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from diffusers.utils import make_image_grid
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,10 +21,9 @@ from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPTokenizer
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
 
-from ..audio.metrics import Estimate
+from ..estimate import Estimate
 from ..images import Images, load_images, square
 from .concepts import Concept, load_concept
-from .evaluation_plots import draw_curve, draw_neighbours
 from .pipeline import NeTIPipeline
 from .settings import EvaluateConfig
 
@@ -250,3 +250,28 @@ def _check_held_out(held_out: list[Image.Image], seen: list[Image.Image]) -> Non
             raise ValueError(
                 f"reference {i + 1} is one of the training pictures, which would reward overfitting; hold it out"
             )
+
+
+def draw_curve(curve: Mapping[int, Mapping[str, Any]], category: Mapping[str, Any], path: Path) -> None:
+    """CLIP-I against CLIP-T along the truncation, with intervals, and the category word beside it."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for label, rows in (("units kept", list(curve.values())), ("category word", [category])):
+        points = [[row[name]["value"] for row in rows] for name in ("clip_t", "clip_i")]
+        spread = [[row[name]["high"] - row[name]["value"] for row in rows] for name in ("clip_t", "clip_i")]
+        axes.errorbar(*points, xerr=spread[0], yerr=spread[1], fmt="o-", capsize=2, label=label)
+    for units, row in curve.items():
+        at = row["clip_t"]["value"], row["clip_i"]["value"]
+        axes.annotate(str(units), at, textcoords="offset points", xytext=(4, 4))
+    axes.set(xlabel="CLIP-T (obeys the prompt)", ylabel="CLIP-I (looks like the thing)")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def draw_neighbours(
+    pictures: Sequence[Image.Image], seen: Sequence[Image.Image], nearest: Sequence[int], path: Path, *, most: int = 8
+) -> None:
+    """Generated pictures, evenly chosen, above the training picture nearest to each."""
+    chosen = range(0, len(pictures), max(1, len(pictures) // most))[:most]
+    rows = [[pictures[i] for i in chosen], [seen[nearest[i]] for i in chosen]]
+    make_image_grid([picture for row in rows for picture in row], rows=2, cols=len(chosen)).save(path)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mappers.neti import ANCHOR_TIMES, NeTIMapper
 
-from .concepts import Concept, category_embedding, check_token
+from .concepts import Concept
 from .pipeline import NeTIPipeline
+from .tokens import category_embedding, check_token
 
 PARTS = {
     "input_layer.": "anchors.",

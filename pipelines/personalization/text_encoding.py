@@ -16,7 +16,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from mappers.neti import Word
 
-from .concepts import category_embedding, check_token
+from .tokens import category_embedding, check_token
 
 BYPASS_SCALE = 0.2
 """Length of the textual bypass relative to the embedding it is added to (arXiv 2305.15391, section 4.4)."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mappers.draws import Draws
-from mappers.pairs import EmbeddingCache, Pairs, PairTask, space_id
+from mappers.embedding_cache import EmbeddingCache, space_id
+from mappers.pairs import Pairs, PairTask
 from mappers.v2a import RegressionMapper
 
 

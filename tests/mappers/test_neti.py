@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mappers.draws import Draws
-from mappers.neti import ANCHOR_TIMES, NeTIMapper, TextualInversionMapper
-from mappers.networks import SpaceTimeEncoding, nested_dropout
+from mappers.neti import ANCHOR_TIMES, NeTIMapper, SpaceTimeEncoding, TextualInversionMapper, nested_dropout
 from mappers.registry import mapper_class, mapper_name, register_mapper
 
 

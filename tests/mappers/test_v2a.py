@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from mappers.diffusion_prior import DiffusionPriorMapper
+from mappers.normalization import scaled
 from mappers.registry import mapper_class
-from mappers.v2a import EmbeddingMapper, IdentityMapper, LinearMapper, RegressionMapper, scaled
+from mappers.v2a import EmbeddingMapper, IdentityMapper, LinearMapper, RegressionMapper
 
 
 def tiny(name: str) -> EmbeddingMapper:

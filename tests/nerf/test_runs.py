@@ -17,8 +17,8 @@ from nerf.evaluation import depth_map, evaluate, psnr, ssim
 from nerf.export import film, mesh, point_cloud, write_film, write_shape
 from nerf.fields import Field, FieldError
 from nerf.fields.base import EMPTY
-from nerf.rendering.compositing import Marching
 from nerf.rendering.renderer import Picture, march, render_picture, render_rays
+from nerf.rendering.sampling import Marching
 from nerf.runs import Run, load_run, turntable
 from nerf.scenes import Scene
 from nerf.viewpoints import Viewpoints

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from mappers.diffusion_prior import DiffusionPriorMapper
-from mappers.pairs import space_id
+from mappers.embedding_cache import space_id
 from mappers.v2a import RegressionMapper
 from pipelines.audio.clap import clap_space
 from pipelines.personalization import task as neti_task

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from mappers.embedding_cache import space_id
 from mappers.hub import resolve
-from mappers.pairs import space_id
 
 from ..families import Family
 from .models import HUB, Towers, load_towers

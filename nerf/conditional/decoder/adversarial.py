@@ -25,7 +25,8 @@ from mappers.draws import Draws
 from ...cameras import Cameras, Rays, pixel_centers
 from ...evaluation import picture_of
 from ...fields.conditional import ConditionalField
-from ...rendering.compositing import Marching, composite, points_of, span, stepped
+from ...rendering.compositing import composite
+from ...rendering.sampling import Marching, points_of, span, stepped
 from ..families import FAMILIES, split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig

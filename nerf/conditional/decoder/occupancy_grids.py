@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...cameras import Rays
 from ...fields.conditional import ConditionalField
-from ...rendering.compositing import Marching, Samples, points_of, span, stepped
+from ...rendering.sampling import Marching, Samples, points_of, span, stepped
 from ..model import OCCUPIED, cell_density, grown
 
 

@@ -21,7 +21,8 @@ from mappers.draws import Draws
 from ...cameras import Rays
 from ...evaluation import psnr
 from ...fields.conditional import ConditionalField
-from ...rendering.compositing import Marching, composite, points_of
+from ...rendering.compositing import composite
+from ...rendering.sampling import Marching, points_of
 from ..families import FAMILIES, split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig

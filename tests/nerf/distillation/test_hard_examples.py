@@ -7,7 +7,8 @@ import torch
 from mappers.draws import Draws
 from nerf.cameras import Cameras, Rays, orbit
 from nerf.distillation.hard_examples import HardExamples, _replace, important, rotations
-from nerf.rendering.compositing import Rendered, Samples
+from nerf.rendering.compositing import Rendered
+from nerf.rendering.sampling import Samples
 from nerf.settings import DistillConfig
 from nerf.viewpoints import Viewpoints
 

@@ -9,17 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerf.rendering.compositing import (
-    Samples,
-    composite,
-    distortion,
-    importance,
-    intersect_box,
-    opacity_entropy,
-    stratified,
-    tiled,
-    visibility,
-)
+from nerf.rendering.compositing import composite, distortion, opacity_entropy, visibility
+from nerf.rendering.sampling import Samples, importance, intersect_box, stratified, tiled
 
 UNIT = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
 

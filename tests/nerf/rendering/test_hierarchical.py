@@ -14,8 +14,8 @@ from nerf.cameras import Rays
 from nerf.distillation.training import distill
 from nerf.fields import build_field
 from nerf.fields.mlp import MLPConfig
-from nerf.rendering.compositing import Marching, importance, refined, stratified, tiled
 from nerf.rendering.hierarchical import CoarseField
+from nerf.rendering.sampling import Marching, importance, refined, stratified, tiled
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene
 from nerf.settings import DistillConfig, RadianceConfig

@@ -8,9 +8,9 @@ import torch
 from nerf.cameras import Rays, orbit
 from nerf.fields import Field
 from nerf.fields.base import EMPTY
-from nerf.rendering.compositing import Marching, points_of, span
 from nerf.rendering.occupancy import OccupancyGrid
 from nerf.rendering.renderer import render_picture
+from nerf.rendering.sampling import Marching, points_of, span
 
 BOUNDS = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 

@@ -37,8 +37,8 @@ from pipelines.audio.audioldm2 import AudioLDM2Backend
 from pipelines.audio.backends import load_backend
 from pipelines.audio.clap import Clap, clap_space
 from pipelines.audio.generation import Sonifier, vision_to_audio
+from pipelines.audio.settings import SoundConfig
 from pipelines.audio.stable_audio import StableAudioBackend
-from pipelines.personalization.settings import SoundConfig
 
 WIDTH = 16
 

@@ -17,9 +17,9 @@ from pipelines.audio.evaluation import as_table, evaluate_audio
 from pipelines.audio.extractors import Cnn14, Cnn14Extractor, Vggish, load_extractor
 from pipelines.audio.files import write_sound
 from pipelines.audio.generation import Sonifier
+from pipelines.audio.settings import FitMapperConfig, SoundConfig
 from pipelines.audio.training import fit_mapper
 from pipelines.cli import main
-from pipelines.personalization.settings import FitMapperConfig, SoundConfig
 
 QUICK = SoundConfig(inference_steps=1, mapper_steps=1)
 

@@ -22,7 +22,7 @@ from pipelines.audio.batch import sonify_files
 from pipelines.audio.clap import Clap
 from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.generation import Sonifier, Sounds, vision_to_audio
-from pipelines.personalization.settings import SoundConfig
+from pipelines.audio.settings import SoundConfig
 
 QUICK = {"inference_steps": 2, "mapper_steps": 2}
 

@@ -24,9 +24,9 @@ from pipelines.audio.domain_gap import Domain
 from pipelines.audio.files import write_sound
 from pipelines.audio.generation import Sonifier
 from pipelines.audio.pairs import read_pairs
+from pipelines.audio.settings import FitMapperConfig, SoundConfig
 from pipelines.audio.training import Sides, fit_mapper
 from pipelines.cli import main
-from pipelines.personalization.settings import FitMapperConfig, SoundConfig
 
 KINDS = {"low": (30, 200), "middle": (128, 900), "high": (230, 3000)}
 

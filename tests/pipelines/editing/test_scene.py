@@ -22,7 +22,7 @@ from nerf.fields.hash_grid import HashConfig
 from nerf.fields.low_rank import LowRankConfig
 from nerf.fields.mlp import MLPConfig
 from nerf.fields.voxel import VoxelConfig
-from nerf.rendering.compositing import Marching
+from nerf.rendering.sampling import Marching
 from nerf.runs import Run, load_run
 from pipelines.editing.scene import SceneEditConfig, SceneEditTask, grey
 

@@ -11,7 +11,7 @@ import torch
 from transformers import ClapModel, ClapProcessor, ClapTextModelWithProjection, CLIPVisionModelWithProjection
 
 from mappers.draws import Draws
-from mappers.pairs import space_id
+from mappers.embedding_cache import space_id
 from pipelines.audio.clap import Clap, clap_space
 from pipelines.audio.pipeline import VisionToAudioPipeline
 from pipelines.nano import train_audio

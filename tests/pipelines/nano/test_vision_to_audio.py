@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from transformers import ClapModel, ClapProcessor
 
+from mappers.embedding_cache import space_id
 from mappers.hub import embedded_models, resolve
-from mappers.pairs import space_id
 from pipelines.audio.clap import Clap, clap_space
 from pipelines.audio.metrics import recall_at
 from pipelines.audio.pipeline import VisionToAudioPipeline

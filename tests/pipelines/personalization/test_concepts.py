@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from mappers.neti import NeTIMapper
-from pipelines.personalization.concepts import Concept, check_token, load_concept, save_concept
+from pipelines.personalization.concepts import Concept, load_concept, save_concept
 from pipelines.personalization.pipeline import NeTIPipeline
+from pipelines.personalization.tokens import check_token
 
 
 def concept(pipeline: NeTIPipeline, **changes: object) -> Concept:

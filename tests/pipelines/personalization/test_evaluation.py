@@ -16,7 +16,7 @@ from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
 import pipelines
 from mappers.neti import NeTIMapper, TextualInversionMapper
-from pipelines.audio.metrics import Estimate
+from pipelines.estimate import Estimate
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.evaluation import Judges, over_seeds
 from pipelines.personalization.pipeline import NeTIPipeline

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.personalization.concepts import category_embedding, load_concept, save_concept
+from pipelines.personalization.concepts import load_concept, save_concept
 from pipelines.personalization.official_neti import import_neti
 from pipelines.personalization.pipeline import NeTIPipeline
+from pipelines.personalization.tokens import category_embedding
 
 TOKEN, CATEGORY = "<cat-toy>", "toy"
 

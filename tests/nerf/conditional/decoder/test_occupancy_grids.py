@@ -8,7 +8,7 @@ from nerf.cameras import Rays
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.occupancy_grids import ShapeGrids
 from nerf.conditional.model import cell_density, grown
-from nerf.rendering.compositing import Marching, points_of
+from nerf.rendering.sampling import Marching, points_of
 
 RESOLUTION = 20
 
