@@ -69,6 +69,27 @@ class Validates(Protocol):
 
 
 @runtime_checkable
+class BeginsStep(Protocol):
+    """A task with state of its own that changes between steps, such as an occupancy grid or a pool of hard examples."""
+
+    def begin_step(self, modules: Prepared, draws: Draws) -> None:
+        """Change that state, before the step's first batch; called once a step, without gradients.
+
+        ``draws.indices`` are those of the whole step, so every process draws the same numbers.
+        """
+        ...
+
+
+@runtime_checkable
+class AfterBackward(Protocol):
+    """A task that keeps parameters outside its modules and updates them itself."""
+
+    def after_backward(self, batch: Any, draws: Draws) -> None:
+        """Use the gradients of the micro-batch ``batch``; called after its backward pass, without gradients."""
+        ...
+
+
+@runtime_checkable
 class Rates(Protocol):
     """A task whose parameters learn at different speeds (AdamW only)."""
 
@@ -196,6 +217,10 @@ class _Run:
         config, accelerator, shared = self.config, self.accelerator, self.shared
         for group in shared.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step) * group.get("rate", 1.0)
+        if isinstance(self.task, BeginsStep):
+            with torch.no_grad(), shared.autocast():
+                step_draws = Draws(config.seed, self.step, range(config.batch_size), accelerator.device)
+                self.task.begin_step(shared.calls, step_draws)
         sums: dict[str, float] = {}
         for micro in range(config.gradient_accumulation):
             first = (micro * accelerator.num_processes + accelerator.process_index) * self.micro_size
@@ -208,6 +233,9 @@ class _Run:
                 values = self._mean_over_processes({k: v.detach() for k, v in losses.items()})
                 self._check_finite(values["loss"])
                 accelerator.backward(losses["loss"])
+                if isinstance(self.task, AfterBackward):
+                    with torch.no_grad():
+                        self.task.after_backward(batch, draws)
                 if config.clip_norm and accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(shared.parameters, config.clip_norm)
                 shared.optimizer.step()

@@ -140,6 +140,30 @@ def test_accumulation_changes_nothing() -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
+class Hooked(Regression):
+    """Notes when the trainer calls its hooks, and what they see."""
+
+    def __init__(self) -> None:
+        super().__init__(dropout=0.0)
+        self.calls: list[tuple[str, int, int]] = []
+
+    def begin_step(self, modules: Prepared, draws: Draws) -> None:
+        assert not torch.is_grad_enabled()
+        self.calls.append(("begin", draws.step, len(draws)))
+
+    def after_backward(self, batch: Tensor, draws: Draws) -> None:
+        assert all(p.grad is not None for module in self.modules.values() for p in module.parameters())
+        self.calls.append(("after", draws.step, len(batch)))
+
+
+def test_hooks_run_once_a_step_and_once_a_backward_pass() -> None:
+    task = Hooked()
+    fit(task, dataclasses.replace(CONFIG, steps=2, gradient_accumulation=2))
+    assert task.calls == [
+        (name, step, size) for step in (0, 1) for name, size in (("begin", 8), ("after", 4), ("after", 4))
+    ]
+
+
 def test_average_is_the_recursion_of_its_definition() -> None:
     trail: list[Tensor] = []
 
