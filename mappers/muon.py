@@ -54,7 +54,8 @@ class Muon(torch.optim.Optimizer):
 
     A kernel of a convolution counts as the matrix [out, in x height x width]. Updates are scaled by sqrt(max(m, n))
     to a root mean square of about one, that of AdamW's first steps, so that one learning rate serves both
-    (arXiv 2502.16982 scales to 0.2 of that, the size of AdamW's later steps; `docs/nano.md` has what was tried).
+    (arXiv 2502.16982 scales to 0.2 of that, the size of AdamW's later steps). `docs/notebook/nano.md` says what was
+    tried.
     """
 
     def __init__(

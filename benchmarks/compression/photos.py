@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="whole pictures in place of crops")
     parser.add_argument("--model", help="a codec model's folder; the shipped one when not given")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_photos.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "compression")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     kind = "whole" if arguments.whole else "crops"
@@ -108,9 +108,9 @@ def main() -> None:
         curves = {name: curves.get(name) or beside(picture) for name, picture in pictures.items()}
         mean = {codec: average([curve[codec] for curve in curves.values()]) for codec in OTHERS}
         ours = [(row["bits_per_pixel"], row["mapfield"]) for row in saved[kind]["table"].values()]
-        plot({"mapfield": ours, **mean}, arguments.images / "compression_photos.png")
+        plot({"mapfield": ours, **mean}, arguments.images / "photos.png")
         first = next(iter(pictures.values()))
-        strip(first, arguments.model).save(arguments.images / "compression_strip.png")
+        strip(first, arguments.model).save(arguments.images / "photos_strip.png")
 
 
 def average(curves: list[list[tuple[int, float]]]) -> list[tuple[float, float]]:

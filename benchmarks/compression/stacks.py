@@ -92,11 +92,11 @@ def measure(kind: str, data: Path, images: Path) -> dict[str, Any]:
             middle, shown = len(truth) // 2, {"original": truth, f"mapfield, {size} bytes": decoded,
                                               f"one by one, {alone}": single}  # fmt: skip
             page = side_by_side({name: frames[middle] for name, frames in shown.items()})
-            page.save(images / f"compression_{kind}_strip.png")
+            page.save(images / f"{kind}_strip.png")
     curves = {name: [(8 * size / points, value) for size, value in curve] for name, curve in others.items()}
     own = [(row["bits_per_point"], row["mapfield"]) for row in rows]
     single = [(8 * row["one by one, bytes"] / points, row["one by one"]) for row in rows]
-    plot({"mapfield": own, "mapfield, one by one": single, **curves}, images / f"compression_{kind}.png",
+    plot({"mapfield": own, "mapfield, one by one": single, **curves}, images / f"{kind}.png",
          most=1.25 * RATES[-1])  # fmt: skip
     return {"shape": list(stack.shape), "rows": rows}
 
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds video/ and volumes/")
     parser.add_argument("--kinds", nargs="+", default=["videos", "volumes"], choices=["videos", "volumes"])
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_stacks.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "compression")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}

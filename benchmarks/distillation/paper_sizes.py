@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--downscale", type=float, default=1.28, help="nerf_renders has 128 pixels")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation_paper")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation_paper.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "distillation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     job = arguments.job
@@ -114,8 +114,8 @@ def main() -> None:
     with replacing(arguments.output) as temporary:
         temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     report(saved["jobs"])
-    plot(saved["jobs"], arguments.images / "distillation_paper.png")
-    show(scene, arguments.runs, list(saved["jobs"]), arguments.images / "distillation_paper_views.png")
+    plot(saved["jobs"], arguments.images / "paper_sizes.png")
+    show(scene, arguments.runs, list(saved["jobs"]), arguments.images / "paper_sizes_views.png")
 
 
 def seconds_to(goal: float, points: list[tuple[float, float]]) -> float | None:

@@ -315,7 +315,7 @@ def main() -> None:
     judge = Scorer.load(arguments.judge) if arguments.judge else None
     editor = edit_nerf(arguments.model, clip=arguments.clip)
     model = editor.model
-    sheet(editor, ROOT / "docs" / "images" / f"editing_{model.family_name}.png")
+    sheet(editor, ROOT / "docs" / "images" / "editing" / f"edits_{model.family_name}.png")
     if arguments.pictures_only:
         return
     result: dict[str, Any] = {"processor": platform.machine(), "notes": model.notes}

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=16)
     parser.add_argument("--without", action="store_true", help="also without the encoder")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "inversion.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "editing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}

@@ -1,8 +1,8 @@
 """What modulation changes, to look at: ``python -m benchmarks.fields.cam_pictures --picture FILE [--scenes beetles]``.
 
 Fits "cam", "normed" and "plain" to the middle of a picture, to the moving crop and to scenes, one seed each, and puts
-truth and fits side by side with their error maps beneath: ``docs/images/cam_fits.png``. Its PSNR over steps is
-``docs/images/cam_curves.png``, that of the picture. One thread.
+truth and fits side by side with their error maps beneath: ``docs/images/cam/fits.png``. Its PSNR over steps is
+``docs/images/cam/curves.png``, that of the picture. One thread.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800, help="of the picture; half as many of the others")
     parser.add_argument("--view", type=int, default=1, help="test view of the scenes")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "cam_pictures")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "cam")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     half = arguments.steps // 2
@@ -108,10 +108,10 @@ def main() -> None:
         arguments.picture.stem: media_row(crop(arguments.picture, 256), arguments.steps, arguments.runs / "picture"),
         "moving crop": media_row(moving_crop(64, 24), half, arguments.runs / "video"),
     }
-    curves(arguments.runs / "picture", arguments.images / "cam_curves.png")
+    curves(arguments.runs / "picture", arguments.images / "curves.png")
     for name in arguments.scenes:
         rows[name] = scene_row(name, half, arguments.view)
-    sheet(rows, arguments.images / "cam_fits.png")
+    sheet(rows, arguments.images / "fits.png")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=100, help="pixels that larger photos are brought to")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "field_quality")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "field_quality.json")
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "fields.png")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "fields" / "quality.png")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     table, strips = Table(arguments.output, {"side": str(arguments.side)}), []

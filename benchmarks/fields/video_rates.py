@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "video_rates")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "video_rates.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "cam")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     media = small(arguments.video, arguments.frames, arguments.width)

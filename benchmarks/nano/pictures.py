@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2, help="pictures of each of the 128 names")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano.json")
-    parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano_samples.png")
+    parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano" / "pictures.png")
     arguments = parser.parse_args()
     pipeline = StableDiffusionPipeline.from_pretrained(resolve(arguments.model, "text-to-image"))
     pipeline.set_progress_bar_config(disable=True)

@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano_audio.json")
-    parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano_audio.png")
+    parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano" / "sounds.png")
     parser.add_argument("--listen", type=Path, default=ROOT / "docs" / "sounds", help="folder of the sheet's sounds")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

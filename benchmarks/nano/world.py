@@ -1,4 +1,4 @@
-"""Shows the nano world and times it: ``python -m benchmarks.nano.world [--output docs/images/world.png]``.
+"""Shows the nano world and times it: ``python -m benchmarks.nano.world [--output docs/images/nano/world.png]``.
 
 Writes a sheet of captioned pictures on a fixed seed and prints the pictures per second on one thread.
 """
@@ -51,7 +51,7 @@ def pictures_per_second(count: int = 2000) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Shows the nano world and times it.")
-    parser.add_argument("--output", type=Path, default=Path("docs/images/world.png"))
+    parser.add_argument("--output", type=Path, default=Path("docs/images/nano/world.png"))
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "concept_photos")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "concept_photos.json")
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "concept_photos.png")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "personalization" / "photos.png")
     arguments = parser.parse_args()
     things = json.loads((arguments.photos / "concepts.json").read_text(encoding="utf-8"))
     config = load_settings(PersonalizeConfig, "nano", task="personalize")

@@ -1,8 +1,8 @@
 """Trains the nano models from nothing: ``python -m pipelines.nano.train vae|clip|diffusion|families``.
 
 The parts in order: ``vae``, ``clip`` and ``families`` need nothing, ``diffusion`` needs the exported autoencoder. Each
-goes on with ``--resume`` and writes its model with ``--export``; `docs/nano.md` has the settings of the shipped
-weights.
+goes on with ``--resume`` and writes its model with ``--export``. `docs/how-to/train-nano.md` has the settings of the
+shipped weights.
 """
 
 from __future__ import annotations

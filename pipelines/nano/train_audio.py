@@ -2,7 +2,7 @@
 
 ``clap``, ``mel-vae`` and ``clip`` need only the world, ``unet`` the exported clap and mel-vae, ``prior`` and
 ``regression`` the exported clip and clap. Each goes on with ``--resume`` and writes its model with ``--export``;
-`docs/nano-audio.md` has the settings of the shipped weights.
+`docs/how-to/train-nano.md` has the settings of the shipped weights.
 """
 
 from __future__ import annotations

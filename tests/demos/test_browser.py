@@ -1,6 +1,6 @@
 """The page in a real browser: each tab's main flow, wrong input, cancelling, two visitors, a phone.
 
-With MAPFIELD_SCREENSHOTS=docs/images the pictures of the manual are made anew.
+With MAPFIELD_SCREENSHOTS=docs/images/app the pictures of the manual are made anew.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def shows(page: playwright.Page, place: str) -> None:
 def keep(page: playwright.Page, name: str, folder: Path) -> Path:
     """A screenshot, in the manual's folder where that is asked for."""
     page.wait_for_timeout(500)  # pictures fade in
-    path = Path(os.environ.get("MAPFIELD_SCREENSHOTS", folder)).resolve() / f"app-{name}.png"
+    path = Path(os.environ.get("MAPFIELD_SCREENSHOTS", folder)).resolve() / f"{name}.png"
     page.screenshot(path=path, full_page=True)
     with Image.open(path) as shot:
         small = shot.convert("RGB").quantize(128)

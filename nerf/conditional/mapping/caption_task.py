@@ -1,7 +1,7 @@
 """A mapper's first lesson: what captions and pictures say of the codes of training objects, without any render.
 
 It is the likelihood of an object's codes given an embedding that is true of it. A minute of it brings what renders and
-CLIP alone did not (docs/editing.md), and stage 2 goes on from there.
+CLIP alone did not (docs/notebook/editing.md), and stage 2 goes on from there.
 """
 
 from __future__ import annotations
