@@ -3,7 +3,7 @@
 One process each, in turn: steps of the low-rank tensor of paper size (17 million weights), of the small perceptron and
 of nano's personalization, with `mappers.malloc.keep_freed_memory` and without. Prints processor seconds a step in
 the program and in the system, page faults, and the process's highest memory, and writes
-``docs/results/allocation.json``.
+its results.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(job: str, keep: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training on a CPU with freed memory kept and given back.")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "allocation.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "app" / "allocation.json")
     arguments = parser.parse_args()
     if arguments.one:
         measure(*arguments.one)

@@ -1,7 +1,7 @@
 """Times the default job of every tab of the app against its budget: ``python -m benchmarks.app.tabs``.
 
 Serves the page and asks it as a visitor does, through its named endpoints: each job once in a worker that has just
-started, and once more. Prints a table and writes ``docs/results/app.json``, where jobs that were not asked for keep
+started, and once more. Prints a table and writes its results, where jobs that were not asked for keep
 their figures. To be run on a quiet machine.
 """
 
@@ -97,7 +97,7 @@ def measured(chosen: Sequence[str]) -> dict[str, dict[str, float | None]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times the default job of every tab of the app.")
     parser.add_argument("--jobs", nargs="+", choices=list(BUDGETS), default=list(BUDGETS))
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "app.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "app" / "tabs.json")
     arguments = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     before = json.loads(arguments.output.read_text(encoding="utf-8"))["seconds"] if arguments.output.is_file() else {}

@@ -5,7 +5,7 @@ it) between nano-clip and nano-clap, which know a painted world and its sounds o
 recordings of their kind; and the sounds made for them are named by a judge that nothing here was trained with: ridge
 regression on means and deviations of mel bins, fitted to the training recordings. Beside them the oracle (recordings of
 the training ask; sounds are made from held-out recordings' own embeddings), the held-out recordings themselves, and
-chance. Prints a table, writes ``docs/results/real_pairs.json``.
+chance. Prints a table, writes its results.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "real_pairs")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "real_pairs.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "audio" / "real_pairs.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for method in METHODS:

@@ -4,7 +4,7 @@ Two small codecs for photographs, each without its parts one at a time. "publish
 weights and encodings are sent, square matrices, three levels, and posteriors of its own for each of a fixed set of
 crops. "shipped" is the recipe ``photos``: a linear transform beside the network, a mixture for a prior, new crops at
 every step. All are trained equally long with one seed, and then code held-out crops of 128x128 pixels at equal bits of
-indices. Prints a table and writes ``docs/results/compression_ablations.json`` after every variant; those that are there
+indices. Prints a table and writes its results after every variant; those that are there
 already are not trained again. One thread.
 """
 
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds concept_photos/ and the others")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "compression_ablations")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_ablations.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "ablations.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}

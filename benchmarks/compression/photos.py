@@ -2,7 +2,7 @@
 
 The middle 256x256 pixels of every picture in ``DIR/kodak``, or with ``--whole`` the pictures themselves, which no model
 was trained on, each in a file of its own. Sizes are those of files; the others' PSNR is that of their curve for the
-same picture at our file's size. Prints a table, writes ``docs/results/compression_photos.json`` and, of the crops, a
+same picture at our file's size. Prints a table, writes its results and, of the crops, a
 plot and a strip of pictures at equal bytes. One thread; seconds are the processor's. What is measured already stays.
 """
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds kodak/")
     parser.add_argument("--whole", action="store_true", help="whole pictures in place of crops")
     parser.add_argument("--model", help="a codec model's folder; the shipped one when not given")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_photos.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "photos.json")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "compression")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

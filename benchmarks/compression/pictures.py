@@ -2,7 +2,7 @@
 
 Held-out 32x32 pictures of ``DIR/natural32``, all in one file for every codec: ours packs them, the others get them
 tiled into one picture. Sizes are those of files, quality is the mean PSNR of single pictures after decoding. Prints a
-table, writes ``docs/results/compression.json`` and the curves as ``docs/images/compression/pictures.png``.
+table, writes its results and the curves as ``docs/images/compression/pictures.png``.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The codec beside Pillow's.")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds natural32/")
     parser.add_argument("--count", type=int, default=64)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "pictures.json")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "images" / "compression" / "pictures.png")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

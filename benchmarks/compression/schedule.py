@@ -3,7 +3,7 @@
 The official encoder takes 30,000 steps at a learning rate of 2e-4, then codes one block at a time with 30,000 more
 shared among them (its five samples a step are one here, which favours it). Both schedules run in our encoder, with the
 same model, on the same held-out 32x32 pictures of ``DIR/natural32``, to files of the same bytes; then our search of
-single pictures beside one of 64 at once. Prints a table and writes ``docs/results/compression_schedule.json``. One
+single pictures beside one of 64 at once. Prints a table and writes its results. One
 thread; seconds are the processor's.
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Our search beside the published schedule.")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds natural32/")
     parser.add_argument("--pictures", type=int, default=1, help="that the published schedule encodes")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_schedule.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "schedule.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures = [Image.fromarray(picture) for picture in chosen(arguments.data, TOGETHER)]

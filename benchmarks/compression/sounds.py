@@ -3,7 +3,7 @@
 The first seconds of held-out recordings of ``DIR/speech`` and ``DIR/music`` at 16 kHz, a file each. Our sizes are those
 of files; of MP3 and Opus only the packets count, which favours them. Quality is the mean PSNR over a range of 1, the
 decoded sounds of the others moved to where they fit best; theirs at our sizes are read off their curves. Prints a table
-and writes ``docs/results/compression_sounds.json``.
+and writes its results.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--length", type=float, default=3.0, help="seconds of a clip")
     parser.add_argument("--count", type=int, default=None, help="clips; all when not given")
     parser.add_argument("--seconds", type=float, default=None, help="search of a clip; the default's when not given")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_sounds.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "sounds.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     waves = clips(arguments.data, arguments.length, arguments.count)

@@ -4,7 +4,7 @@ The part of ``DIR/video`` and ``DIR/volumes`` that no model was trained on, in o
 along its first axis into pictures: ours in a pack of the same bytes, JPEG, WebP and AVIF in files whose sizes are added
 up, and a video as H.264 ("slow", mp4), read off their curves at our file's size. Quality is the mean PSNR of a video's
 frames, and the PSNR of a volume as a whole, many of whose slices are empty. Prints tables, writes
-``docs/results/compression_stacks.json``, plots and a strip of pictures. One thread; seconds are the processor's.
+its results, plots and a strip of pictures. One thread; seconds are the processor's.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Videos and volumes beside their frames and slices.")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds video/ and volumes/")
     parser.add_argument("--kinds", nargs="+", default=["videos", "volumes"], choices=["videos", "volumes"])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression_stacks.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "stacks.json")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "compression")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
 Teachers are trained on the scene's photos, students see their teacher only. For each pair: PSNR on test views to the
 truth and to the teacher, and the processor seconds of one thread; beside them the student's family trained from
-scratch on the photos for as many seconds. Prints the tables and writes ``docs/results/distillation.json``; cells that
+scratch on the photos for as many seconds. Prints the tables and writes its results; cells that
 are there already are not run again, so an interrupted run goes on.
 """
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--rays", type=int, default=614_400, help="that a teacher is trained on, whatever its batch")
     parser.add_argument("--distill-rays", type=int, default=307_200, help="that a student is taught on")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation", help="trained teachers")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation" / "all_pairs.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scene = load_scene(arguments.scene)

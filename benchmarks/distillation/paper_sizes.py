@@ -5,7 +5,7 @@ Jobs, to be run in this order but for those that do not need each other (two fit
 whole schedule of its own), ``hash`` (the teacher), then ``hash-mlp``, ``hash-vm`` and ``vm-mlp``. Trainings from
 scratch go on where they were interrupted; students begin again, for their seconds count from before their closed-form
 start. Results, and the curves of trainings from scratch over processor seconds of one thread, go to
-``docs/results/distillation_paper.json``; all that are there are printed, plotted, and a test view of each is shown.
+its results; all that are there are printed, plotted, and a test view of each is shown.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--scene", type=Path, required=True)
     parser.add_argument("--downscale", type=float, default=1.28, help="nerf_renders has 128 pixels")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation_paper")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation_paper.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation" / "paper_sizes.json")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "distillation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 The three pools of PVD-AL, the stage of features, and all three pools together, beside the settings that ship; several
 seeds each, a teacher and equally many rays for all of them, one thread. PSNR on test views to the truth and to the
 teacher with the standard deviation over seeds, and processor seconds. Prints a table and writes
-``docs/results/distillation_switches.json``; goes on where it was interrupted.
+its results; goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--distill-rays", type=int, default=307_200)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation_switches")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation_switches.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation" / "switches.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scene = load_scene(arguments.scene)

@@ -4,7 +4,7 @@ The three modes of `nerf.fields.conditional` (the paper's shift of the encoding,
 plain input) learn 32 chairs in 8 palettes at 32x32 pixels, with codes that shapes and palettes share, and with codes
 of every (shape, palette) instance for itself; three seeds each. A run ends when a tenth of its steps brings less than
 0.1 dB on training pairs. Then: PSNR and silhouettes of pairs that were never seen together, how far shape leaks into
-colour, and whether another appearance code leaves opacity alone. Writes ``docs/results/deformation.json`` after every
+colour, and whether another appearance code leaves opacity alone. Writes its results after every
 run, and goes on where it stopped.
 """
 
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="most steps of a run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "deformation.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing" / "deformation.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows: dict[str, dict[str, Any]] = {}

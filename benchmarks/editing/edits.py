@@ -2,7 +2,7 @@
 
 Whether appearance moves density, how far shape leaks into colour, how well held-out pairs are drawn and held-out
 objects inverted, what edits change (read by `editing_attributes`, which never saw CLIP), whether another CLIP finds the
-prompt among twenty, and seconds. Prints tables and writes ``docs/results/editing.json``, each family in its place.
+prompt among twenty, and seconds. Prints tables and writes its results, each family in its place.
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, help="how many prompts the other rows are tried on; all if not given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures-only", action="store_true", help="draw the picture of some edits and no more")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing" / "edits.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 Held-out shapes in held-out palettes from one picture of 64x64 pixels each, with the model's encoder and without
 (``--without``): PSNR of renders of the found codes against the truth from four other views at 64x64, and how far the
-found pose is off. Prints a table, writes ``docs/results/inversion.json`` after every row and a sheet of pictures. One
+found pose is off. Prints a table, writes its results after every row and a sheet of pictures. One
 thread; seconds are the processor's.
 """
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=["nano-chairs", "nano-cars"])
     parser.add_argument("--objects", type=int, default=16)
     parser.add_argument("--without", action="store_true", help="also without the encoder")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "inversion.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing" / "inversion.json")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "editing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -4,7 +4,7 @@ Each task fits "cam" (norm and modulation grids), "normed" (the norm alone), "pl
 so wide that it has at least as many numbers as cam, each of 8 bits in its file), with equal steps and settings. File
 bytes are those of the trained field as written. Tasks: "picture" (all pixels of a crop), "unseen" (from every second
 pixel, measured on the others), "video", and "scene" (from its photos: a still one such as "beetles", whose colours
-depend on the view, or "clockwork", which moves). Prints tables and writes ``docs/results/cam.json`` after every field,
+depend on the view, or "clockwork", which moves). Prints tables and writes its results after every field,
 so that a run that is cut short leaves what it measured. On one thread; seconds are the processor's.
 """
 
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "cam.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "cam.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     about = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}

@@ -2,7 +2,7 @@
 
 A modulated field of paper size (8 layers of 256) learns a scene, its weights are rounded to fewer and fewer bits, and
 each file is decoded and draws the test views: bytes beside what rounding costs. ``--learned`` adds a field whose
-weights were rounded while they learned. Prints a table and writes ``docs/results/cam_rates.json``; what was trained
+weights were rounded while they learned. Prints a table and writes its results; what was trained
 stays in ``runs/cam_rates``. One thread.
 """
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--learned", type=int, help="bits of weights that learn rounded")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "cam_rates")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "cam_rates.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "cam_rates.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scene = load_scene(arguments.scene, downscale=arguments.downscale)

@@ -1,7 +1,7 @@
 """How well every family learns a scene: ``python -m benchmarks.fields.quality [--scene robot DIR ...]``.
 
 Each of the five families with the settings that ship for it, on the photos of each scene, one thread, one seed; PSNR
-and SSIM of the test views, and processor seconds. Prints a table, writes ``docs/results/field_quality.json`` and a
+and SSIM of the test views, and processor seconds. Prints a table, writes its results and a
 picture of the first test view of every scene by every family. Goes on where it was interrupted.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--scene", nargs="+", default=["robot"], help="shipped scenes, and folders")
     parser.add_argument("--side", type=int, default=100, help="pixels that larger photos are brought to")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "field_quality")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "field_quality.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "quality.json")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "fields" / "quality.png")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

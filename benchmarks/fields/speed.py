@@ -5,7 +5,7 @@ grid with and without what makes ours fast, and our hash, vm and mlp beside Hash
 (checkouts that the user supplies; rows without one are skipped by name). Both of a row see the same rays on white for
 the same number of steps at about the same number of parameters, each with its own sampling, optimizer and rates, which
 stay constant. Quality is the PSNR of random pixels of the test views. Prints a table and writes
-``docs/results/fields.json``; rows that are there already, with the same settings, are not run again.
+its results; rows that are there already, with the same settings, are not run again.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument(
         "--reference", type=Path, nargs="*", default=[], help="checkouts of " + ", ".join(NAMES.values())
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "speed.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     checkouts = found(arguments.reference)

@@ -3,7 +3,7 @@
 A video, made small, is fitted by fields with modulation and without, of several sizes, whose weights learn rounded to
 6 bits; sizes are those of whole files, and quality is the mean PSNR of their frames. Beside them the same frames
 as H.264 (x264, "slow", mp4), and one by one as JPEG and WebP (sum of the files). One thread, one seed. Prints tables,
-writes ``docs/results/video_rates.json`` and a plot; fields that are there already are not fitted again.
+writes its results and a plot; fields that are there already are not fitted again.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "video_rates")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "video_rates.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "video_rates.json")
     parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "cam")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Measures the embedded text-to-image model: ``python -m benchmarks.nano.pictures [--samples 2]``.
 
 The autoencoder by PSNR on the held-out objects, the whole model by whether an independent classifier
-(``nano_classifier.py``) names what the prompt asked for. Prints a table, writes ``docs/results/nano.json`` and a sheet
+(``nano_classifier.py``) names what the prompt asked for. Prints a table, writes its results and a sheet
 of uncurated samples. All seeds are fresh: no training drew from them.
 """
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the embedded text-to-image model.")
     parser.add_argument("--samples", type=int, default=2, help="pictures of each of the 128 names")
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano" / "pictures.json")
     parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano" / "pictures.png")
     arguments = parser.parse_args()
     pipeline = StableDiffusionPipeline.from_pretrained(resolve(arguments.model, "text-to-image"))

@@ -4,7 +4,7 @@ Autoencoder, CLAP and CLIP on fresh moments of the world, both mappers by what t
 model by an independent classifier (``nano_audio_classifier.py``): whether it hears what the picture shows, how far
 generated sounds are from real ones in its features (and in aiSFX's, where that is installed: ``aisfx_features.py``),
 and whether big things sound low. Prints a table, writes
-``docs/results/nano_audio.json``, a sheet of uncurated spectrograms and the sounds behind it. All seeds are fresh: no
+its results, a sheet of uncurated spectrograms and the sounds behind it. All seeds are fresh: no
 training drew from them.
 """
 
@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=2.5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano_audio.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano" / "sounds.json")
     parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano" / "sounds.png")
     parser.add_argument("--listen", type=Path, default=ROOT / "docs" / "sounds", help="folder of the sheet's sounds")
     arguments = parser.parse_args()

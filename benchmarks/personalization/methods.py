@@ -217,7 +217,7 @@ def main() -> None:
         metavar=("I", "N"),
         help="every Nth object from the Ith on",
     )
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization.json")
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization" / "methods.json")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     config = load_settings(PersonalizeConfig, "nano", task="personalize")

@@ -4,7 +4,7 @@
 "class" and its "images". The last photo of each (two of five and more) is kept from the training and judges what is
 drawn, beside the category word and beside the training photos. nano knows a painted world of 64 pixels, so little is
 to be expected; the figures are published as they are. Goes on where it was interrupted. Writes
-``docs/results/concept_photos.json`` and a picture with a row for each thing.
+its results and a picture with a row for each thing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "concept_photos")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "concept_photos.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "personalization" / "photos.json")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "personalization" / "photos.png")
     arguments = parser.parse_args()
     things = json.loads((arguments.photos / "concepts.json").read_text(encoding="utf-8"))

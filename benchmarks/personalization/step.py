@@ -4,7 +4,7 @@ Builds a model of Stable Diffusion 1.4's size with random weights (``--tiny``: a
 times, interleaved in one process: the step of NeTI as its paper's code goes about it, ours in fp32 and in bf16, and
 textual inversion as diffusers' script goes about it. Then the contexts of 50 steps beside one text-encoder call for
 each timestep and layer, and generation with a learned word beside diffusers' own pipeline. Gradients and contexts have
-to agree. Prints a table and writes ``docs/results/personalize_step.json``.
+to agree. Prints a table and writes its results.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="counted steps of each way")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="a few channels at 64 pixels, to try the script")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalize_step.json")
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization" / "step.json")
     arguments = parser.parse_args()
     size, pixels = ("tiny", 64) if arguments.tiny else ("sd1.4", arguments.pixels)
     set_verbosity_error()

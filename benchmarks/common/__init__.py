@@ -1,0 +1,1 @@
+"""What the benchmarks share: results with their origin, commands, curves, and the codecs to compare with."""
