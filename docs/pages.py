@@ -182,15 +182,15 @@ def _cell(value: Any) -> str:
 def command_line() -> str:
     """The help of every command, as it is printed."""
     from nerf import cli as fields
-    from pipelines import command
+    from pipelines import cli
 
     parts = [
         "# Command line\n\n`mapfield COMMAND` is `python -m pipelines COMMAND`, and `mapfield nerf COMMAND` is"
         " `python -m nerf COMMAND`. Tab completion: see [the quick start](../quick-start.md#on-the-command-line)."
     ]
-    tasks = [[name] for name in _names(command.tasks.Command)]
+    tasks = [[name] for name in _names(cli.Command) if name != "nerf"]
     for words in [*tasks, *(["nerf", name] for name in _names(fields.Command))]:
-        parts.append(f"## mapfield {' '.join(words)}\n\n```text\n{_help(command.main, words)}\n```")
+        parts.append(f"## mapfield {' '.join(words)}\n\n```text\n{_help(cli.main, words)}\n```")
     return "\n\n".join(parts) + "\n"
 
 

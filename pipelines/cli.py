@@ -1,6 +1,7 @@
-"""The command line, ``mapfield`` or ``python -m pipelines``: each command is a typed dataclass read by tyro.
+"""The command ``mapfield``, which is also ``python -m pipelines``. ``mapfield nerf`` has the commands of `nerf.cli`.
 
-torch is imported by the command that needs it, so that ``--help`` answers at once.
+Each command is a typed dataclass that tyro reads. torch is imported when a command runs, so that ``--help`` answers at
+once. One parser holds all commands, so that help, suggestions and shell completion know every one.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from mappers.command_line import option, run_command
 from mappers.hub import embedded_models
 from mappers.yaml_settings import load_settings
+from nerf import cli as fields
 
 from .audio.cli import EvaluateAudio, FitMapper, VisionToAudio
 from .audio.settings import FitMapperConfig
@@ -53,6 +55,16 @@ class Models:
             print(f"{m.id}\t{m.kind} ({m.about})\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Nerf:
+    """Radiance fields, fields of pictures and videos, and compressed files."""
+
+    command: Annotated[fields.Command, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        self.command.run()
+
+
 Command = (
     Annotated[Personalize, tyro.conf.subcommand("personalize")]
     | Annotated[Generate, tyro.conf.subcommand("generate")]
@@ -64,6 +76,7 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[ImportNeTI, tyro.conf.subcommand("import-neti")]
     | Annotated[Models, tyro.conf.subcommand("models")]
+    | Annotated[Nerf, tyro.conf.subcommand("nerf")]
 )
 
 
@@ -73,9 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(Command, words, prog="mapfield", default=defaults)
 
 
-def defaults(words: list[str]) -> Personalize | FitMapper | None:
+def defaults(words: list[str]) -> Any | None:
     """A training's settings file has to be read before the command line that may override it."""
     command = words[0] if words else ""
+    if command == "nerf":
+        inner = fields.defaults(words[1:])
+        return None if inner is None else Nerf(command=inner)
     if command == "personalize":
         name = option(words, "--config", Personalize.training.config)
         settings = load_settings(PersonalizeConfig, name, task="personalize")

@@ -14,7 +14,7 @@ import pytest
 import tyro
 
 from mappers.command_line import run_command
-from pipelines import command
+from pipelines import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,10 +50,10 @@ def test_a_command_parses(page: str, line: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(tyro, "cli", _noting(tyro.cli, parsed))
     if {"--help", "--tyro-print-completion"} & set(words):
         with pytest.raises(SystemExit) as stopped:
-            command.main(words)
+            cli.main(words)
         assert not stopped.value.code
     else:
-        run_command(command.Command, words, prog="mapfield", default=command.defaults)
+        run_command(cli.Command, words, prog="mapfield", default=cli.defaults)
         assert parsed, f"{page}: {line}"
 
 

@@ -21,7 +21,7 @@ LARGEST_WHEEL = 95_000_000
 COMMANDS = """
 import contextlib
 from pathlib import Path
-from pipelines.command import main
+from pipelines.cli import main
 assert not main(["generate", "--prompt", "a photo of a bell", "--count", "1", "--steps", "2", "--output", "a.png"])
 assert not main(["nerf", "compress", "a.png", "a.mfc", "--model", "tiny", "--target-bytes", "2000"])
 with Path("info.txt").open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):

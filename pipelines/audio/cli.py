@@ -46,8 +46,8 @@ class VisionToAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .audio.batch import sonify_files
-        from .audio.generation import Sonifier
+        from .batch import sonify_files
+        from .generation import Sonifier
 
         sonifier = Sonifier.load(
             self.model, clip=self.clip, mapper=self.mapper, regression_mapper=self.regression_mapper, clap=self.clap
@@ -92,8 +92,8 @@ class EvaluateAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .audio.evaluation import as_table, evaluate_audio
-        from .audio.generation import Sonifier
+        from .evaluation import as_table, evaluate_audio
+        from .generation import Sonifier
 
         sonifier = Sonifier.load(
             self.model, clip=self.clip, mapper=self.mapper, regression_mapper=self.regression_mapper, clap=self.clap
@@ -124,7 +124,7 @@ class FitMapper:
     settings: Annotated[FitMapperConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitMapperConfig)
 
     def run(self) -> None:
-        from .audio.training import fit_mapper
+        from .training import fit_mapper
 
         fit_mapper(
             self.pairs, self.output, clip=self.clip, clap=self.clap, cache=self.cache, config=self.settings,

@@ -1,4 +1,4 @@
-"""The command ``personalize``."""
+"""The commands of personalization: personalize, generate, evaluate, export, import-neti."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Generate:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .personalization.generation import generate
+        from .generation import generate
 
         generate(
             self.prompt, self.output, concepts=self.concept, model=self.model, count=self.count, seed=self.seed,
@@ -133,7 +133,7 @@ class Evaluate:
     settings: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = EvaluateConfig()
 
     def run(self) -> None:
-        from .personalization.evaluation import evaluate
+        from .evaluation import evaluate
 
         result = evaluate(
             self.concept, self.references, training=self.training, output_dir=self.output, model=self.model,
@@ -158,9 +158,9 @@ class Export:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .personalization.concepts import load_concept
-        from .personalization.exports import FILES, export_concept
-        from .personalization.pipeline import NeTIPipeline
+        from .concepts import load_concept
+        from .exports import FILES, export_concept
+        from .pipeline import NeTIPipeline
 
         concept = load_concept(self.concept)
         pipeline = NeTIPipeline.from_model(self.model or concept.model)
@@ -185,8 +185,8 @@ class ImportNeTI:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .personalization.concepts import save_concept
-        from .personalization.official_neti import import_neti
+        from .concepts import save_concept
+        from .official_neti import import_neti
 
         concept = import_neti(self.mapper, self.embeds, model=self.model)
         print(save_concept(concept, self.output / "concept.safetensors"))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pipelines.command import main
+from pipelines.cli import main
 
 
 def refused(*words: str) -> int:
@@ -58,7 +58,7 @@ def test_shells_complete_every_command(shell: str, capsys: pytest.CaptureFixture
 
 def test_help_answers_at_once() -> None:
     """Best of three, because the machine may be busy."""
-    code = "import sys; from pipelines.command import main; main(['--help'])"
+    code = "import sys; from pipelines.cli import main; main(['--help'])"
     times = []
     for _ in range(3):
         begun = time.perf_counter()
