@@ -147,7 +147,7 @@ def keep(pictures: tuple[Image.Image, Image.Image], folder: Path) -> None:
 
 def unfamiliar(editor: Editor, text: str) -> str:
     """What is to be said of a text that is far from the family's captions; else nothing."""
-    if editor.familiarity.score(text) >= editor.familiarity.limit:
+    if editor.prompt_domain.score(text) >= editor.prompt_domain.limit:
         return ""
     return f"{text!r} is far from what is said of {editor.model.family_name}: expect little sense of it"
 

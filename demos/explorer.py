@@ -46,7 +46,7 @@ def gather(
     names = [f"{i:03d}.png" for i in range(len(pictures))]
     for name, picture in zip(names, pictures, strict=True):
         picture.save(folder / name)
-    merges = join(_judge().embeds["clip_i"](pictures))
+    merges = join(_judge().embed_images["clip_i"](pictures))
     (folder / "tree.json").write_text(json.dumps({"pictures": names, "captions": captions, "merges": merges}))
     return {"folder": str(folder)}
 

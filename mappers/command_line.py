@@ -16,7 +16,7 @@ import tyro
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class RunLength:
     """How long a training goes on, and from where."""
 
     steps: int | None = None
@@ -30,7 +30,7 @@ class Course:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Course):
+class Training(RunLength):
     """Options of every command that trains; a command has them as its field ``training`` without a prefix."""
 
     config: str | None = None

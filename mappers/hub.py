@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["text-to-image", "CLIP", "OpenCLIP", "vision-to-audio", "CLAP", "category field", "codec"]
+ModelType = Literal["text-to-image", "CLIP", "OpenCLIP", "vision-to-audio", "CLAP", "category field", "codec"]
 """What a model is for."""
 
 
@@ -19,7 +19,7 @@ class EmbeddedModel:
     """A model that ships with the package and works offline."""
 
     id: str
-    kind: Kind
+    type: ModelType
     about: str
     """Its layout, or what it is of."""
     package: str
@@ -74,12 +74,12 @@ def embedded_models() -> list[EmbeddedModel]:
     return [model for model in EMBEDDED if model.files]
 
 
-def resolve(model: str | Path, *kinds: Kind) -> str:
+def resolve(model: str | Path, *types: ModelType) -> str:
     """What ``from_pretrained`` takes for ``model``: an absolute folder or a hub id ``organisation/name``.
 
     Args:
         model: a folder, the id of an embedded model, or an id of the hub.
-        kinds: what would do; embedded models of other kinds are refused.
+        types: what would do; embedded models of other types are refused.
 
     Raises:
         FileNotFoundError: it looks like none of them; the message says what was tried.
@@ -87,11 +87,11 @@ def resolve(model: str | Path, *kinds: Kind) -> str:
     if Path(model).expanduser().is_dir():
         return str(Path(model).expanduser().resolve())
     found = next((candidate for candidate in EMBEDDED if candidate.id == str(model)), None)
-    fitting = [candidate.id for candidate in EMBEDDED if candidate.kind in kinds]
-    needed = " or ".join(kinds)
-    if found is not None and found.kind not in kinds:
+    fitting = [candidate.id for candidate in EMBEDDED if candidate.type in types]
+    needed = " or ".join(types)
+    if found is not None and found.type not in types:
         raise FileNotFoundError(
-            f"the embedded model {model} is for {found.kind}, and {needed} is needed here; take {', '.join(fitting)}"
+            f"the embedded model {model} is for {found.type}, and {needed} is needed here; take {', '.join(fitting)}"
         )
     if found is not None:
         if not found.files:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from .command_line import Course
+from .command_line import RunLength
 from .train_config import TrainConfig
 from .trainer import FitReport, Task, fit
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelTraining(Course):
+class ModelTraining(RunLength):
     """Options of a command that trains one model, and what they do; a command adds what it trains."""
 
     output: Path
@@ -28,9 +28,9 @@ class ModelTraining(Course):
         torch.set_num_threads(self.threads)
         torch.manual_seed(self.seed)
 
-    def given(self, recipe: TrainConfig) -> TrainConfig:
+    def with_overrides(self, recipe: TrainConfig) -> TrainConfig:
         """The recipe with what the command line says in its place."""
-        return recipe.given(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
+        return recipe.with_overrides(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
 
     def fit(self, task: Task, config: TrainConfig, part: str = ".") -> FitReport:
         """Train in the output folder, or in a part of it."""

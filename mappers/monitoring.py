@@ -18,7 +18,7 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to do."""
 
 
-class Window:
+class MetricWindow:
     """Means of the logged values since the last line of the log."""
 
     def __init__(self, start: float):

@@ -107,7 +107,7 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         """The output of each head: embedding, then bypass."""
         return output.split([width * (2 if self.config.bypass else 1) for width in self.widths], dim=-1)
 
-    def draw_kept(self, draws: Draws) -> Int[Tensor, "b l"]:
+    def draw_kept_units(self, draws: Draws) -> Int[Tensor, "b l"]:
         """Units that each (row, layer) keeps in a training step (section 4.3).
 
         Each layer tosses one coin for the whole batch; heads cuts every row of that layer at its own
@@ -130,7 +130,7 @@ class NeTIMapper(ModelMixin, ConfigMixin):
         Args:
             timesteps: the scheduler's timesteps in 0..999, fractional ones too.
             layers: layer indices in execution order.
-            kept: units kept per row, from `draw_kept`; only while training.
+            kept: units kept per row, from `draw_kept_units`; only while training.
             truncation: in evaluation, keep only the first units: 0 (most editable) to `hidden` (most faithful); one
                 number, or one a row.
 
@@ -177,7 +177,7 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         """Start at the category word's embedding."""
         self.vectors.copy_(embedding)
 
-    def draw_kept(self, draws: Draws) -> None:
+    def draw_kept_units(self, draws: Draws) -> None:
         """Vectors have no units to drop."""
 
     def forward(

@@ -43,10 +43,10 @@ def accelerator_for(config: TrainConfig, trackers: list[str], output_dir: Path |
     Raises:
         TrainingError: they ask for what does not go together, or for what this machine does not offer.
     """
-    asked = _asked_sharding()
-    if asked and config.optimizer == "muon":
-        raise TrainingError(f"optimizer muon needs whole weight matrices, which {asked.value} splits; use adamw")
-    if asked == DistributedType.DEEPSPEED and config.precision == "fp16":
+    requested = _requested_sharding()
+    if requested and config.optimizer == "muon":
+        raise TrainingError(f"optimizer muon needs whole weight matrices, which {requested.value} splits; use adamw")
+    if requested == DistributedType.DEEPSPEED and config.precision == "fp16":
         raise TrainingError("precision fp16 under DEEPSPEED has a loss scale that is not saved; use bf16 or fp32")
     # accelerate keeps the first precision of a process for good; a notebook may train in one and then another. And
     # after a run with FSDP it would take the next one to be set up already, unless it looks at the processes again.
@@ -54,26 +54,26 @@ def accelerator_for(config: TrainConfig, trackers: list[str], output_dir: Path |
     accelerator = Accelerator(
         # As a plugin, because the launcher's environment overrules a bare number of steps.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=config.gradient_accumulation),
-        mixed_precision="no" if asked == DistributedType.DEEPSPEED else _mixed_precision(config),
+        mixed_precision="no" if requested == DistributedType.DEEPSPEED else _mixed_precision(config),
         log_with=trackers or None,
         project_dir=output_dir / "logs" if output_dir else None,
         cpu=config.cpu,
-        fsdp_plugin=_fsdp_plugin() if asked == DistributedType.FSDP else None,
-        deepspeed_plugin=_deepspeed_plugin() if asked == DistributedType.DEEPSPEED else None,
+        fsdp_plugin=_fsdp_plugin() if requested == DistributedType.FSDP else None,
+        deepspeed_plugin=_deepspeed_plugin() if requested == DistributedType.DEEPSPEED else None,
     )
     launched = int(os.environ.get("WORLD_SIZE", 1))
     got = accelerator.distributed_type if accelerator.num_processes == launched else DistributedType.NO
-    if asked and launched > 1 and got != asked:
+    if requested and launched > 1 and got != requested:
         raise TrainingError(
-            f"this launch asks for {asked.value}, which accelerate does not do on this machine's "
-            f"{accelerator.device.type}; use GPUs, or a launch without {asked.value}"
+            f"this launch asks for {requested.value}, which accelerate does not do on this machine's "
+            f"{accelerator.device.type}; use GPUs, or a launch without {requested.value}"
         )
     if config.precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
     return accelerator
 
 
-def micro_size(config: TrainConfig, processes: int) -> int:
+def micro_batch_size(config: TrainConfig, processes: int) -> int:
     """Samples of one process in one micro-batch."""
     parts = processes * config.gradient_accumulation
     if config.batch_size % parts:
@@ -83,7 +83,7 @@ def micro_size(config: TrainConfig, processes: int) -> int:
     return config.batch_size // parts
 
 
-class Root(nn.ModuleDict):
+class TrainedModules(nn.ModuleDict):
     """The trained modules as one: FSDP and DeepSpeed prepare exactly one module together with its optimizer."""
 
     def forward(self, part: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -114,9 +114,9 @@ class SharedModel:
             if config.compile:
                 module.compile()
         self.bf16 = _mixed_precision(config) == "bf16"
-        self.root = Root(modules)
+        self.root = TrainedModules(modules)
         if self.deepspeed:
-            self._settle_deepspeed(config, accelerator.deepspeed_plugin.deepspeed_config)
+            self._configure_deepspeed(config, accelerator.deepspeed_plugin.deepspeed_config)
         optimizer = _optimizer(self.root, config, rates)
         names = {id(p): name for name, p in self.root.named_parameters()}
         # Taken now: ZeRO puts one flat tensor in the place of each group.
@@ -182,7 +182,7 @@ class SharedModel:
         """The whole weights by name; every process takes part, only the main one needs to receive them."""
         return cast(dict[str, Tensor], get_model_state_dict(self.root, options=_FULL))
 
-    def whole_average(self) -> dict[str, Tensor]:
+    def full_average(self) -> dict[str, Tensor]:
         """The whole averages by their place among the trained parameters; every process takes part."""
         return {str(i): _whole(value) for i, value in enumerate(self.average)}
 
@@ -204,7 +204,7 @@ class SharedModel:
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor], optimizer: dict[str, Any], average: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`weights`, :meth:`optimizer_state` and :meth:`whole_average` gave."""
+        """Take over what :meth:`weights`, :meth:`optimizer_state` and :meth:`full_average` gave."""
         if self.deepspeed:
             self._load_zero(weights, optimizer["state"])
         else:
@@ -248,11 +248,11 @@ class SharedModel:
     def _named_parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self.root.named_parameters() if p.requires_grad}
 
-    def _settle_deepspeed(self, config: TrainConfig, settings: dict[str, Any]) -> None:
+    def _configure_deepspeed(self, config: TrainConfig, settings: dict[str, Any]) -> None:
         """Write what ``config`` and the model say into the settings that DeepSpeed starts with."""
         settings.update(
             train_batch_size=config.batch_size,
-            train_micro_batch_size_per_gpu=micro_size(config, self.accelerator.num_processes),
+            train_micro_batch_size_per_gpu=micro_batch_size(config, self.accelerator.num_processes),
             gradient_accumulation_steps=config.gradient_accumulation,
             gradient_clipping=config.clip_norm or 0.0,
         )
@@ -263,7 +263,7 @@ class SharedModel:
         settings["zero_optimization"]["reduce_bucket_size"] = size
 
 
-def _asked_sharding() -> DistributedType | None:
+def _requested_sharding() -> DistributedType | None:
     """What the environment that ``accelerate launch`` made asks for; accelerate itself would fall back silently."""
     for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         if os.environ.get(f"ACCELERATE_USE_{kind.value}", "").lower() == "true":

@@ -81,7 +81,7 @@ class TrainConfig:
                 f"batch_size {self.batch_size} must be a multiple of gradient_accumulation {self.gradient_accumulation}"
             )
 
-    def given(self, **values: Any) -> TrainConfig:
+    def with_overrides(self, **values: Any) -> TrainConfig:
         """These settings with ``values`` in their place, except those that are None: what a caller left open."""
         return dataclasses.replace(self, **{name: value for name, value in values.items() if value is not None})
 

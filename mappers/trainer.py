@@ -27,8 +27,8 @@ from . import checkpoints
 from .draws import Draws, key
 from .files import replacing
 from .malloc import keep_freed_memory
-from .monitoring import TrainingError, Window, catch_signals, trackers
-from .sharding import SharedModel, accelerator_for, micro_size
+from .monitoring import MetricWindow, TrainingError, catch_signals, trackers
+from .sharding import SharedModel, accelerator_for, micro_batch_size
 from .train_config import TrainConfig, learning_rate
 
 Validation = Mapping[str, float | Image.Image]
@@ -147,7 +147,7 @@ class _Run:
         self.accelerator = accelerator_for(config, self.trackers, output_dir)
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
-        self.micro_size = micro_size(config, self.accelerator.num_processes)
+        self.micro_batch_size = micro_batch_size(config, self.accelerator.num_processes)
         rates = task.rates if isinstance(task, Rates) else {}
         self.shared = SharedModel(self.accelerator, task.modules, config, rates)
         self.report = FitReport()
@@ -175,7 +175,7 @@ class _Run:
 
     def train(self) -> FitReport:
         start = time.monotonic()
-        window = Window(start)
+        window = MetricWindow(start)
         first = self.step
         total = self.config.steps
         bar = tqdm(
@@ -223,8 +223,8 @@ class _Run:
                 self.task.begin_step(shared.calls, step_draws)
         sums: dict[str, float] = {}
         for micro in range(config.gradient_accumulation):
-            first = (micro * accelerator.num_processes + accelerator.process_index) * self.micro_size
-            draws = Draws(config.seed, self.step, range(first, first + self.micro_size), accelerator.device)
+            first = (micro * accelerator.num_processes + accelerator.process_index) * self.micro_batch_size
+            draws = Draws(config.seed, self.step, range(first, first + self.micro_batch_size), accelerator.device)
             torch.manual_seed(key(config.seed, self.step, first, "module"))  # a module's own dropout resumes too
             batch = self.task.batch(draws)
             with accelerator.accumulate(shared.prepared):
@@ -322,7 +322,7 @@ class _Run:
             return
         if any(self._in_any_process(not self.shared.finite())):
             self._check_finite(math.nan)
-        weights, average, moments = self.shared.weights(), self.shared.whole_average(), self.shared.optimizer_state()
+        weights, average, moments = self.shared.weights(), self.shared.full_average(), self.shared.optimizer_state()
         if self.accelerator.is_main_process:
             tensors, groups = checkpoints.flatten_optimizer(moments)
             scaler = self.accelerator.scaler

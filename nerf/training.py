@@ -180,7 +180,9 @@ def train(
     if scene.cameras.times is not None:
         name = moving_family(name)
     config = config or load_settings(RadianceConfig, name, task="train")
-    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    config = dataclasses.replace(
+        config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
+    )
     output = output_folder(output_dir, resume)
     final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
     plan = stages(final, config) if isinstance(field, str) else [(None, config)]
@@ -197,7 +199,7 @@ def train(
             current, sampler = grown(current, resolution, config, sampler, first=number == 1)
         if number and max_minutes is not None:
             left = max(max_minutes - report.seconds / 60, 1e-9)
-            stage = dataclasses.replace(stage, train=stage.train.given(max_minutes=left))
+            stage = dataclasses.replace(stage, train=stage.train.with_overrides(max_minutes=left))
         task = RadianceTask(scene, current, stage, sampler)
         folder = output / f"stage_{number}" if output and len(plan) > 1 else output
         # Later stages may not have begun when a run was interrupted.

@@ -41,7 +41,7 @@ class Models:
             rows = [
                 {
                     "id": m.id,
-                    "kind": m.kind,
+                    "kind": m.type,
                     "about": m.about,
                     "parameters": m.parameters,
                     "bytes": m.size,
@@ -52,7 +52,7 @@ class Models:
             print(json.dumps(rows, indent=2))
             return
         for m in found:
-            print(f"{m.id}\t{m.kind} ({m.about})\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
+            print(f"{m.id}\t{m.type} ({m.about})\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
 
 
 @dataclass(frozen=True, kw_only=True)

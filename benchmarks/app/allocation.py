@@ -48,7 +48,7 @@ def steps_of(job: str, steps: int) -> None:
 
     family, size = job.split(", ")
     config = load_settings(RadianceConfig, family, task="train")
-    config = dataclasses.replace(config, stages=1, train=config.train.given(steps=steps, cpu=True))
+    config = dataclasses.replace(config, stages=1, train=config.train.with_overrides(steps=steps, cpu=True))
     scene = load_scene("robot")
     field = build_field(family, scene.bounds, size.split()[0])
     fit(RadianceTask(scene, field, config, sampler_of(field, config, seed=0)), config.train)

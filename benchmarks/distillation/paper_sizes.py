@@ -46,7 +46,7 @@ def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> dict[st
     """Train on photos; figures, with processor seconds and PSNR at each look over all stages as a curve."""
     config = load_settings(RadianceConfig, family, task="train")
     every = max(steps // LOOKS, 1)
-    settings = config.train.given(
+    settings = config.train.with_overrides(
         learning_rate=RATES.get(family), log_every=every, validate_every=every, save_every=every
     )
     config = dataclasses.replace(config, train=settings)
@@ -65,7 +65,7 @@ def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> dict[st
 def taught(scene: Scene, teacher: Run, family: str, steps: int, folder: Path) -> dict[str, Any]:
     """Distil a teacher and save the student; figures."""
     config = load_settings(DistillConfig, family, task="distill")
-    config = dataclasses.replace(config, train=config.train.given(learning_rate=RATES.get(family)))
+    config = dataclasses.replace(config, train=config.train.with_overrides(learning_rate=RATES.get(family)))
     run, seconds = timed(lambda: distill(teacher, family, size="paper", steps=steps, config=config))
     run.save(folder, config)
     nearness = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)

@@ -43,7 +43,7 @@ def main() -> None:
     config = families_config(tokenizer, PICTURES)
     task = FamiliesTask(build_families_clip(config), config, tokenizer, RECIPES["families"].batch_size)
     train = dataclasses.replace(RECIPES["families"], steps=arguments.steps, seed=SEED)
-    train = train.given(max_minutes=arguments.max_minutes)
+    train = train.with_overrides(max_minutes=arguments.max_minutes)
     report = fit(task, train, output_dir=arguments.output, resume="auto" if arguments.resume else False)
     save_open_clip(task.clip, config, families_tokenizer(), FOLDER)
     print(json.dumps({"steps": report.steps, "stopped": report.stopped, **report.metrics}))

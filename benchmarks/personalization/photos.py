@@ -23,7 +23,7 @@ from benchmarks.distillation.all_pairs import ROOT, Table
 from demos.example import labelled_grid
 from mappers.yaml_settings import load_settings
 from pipelines.images import load_images, square
-from pipelines.personalization.domain_check import lost_share
+from pipelines.personalization.domain_check import unexplained_variance
 from pipelines.personalization.settings import EvaluateConfig, PersonalizeConfig
 
 PROMPTS = ("a photo of a {}", "a photo of a {} on the beach", "a photo of a {} in the snow", "a sketch of a {}")
@@ -64,7 +64,7 @@ def main() -> None:
                 config=wanted,
             )
             pixels = torch.stack([pipeline.image_processor.preprocess(square(p, SIDE))[0] for p in photos[:kept]])
-            figures = {"photos": float(kept), "lost": 100 * float(lost_share(pipeline.vae, pixels).mean())}
+            figures = {"photos": float(kept), "lost": 100 * float(unexplained_variance(pipeline.vae, pixels).mean())}
             for row, scores in result["scores"].items():
                 figures |= {f"{row}: {score}": estimate["value"] for score, estimate in scores.items()}
             return figures

@@ -72,7 +72,7 @@ class Ours:
         return Sample(
             pixels[chosen[0].cpu()].to(draws.device), draws.normal("posterior", shape), draws.normal("noise", shape),
             draws.integers("timestep", len(task.alphas)), prompts.ids.to(draws.device),
-            prompts.places[TOKEN].to(draws.device), task.subjects[0].mapper.draw_kept(draws),
+            prompts.positions[TOKEN].to(draws.device), task.subjects[0].mapper.draw_kept_units(draws),
         )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class Sample:
     noise: Tensor
     times: Tensor
     ids: Tensor
-    place: Tensor
+    position: Tensor
     kept: Tensor
 
 
@@ -134,7 +134,7 @@ class Plain:
         states: list[Tensor] = []
 
         def replace(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            return torch.where(sample.place[..., None], word.embedding[:, None], output)
+            return torch.where(sample.position[..., None], word.embedding[:, None], output)
 
         hooks = [
             self.encoder.get_input_embeddings().register_forward_hook(replace),
@@ -146,7 +146,7 @@ class Plain:
         assert word.bypass is not None
         direction = (word.bypass / word.bypass.norm(dim=-1, keepdim=True))[:, None]
         passed = states[0] + BYPASS * states[0].norm(dim=-1, keepdim=True) * direction
-        return keys, self.norm(torch.where(sample.place[..., None], passed, states[0]))
+        return keys, self.norm(torch.where(sample.position[..., None], passed, states[0]))
 
     def noisy(self, sample: Sample) -> Tensor:
         with torch.no_grad():
@@ -171,7 +171,7 @@ class Plain:
 
     def textual_inversion(self, sample: Sample) -> None:
         noisy = self.noisy(sample)
-        ids = torch.where(sample.place, len(self.table) - 1, sample.ids)
+        ids = torch.where(sample.position, len(self.table) - 1, sample.ids)
         context = self.encoder(input_ids=ids).last_hidden_state
         F.mse_loss(self.pipeline.unet(noisy, sample.times, context).sample, sample.noise).backward()
         self.of_table.step()

@@ -49,7 +49,7 @@ def main(arguments: Arguments) -> FitReport:
     """Train a codec and write it."""
     arguments.start()
     recipe = load_settings(Recipe, arguments.recipe, task="compression")
-    config = arguments.given(recipe.train)
+    config = arguments.with_overrides(recipe.train)
     wholes = training_data(recipe.data, arguments.data)
     if recipe.crop is None:
         data = torch.stack(wholes)

@@ -35,7 +35,7 @@ def main(arguments: Arguments) -> FitReport:
     """Train a category field, measure it, and write it."""
     arguments.start()
     config = load_settings(CategoryConfig, arguments.recipe, task="conditional")
-    config = dataclasses.replace(config, train=arguments.given(config.train))
+    config = dataclasses.replace(config, train=arguments.with_overrides(config.train))
     task = AdversarialTask(config) if config.objective == "gan" else DecoderTask(config)
     report = arguments.fit(task, config.train)
     model = task.model()

@@ -29,7 +29,7 @@ class Arguments(ModelTraining):
 def main(arguments: Arguments) -> PictureEncoder:
     """Train the encoder and write it, in half precision."""
     arguments.start()
-    train = arguments.given(arguments.settings.train)
+    train = arguments.with_overrides(arguments.settings.train)
     task = EncoderTask(ConditionalModel.load(arguments.model), dataclasses.replace(arguments.settings, train=train))
     report = arguments.fit(task, train)
     encoder = task.encoder.cpu().eval()

@@ -48,7 +48,7 @@ def main(arguments: Arguments) -> CodeEditor:
     if arguments.method == "ridge":
         mapper: CodeEditor = fit_ridge(model, scorer, count=arguments.pairs, seed=arguments.seed)
     else:
-        train = arguments.given(arguments.settings.train)
+        train = arguments.with_overrides(arguments.settings.train)
         task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))
         first = dataclasses.replace(arguments.settings.library, seed=arguments.seed)
         arguments.fit(LibraryTask(task), first, "library")

@@ -184,7 +184,9 @@ def distill(
     teacher = teacher if isinstance(teacher, Run) else load_run(teacher)
     name = field if isinstance(field, str) else field.name
     config = config or load_settings(DistillConfig, name, task="distill")
-    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    config = dataclasses.replace(
+        config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
+    )
     if isinstance(field, Field):
         student = field
     else:

@@ -215,7 +215,9 @@ def fit_media(
     started = time.process_time()
     media = media if isinstance(media, Media) else read_media(media)
     config = config or load_settings(FitConfig, "video" if media.video else "picture", task="fit")
-    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    config = dataclasses.replace(
+        config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
+    )
     output = output_folder(output_dir, resume)
     built = build_media_field(field, media, size, seed=seed)
     task = FitTask(media, built, config)

@@ -125,7 +125,9 @@ def fit_mapper(
         TrainingError: training cannot go on; checkpoints are kept.
     """
     config = config or FitMapperConfig()
-    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    config = dataclasses.replace(
+        config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
+    )
     output = writable_folder(output_dir)
     embedded = _sides(Path(pairs).expanduser(), clip, clap, Path(cache or output / "cache"), config, device)
     sides = embedded.swapped() if config.reverse else embedded

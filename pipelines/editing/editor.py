@@ -16,7 +16,7 @@ from mappers.code_mapper import EditsCodes, load_code_mapper
 from mappers.picture_encoder import PictureEncoder
 from mappers.trainer import FitReport
 from nerf.conditional import ConditionalModel
-from nerf.conditional.clip.scorer import DEFAULT, Familiarity, Scorer
+from nerf.conditional.clip.scorer import DEFAULT, PromptDomain, Scorer
 from nerf.conditional.inversion.encoder_task import encoder_of
 from nerf.conditional.inversion.inversion import Inversion, InversionConfig, invert
 from nerf.conditional.inversion.target_picture import on_white, target_of
@@ -168,18 +168,18 @@ class Editor:
             return self.scorer.images([on_white(_opened(exemplar))])[0], "exemplar"
         if not text.strip():
             raise ValueError('the text is empty; say what the object should be, such as "a tall red chair"')
-        score = self.familiarity.score(text)
-        if score < self.familiarity.limit:
+        score = self.prompt_domain.score(text)
+        if score < self.prompt_domain.limit:
             logger.warning(
                 "%r is far from what is said of %s (score %.2f, usual are %.2f and more): expect little sense of it",
-                text, self.model.family.name, score, self.familiarity.limit,
+                text, self.model.family.name, score, self.prompt_domain.limit,
             )  # fmt: skip
         return self.scorer.texts([text])[0], text
 
     @cached_property
-    def familiarity(self) -> Familiarity:
+    def prompt_domain(self) -> PromptDomain:
         """How near texts are to the family's captions."""
-        return Familiarity(self.scorer, self.model.family)
+        return PromptDomain(self.scorer, self.model.family)
 
     @property
     def mapper(self) -> EditsCodes:

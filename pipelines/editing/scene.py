@@ -171,7 +171,7 @@ def edit_scene(
     if teacher.field.moves:
         raise ValueError(f"the scene moves, and {teacher.field.name} fields cannot be recoloured; give a still one")
     config = config or SceneEditConfig()
-    train = config.train.given(steps=steps, max_minutes=max_minutes, seed=seed)
+    train = config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     config = dataclasses.replace(config, train=train)
     output = output_folder(output_dir, False)
     scorer = Scorer.load(clip)

@@ -78,7 +78,7 @@ def main(arguments: Arguments) -> FitReport:
     """Train ``arguments.part`` and, if asked, export it."""
     arguments.start()
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
-    config = arguments.given(config).given(learning_rate=arguments.learning_rate)
+    config = arguments.with_overrides(config).with_overrides(learning_rate=arguments.learning_rate)
     task = build_task(arguments.part, shipped=arguments.shipped)
     report = arguments.fit(task, config)
     if arguments.export:

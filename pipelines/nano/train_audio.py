@@ -97,7 +97,7 @@ class Arguments(ModelTraining):
 def main(arguments: Arguments) -> FitReport:
     """Train ``arguments.part`` and, if asked, export it."""
     arguments.start()
-    config = arguments.given(RECIPES[arguments.part])
+    config = arguments.with_overrides(RECIPES[arguments.part])
     task = build_task(arguments.part, Clips(arguments.clips, TRAINING, 0), Clips(arguments.clips, HELD_OUT, 1))
     report = arguments.fit(task, config)
     if arguments.export:

@@ -29,7 +29,7 @@ class LayerContexts(NamedTuple):
     values: Float[Tensor, "l b s d"]
     pooled: Float[Tensor, "b p"] | None = None
     """What a Stable Diffusion XL UNet adds to its timestep embedding."""
-    readers: tuple[int, ...] | None = None
+    context_of_layer: tuple[int, ...] | None = None
     """Which of the l contexts each layer reads, where several share one; None: each its own."""
 
     def rows(self, index: Tensor) -> LayerContexts:
@@ -53,16 +53,16 @@ class ContextAttention:
         *,
         contexts: LayerContexts,
         regions: Regions | None = None,
-        watched: AttentionMaps | None = None,
+        attention_maps: AttentionMaps | None = None,
         **_: Any,
     ) -> Float[Tensor, "b q c"]:
         query = attn.to_q(hidden_states)
-        read = self.layer if contexts.readers is None else contexts.readers[self.layer]
+        read = self.layer if contexts.context_of_layer is None else contexts.context_of_layer[self.layer]
         key = attn.get_submodule("to_k")(contexts.keys[read].to(query.dtype))
         value = attn.get_submodule("to_v")(contexts.values[read].to(query.dtype))
         query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        if watched is not None:
-            watched.look(query, key, attn.scale)
+        if attention_maps is not None:
+            attention_maps.record(query, key, attn.scale)
         bias = None if regions is None else regions.bias(query)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attn.scale)
         out = out.transpose(1, 2).flatten(2).to(hidden_states.dtype)
@@ -80,7 +80,7 @@ class _WithoutContexts:
         *args: Any,
         contexts: LayerContexts | None = None,
         regions: Regions | None = None,
-        watched: AttentionMaps | None = None,
+        attention_maps: AttentionMaps | None = None,
         **kwargs: Any,
     ) -> Tensor:
         return self.processor(*args, **kwargs)
@@ -132,7 +132,7 @@ def layer_levels(unet: UNet2DConditionModel, order: list[str]) -> list[int]:
 def context_attention(unet: UNet2DConditionModel, order: list[str] | None = None) -> Iterator[list[str]]:
     """Within the block ``unet`` takes ``cross_attention_kwargs={"contexts": LayerContexts}``; yields the layers.
 
-    Beside the contexts it takes ``regions``, which words are confined to, and ``watched``, which collects attention.
+    It also takes ``regions``, to which words are confined, and ``attention_maps``, which collects attention maps.
 
     ``order`` is that of `cross_attention_order`, where it is known. The processors that were there before are put back
     at the end. A block within a block changes nothing.

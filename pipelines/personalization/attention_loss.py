@@ -15,21 +15,21 @@ class AttentionMaps:
     """Collects how much each cell of a picture attends to a word, in all cross-attentions of one size.
 
     Args:
-        place: where the word stands in each row's prompt.
+        position: where the word stands in each row's prompt.
         side: cells of a side of the maps to collect; other layers are left out.
     """
 
-    def __init__(self, place: Bool[Tensor, "b s"], side: int):
-        self.place, self.side = place, side
+    def __init__(self, position: Bool[Tensor, "b s"], side: int):
+        self.position, self.side = position, side
         self._maps: list[Float[Tensor, "b q"]] = []
 
-    def look(self, query: Float[Tensor, "b n q c"], key: Float[Tensor, "b n s c"], scale: float) -> None:
+    def record(self, query: Float[Tensor, "b n q c"], key: Float[Tensor, "b n s c"], scale: float) -> None:
         """Take note of a layer's attention, with heads ``n``."""
         if query.shape[2] != self.side**2:
             return
         # In fp32, whatever the layer computes in: a softmax over small differences is what is learned from here.
         scores = (query @ key.transpose(-1, -2)).float() * scale
-        word = self.place[:, None, None].to(scores.device)
+        word = self.position[:, None, None].to(scores.device)
         self._maps.append((scores.softmax(-1) * word).sum(-1).mean(1))
 
     def mean(self) -> Float[Tensor, "b h w"]:

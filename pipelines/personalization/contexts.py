@@ -18,7 +18,7 @@ def layer_contexts(
     prompts: Sequence[TokenizedPrompts],
     words: Mapping[str, Word],
     layers: int,
-    readers: tuple[int, ...] | None = None,
+    context_of_layer: tuple[int, ...] | None = None,
 ) -> LayerContexts:
     """The contexts of prompts that are each seen at one timestep, by all layers, in one call of each text encoder.
 
@@ -29,14 +29,14 @@ def layer_contexts(
         prompts: n tokenized prompts, as `TextEncoders.tokenize` gives them.
         words: for each token, its word at (prompt, layer), prompt-major: n * layers rows.
         layers: cross-attention layers, or groups of them that share a context.
-        readers: see `LayerContexts`.
+        context_of_layer: see `LayerContexts`.
     """
     every = torch.arange(len(prompts[0].ids)).repeat_interleave(layers)
     encoded = text.encode([part.rows(every) for part in prompts], words)
     keys, values = (x.unflatten(0, (-1, layers)).transpose(0, 1) for x in (encoded.keys, encoded.values))
-    every_layer = list(readers or range(layers))
+    every_layer = list(context_of_layer or range(layers))
     pooled = None if encoded.pooled is None else encoded.pooled.unflatten(0, (-1, layers))[:, every_layer].mean(1)
-    return LayerContexts(keys, values, pooled, readers)
+    return LayerContexts(keys, values, pooled, context_of_layer)
 
 
 class ContextTable:
@@ -50,7 +50,7 @@ class ContextTable:
         prompts: n prompts; None stands for a context of zeros, SDXL's absent negative prompt.
         mappers: for each word, what gives it at timesteps [b] and layers [b].
         layers: cross-attention layers, or groups of them that share a context.
-        readers: see `LayerContexts`.
+        context_of_layer: see `LayerContexts`.
     """
 
     rows_per_call = 256
@@ -64,16 +64,16 @@ class ContextTable:
         prompts: Sequence[str | None],
         mappers: Mapping[str, Callable[[Tensor, Tensor], Word]],
         layers: int,
-        readers: tuple[int, ...] | None = None,
+        context_of_layer: tuple[int, ...] | None = None,
     ):
-        self.text, self.mappers, self.layers, self.readers = text, mappers, layers, readers
+        self.text, self.mappers, self.layers, self.context_of_layer = text, mappers, layers, context_of_layer
         tokenized = text.tokenize([prompt or "" for prompt in prompts], list(mappers))
-        anywhere = torch.stack([part.anywhere for part in tokenized]).any(0)
-        varying = anywhere.any(1)
+        has_word = torch.stack([part.has_word for part in tokenized]).any(0)
+        varying = has_word.any(1)
         self.varying, self.fixed = (flag.nonzero()[:, 0].to(text.device) for flag in (varying, ~varying))
         self.order = torch.cat([self.varying, self.fixed]).argsort()
         self.prompts = [part.rows(varying) for part in tokenized]
-        self.place = anywhere[varying].to(text.device)
+        self.position = has_word[varying].to(text.device)
         self.plain: Tensor | None = None
         self.pooled: Tensor | None = None
         if not varying.all():
@@ -94,17 +94,17 @@ class ContextTable:
         """
         plain = None if self.plain is None else self.plain.expand(self.layers, -1, -1, -1)
         if plain is not None and not len(self.varying):
-            return LayerContexts(plain, plain, self.pooled, self.readers)
+            return LayerContexts(plain, plain, self.pooled, self.context_of_layer)
         if timestep not in self.kept:
             self._make([timestep, *following])
         keys, rows, pooled = self.kept[timestep]
         values = keys.clone()
-        values[:, self.place] = rows
+        values[:, self.position] = rows
         if plain is not None:
             keys, values = (torch.cat([part, plain], dim=1)[:, self.order] for part in (keys, values))
             if pooled is not None and self.pooled is not None:
                 pooled = torch.cat([pooled, self.pooled])[self.order]
-        return LayerContexts(keys, values, pooled, self.readers)
+        return LayerContexts(keys, values, pooled, self.context_of_layer)
 
     def _make(self, timesteps: Sequence[float]) -> None:
         """Contexts of as many of ``timesteps`` as one call may hold; those that are there are left out."""
@@ -113,10 +113,12 @@ class ContextTable:
         times = missing[: max(1, self.rows_per_call // (layers * n))]
         at = torch.tensor(times, device=device).repeat_interleave(n * layers)
         layer = torch.arange(layers, device=device).repeat(len(times) * n)
-        used = {token for part in self.prompts for token in part.places}
+        used = {token for part in self.prompts for token in part.positions}
         words = {token: mapper(at, layer) for token, mapper in self.mappers.items() if token in used}
         rows = torch.arange(n).repeat(len(times))
-        made = layer_contexts(self.text, [part.rows(rows) for part in self.prompts], words, layers, self.readers)
+        made = layer_contexts(
+            self.text, [part.rows(rows) for part in self.prompts], words, layers, self.context_of_layer
+        )
         size = made.keys.nbytes
         if size + sum(keys.nbytes + rows.nbytes for keys, rows, _ in self.kept.values()) > self.max_bytes:
             self.kept.clear()
@@ -124,4 +126,4 @@ class ContextTable:
             here = slice(i * n, (i + 1) * n)
             # Copies, for views would keep the memory of the whole call.
             pooled = None if made.pooled is None else made.pooled[here].clone()
-            self.kept[t] = made.keys[:, here].clone(), made.values[:, here][:, self.place], pooled
+            self.kept[t] = made.keys[:, here].clone(), made.values[:, here][:, self.position], pooled

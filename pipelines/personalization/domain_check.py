@@ -17,7 +17,7 @@ a crab, lies above; the others reach 0.068) and photographs of nine things (one 
 
 
 @torch.no_grad()
-def lost_share(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
+def unexplained_variance(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
     """The share of each picture's variance that the model's autoencoder cannot keep: 0 nothing, 1 all.
 
     What does not pass the autoencoder cannot be learned, whatever word is used for it. The error alone would not do:
@@ -35,9 +35,9 @@ def lost_share(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> Float[
     return torch.stack(rows).cpu()
 
 
-def warn_of_strangers(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> None:
+def warn_if_out_of_domain(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> None:
     """Warn when ``pictures``, in [-1, 1], are unlike those that nano was trained on; the mean over them decides."""
-    lost = float(lost_share(vae, pictures).mean())
+    lost = float(unexplained_variance(vae, pictures).mean())
     if lost > LIMIT:
         logger.warning(
             "the pictures are far from what nano knows: its autoencoder loses %.1f %% of them, of pictures of its own "

@@ -51,12 +51,12 @@ class Judges:
             folder = resolve(clip, "CLIP")
             self.clip = CLIPModel.from_pretrained(folder).eval().to(self.device)
             self.tokenizer = CLIPTokenizer.from_pretrained(folder)
-            self.embeds: dict[str, Embed] = {"clip_i": self._clip(AutoImageProcessor.from_pretrained(folder))}
+            self.embed_images: dict[str, Embed] = {"clip_i": self._clip(AutoImageProcessor.from_pretrained(folder))}
             if dino is not None:
                 clip = dino
                 folder = resolve(dino, "CLIP")
                 model = AutoModel.from_pretrained(folder).eval().to(self.device)
-                self.embeds["dino"] = self._dino(model, AutoImageProcessor.from_pretrained(folder))
+                self.embed_images["dino"] = self._dino(model, AutoImageProcessor.from_pretrained(folder))
         except (OSError, ValueError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -85,7 +85,7 @@ class Judges:
         return all_of
 
     @torch.no_grad()
-    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """CLIP's embeddings of texts."""
         length = self.clip.config.text_config.max_position_embeddings
         ids = self.tokenizer(
@@ -144,8 +144,8 @@ def evaluate(
     seen = [] if training is None else [square(picture, side) for picture in load_images(training)]
     _check_held_out(held_out, seen)
     judges = Judges(clip, dino, pipeline.device)
-    wanted = {name: embed(held_out) for name, embed in judges.embeds.items()}
-    texts = judges.texts([" ".join(prompt.format("").split()) for prompt in config.prompts])
+    wanted = {name: embed(held_out) for name, embed in judges.embed_images.items()}
+    texts = judges.embed_texts([" ".join(prompt.format("").split()) for prompt in config.prompts])
 
     def row(word: str, truncation: int | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
         pictures = _draw(pipeline, word, seed, config, truncation)
@@ -157,7 +157,7 @@ def evaluate(
     if seen:
         rows["training pictures"] = {
             name: asdict(Estimate(*[float((embed(seen) @ wanted[name].T).mean())] * 3))
-            for name, embed in judges.embeds.items()
+            for name, embed in judges.embed_images.items()
         }
     hidden = int(cast(Any, pipeline.concept(token).mapper).hidden)
     cuts = sorted({min(hidden, round(hidden * share)) for share in config.truncations}) if hidden else []
@@ -173,7 +173,7 @@ def evaluate(
     }
     nearest = None
     if seen:
-        nearest, result["copies"] = _copies(judges.embeds["clip_i"], pictures, held_out, seen)
+        nearest, result["copies"] = _copies(judges.embed_images["clip_i"], pictures, held_out, seen)
     if output is not None:
         make_image_grid(pictures, rows=len(config.prompts), cols=config.seeds).save(output / "samples.png")
         if curve:
@@ -185,7 +185,7 @@ def evaluate(
     return result
 
 
-def over_seeds(values: Float[Tensor, " s"]) -> Estimate:
+def estimate_over_seeds(values: Float[Tensor, " s"]) -> Estimate:
     """Mean and 95 % interval, by Student's t, of one score per seed, of which there are at least two."""
     mean, count = float(values.mean()), len(values)
     t = T_QUANTILES[count - 2] if count - 2 < len(T_QUANTILES) else 1.96
@@ -215,11 +215,11 @@ def _scores(
     judges: Judges, pictures: list[Image.Image], wanted: dict[str, Tensor], texts: Tensor, seeds: int
 ) -> dict[str, Any]:
     """Each score's `Estimate` over seeds, as plain data."""
-    scores, embedded = {}, {name: embed(pictures) for name, embed in judges.embeds.items()}
+    scores, embedded = {}, {name: embed(pictures) for name, embed in judges.embed_images.items()}
     for name, rows in embedded.items():
         scores[name] = (rows @ wanted[name].T).mean(1)
     scores["clip_t"] = (embedded["clip_i"] * texts.repeat_interleave(seeds, 0)).sum(1)
-    return {name: asdict(over_seeds(score.view(-1, seeds).mean(0))) for name, score in scores.items()}
+    return {name: asdict(estimate_over_seeds(score.view(-1, seeds).mean(0))) for name, score in scores.items()}
 
 
 def _copies(

@@ -27,11 +27,11 @@ FILES = {
 }
 """Layouts and their files: "xti" has a tensor for each cross-attention by its name in diffusers' UNet; "diffusers" is
 what `load_textual_inversion` reads; "a1111" what AUTOMATIC1111's web interface and ComfyUI read. For Stable Diffusion
-XL "sdxl" takes the place of the latter two: a vector for each text encoder, clip_l and clip_g."""
+XL "sdxl" replaces the latter two: a vector for each text encoder, clip_l and clip_g."""
 
 
 @torch.no_grad()
-def reduced(mapper: nn.Module, *, per_layer: bool, points: int = 50) -> TextualInversionMapper:
+def averaged_mapper(mapper: nn.Module, *, per_layer: bool, points: int = 50) -> TextualInversionMapper:
     """The mean of a mapper's input embeddings over timesteps, and unless ``per_layer`` over layers.
 
     Directions that differ cancel, so the mean is brought back to the mean length. The bypass is lost.
@@ -72,7 +72,7 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
         OSError: the folder is not writable.
     """
     mapper, folder = pipeline.concept(token).mapper, Path(folder)
-    layered, single = (reduced(mapper, per_layer=flag) for flag in (True, False))
+    layered, single = (averaged_mapper(mapper, per_layer=flag) for flag in (True, False))
     vector, by_layer = single.vectors.cpu(), layered.vectors.cpu()
     if len(by_layer) < pipeline.layers:
         by_layer = by_layer[list(pipeline.blocks)]

@@ -17,7 +17,7 @@ from ..images import load_images
 Generators = torch.Generator | list[torch.Generator] | None
 
 
-def later_timesteps(scheduler: Any, steps: int, strength: float) -> Tensor:
+def timesteps_for_strength(scheduler: Any, steps: int, strength: float) -> Tensor:
     """The last timesteps of a schedule of ``steps``, the more the larger ``strength`` is.
 
     Raises:
@@ -35,7 +35,7 @@ def later_timesteps(scheduler: Any, steps: int, strength: float) -> Tensor:
     return scheduler.timesteps[first:]
 
 
-class Canvas:
+class InitialPicture:
     """The picture that is drawn over, as latents.
 
     Outside the mask the latents of every step are replaced by the picture's, at that step's noise, as diffusers'
@@ -95,7 +95,7 @@ class Canvas:
             return self.latents
         return scheduler.add_noise(self.latents, self.noise, timestep[None])
 
-    def keep_outside(self, latents: Tensor, scheduler: Any, following: Tensor | None) -> Tensor:
+    def restore_outside(self, latents: Tensor, scheduler: Any, following: Tensor | None) -> Tensor:
         """``latents`` inside the mask, the picture at the ``following`` timestep outside."""
         if self.mask is None:
             return latents

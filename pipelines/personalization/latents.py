@@ -73,7 +73,7 @@ def _posteriors(vae: AutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_not_black(share: Float[Tensor, "n 1 h w"], subjects: Sequence[Subject]) -> None:
-    """Refuse masks that leave nothing, by word and place.
+    """Refuse masks that leave nothing, by word and position.
 
     Raises:
         ValueError: there is one.

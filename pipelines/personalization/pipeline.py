@@ -21,7 +21,7 @@ from .attention_loss import AttentionMaps
 from .concept_loading import ConceptLoaderMixin
 from .concepts import Concept
 from .contexts import ContextTable
-from .inpainting import Canvas, later_timesteps
+from .inpainting import InitialPicture, timesteps_for_strength
 from .regions import Regions, read_regions
 from .text_encoding import TextEncoders, check_text_encoders
 
@@ -139,7 +139,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             "use enable_model_cpu_offload()"
         )
 
-    def readers(self, mappers: Iterable[Any]) -> tuple[int, ...] | None:
+    def context_of_layer(self, mappers: Iterable[Any]) -> tuple[int, ...] | None:
         """Which context each layer reads when words of ``mappers`` are in the prompts.
 
         Returns:
@@ -228,24 +228,24 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
 
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         timesteps, count = self.scheduler.timesteps, len(prompts) * num_images_per_prompt
-        canvas = None
+        initial = None
         if image is not None:
-            canvas = Canvas(self.vae, image, mask, (width, height), count, generator, device)
-        if canvas is None:
+            initial = InitialPicture(self.vae, image, mask, (width, height), count, generator, device)
+        if initial is None:
             channels = self.unet.config.in_channels
             latents = self.prepare_latents(count, channels, height, width, self.unet.dtype, device, generator, latents)
         else:
-            timesteps = later_timesteps(self.scheduler, num_inference_steps, strength)
-            latents = canvas.start(self.scheduler, timesteps[0], whole=strength == 1)
+            timesteps = timesteps_for_strength(self.scheduler, num_inference_steps, strength)
+            latents = initial.start(self.scheduler, timesteps[0], whole=strength == 1)
         step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
         with context_attention(self.unet, self.cross_attentions), self.progress_bar(total=len(timesteps)) as bar:
             for i, t in enumerate(timesteps):
                 contexts = table.at(float(t), timesteps[i + 1 :].tolist()).rows(rows)
                 noise = self._predict(latents, t, contexts, guidance_scale if guided else None, where)
                 latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
-                if canvas is not None:
+                if initial is not None:
                     following = timesteps[i + 1] if i + 1 < len(timesteps) else None
-                    latents = canvas.keep_outside(latents, self.scheduler, following)
+                    latents = initial.restore_outside(latents, self.scheduler, following)
                 if callback_on_step_end is not None:
                     changed = callback_on_step_end(self, i, t, {"latents": latents}) or {}
                     latents = changed.get("latents", latents)
@@ -275,7 +275,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         contexts: LayerContexts,
         *,
         regions: Regions | None = None,
-        watched: AttentionMaps | None = None,
+        attention_maps: AttentionMaps | None = None,
     ) -> Tensor:
         """The UNet's answer to ``sample`` [b, c, h, w] at timestep ``t``, within `context_attention`.
 
@@ -291,7 +291,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             t,
             contexts.keys[0],
             added_cond_kwargs=conditions,
-            cross_attention_kwargs={"contexts": contexts, "regions": regions, "watched": watched},
+            cross_attention_kwargs={"contexts": contexts, "regions": regions, "attention_maps": attention_maps},
             return_dict=False,
         )[0]
 
@@ -318,10 +318,10 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         state = [(id(p), p._version) for m in (*text.encoders, *words.values()) for p in m.parameters()]
         key = (prompts, tuple(words), repr(truncation), tuple(state))
         if self._last_contexts is None or self._last_contexts[0] != key:
-            readers = self.readers(words.values())
-            layers = self.layers if readers is None else max(readers) + 1
+            context_of_layer = self.context_of_layer(words.values())
+            layers = self.layers if context_of_layer is None else max(context_of_layer) + 1
             mappers = {token: self._cut(mapper, truncation, layers) for token, mapper in words.items()}
-            self._last_contexts = key, ContextTable(text, prompts, mappers, layers, readers)
+            self._last_contexts = key, ContextTable(text, prompts, mappers, layers, context_of_layer)
         return self._last_contexts[1]
 
     def _cut(self, mapper: Any, truncation: int | Envelope | None, layers: int) -> Callable[[Tensor, Tensor], Word]:

@@ -22,12 +22,12 @@ class Regions:
     is normalized: 1 changes nothing, and with 0 the word is not there. Rows without the word are left alone.
 
     Args:
-        places: for each word, where it stands in each row's prompt.
+        positions: for each word, where it stands in each row's prompt.
         masks: for each word, its mask at the picture's size, in 0..1.
     """
 
-    def __init__(self, places: Sequence[Bool[Tensor, "b s"]], masks: Sequence[Float[Tensor, "h w"]]):
-        self.places, self.masks = list(places), list(masks)
+    def __init__(self, positions: Sequence[Bool[Tensor, "b s"]], masks: Sequence[Float[Tensor, "h w"]]):
+        self.positions, self.masks = list(positions), list(masks)
         self._bias: dict[int, Tensor] = {}
 
     def bias(self, query: Float[Tensor, "b n q c"]) -> Float[Tensor, "b 1 q s"]:
@@ -38,10 +38,10 @@ class Regions:
             factor = round((height * width / cells) ** 0.5)
             size = height // factor, width // factor
             total = torch.zeros((), device=query.device)
-            for place, mask in zip(self.places, self.masks, strict=True):
+            for position, mask in zip(self.positions, self.masks, strict=True):
                 share = F.interpolate(mask[None, None], size=size, mode="area").flatten()
                 # Where, and not a product: zero times the logarithm of zero is no number.
-                total = total + torch.where(place[:, None, None, :], share.log()[None, None, :, None], 0.0)
+                total = total + torch.where(position[:, None, None, :], share.log()[None, None, :, None], 0.0)
             self._bias[cells] = total.to(query.dtype)
         return self._bias[cells]
 
@@ -68,11 +68,11 @@ def read_regions(
         ValueError: a word is not loaded or in no prompt; a mask is of another size or all black.
     """
     tokenized = text.tokenize(prompts, list(words))
-    places, masks = [], []
+    positions, masks = [], []
     for word, picture in regions.items():
         if word not in words:
             raise ValueError(f"regions name {word!r}, which is not loaded; loaded are {sorted(words)}")
-        if not any(word in part.places for part in tokenized):
+        if not any(word in part.positions for part in tokenized):
             raise ValueError(f"regions name {word!r}, which is in no prompt; write it there, or leave its region out")
         (mask,) = load_images([picture])
         if mask.size != size:
@@ -84,6 +84,8 @@ def read_regions(
         if not white.any():
             raise ValueError(f"the region of {word} is black, so the word would act nowhere; mark its place in white")
         nowhere = torch.zeros_like(tokenized[0].ids, dtype=torch.bool)
-        places.append(torch.stack([part.places.get(word, nowhere) for part in tokenized]).any(0).to(text.device)[rows])
+        positions.append(
+            torch.stack([part.positions.get(word, nowhere) for part in tokenized]).any(0).to(text.device)[rows]
+        )
         masks.append(white.to(text.device))
-    return Regions(places, masks)
+    return Regions(positions, masks)

@@ -91,7 +91,7 @@ class NeTITask:
             sentences = [f"{sentence} in {BACKGROUND}" for sentence in sentences]
         # The first word's token stands for whichever word a sample shows: what differs is the embedding put there.
         self.prompts = self.text.tokenize([s.format(self.token) for s in sentences], [self.token, BACKGROUND])
-        self.readers = pipeline.readers([subject.mapper for subject in subjects])
+        self.context_of_layer = pipeline.context_of_layer([subject.mapper for subject in subjects])
         self.levels = layer_levels(pipeline.unet, pipeline.cross_attentions)
         # The training noise schedule is that of the model, whichever scheduler samples from it.
         self.alphas = pipeline.scheduler.alphas_cumprod.to(pipeline.device)
@@ -123,23 +123,25 @@ class NeTITask:
         points, rows = self._points(draws)
         times, words = points.integers("timestep", len(self.alphas)), self._words(points)
         templates = points.integers("template", len(TEMPLATES)).cpu()
-        kept = cast(Any, self.subjects[0].mapper).draw_kept(points)
+        kept = cast(Any, self.subjects[0].mapper).draw_kept_units(points)
         contexts = self._contexts(modules, times, words, templates, kept).rows(rows)
-        watched = None
+        attention_maps = None
         if self.config.attention_weight:
-            places = torch.stack([part.places[self.token][templates] for part in self.prompts]).any(0)
+            positions = torch.stack([part.positions[self.token][templates] for part in self.prompts]).any(0)
             side = latents.shape[-1]
             sides = {-(-side // 2**level) for level in self.levels}
-            watched = AttentionMaps(places.to(draws.device)[rows], min(sides, key=lambda cells: abs(cells - MAP_SIDE)))
-        errors = self._errors(latents, noise, times[rows], contexts, watched)
+            attention_maps = AttentionMaps(
+                positions.to(draws.device)[rows], min(sides, key=lambda cells: abs(cells - MAP_SIDE))
+            )
+        errors = self._errors(latents, noise, times[rows], contexts, attention_maps)
         pictures = self._pictures(draws)
         chosen = pictures.choose(draws, words[rows], self.config.flip)
         if pictures.weights is not None:
             errors = errors * pictures.weights[chosen]
         loss = errors.mean()
-        if watched is None or pictures.inside is None:
+        if attention_maps is None or pictures.inside is None:
             return {"loss": loss}
-        attention = attention_loss(watched.mean(), pictures.inside[chosen])
+        attention = attention_loss(attention_maps.mean(), pictures.inside[chosen])
         return {"loss": loss + self.config.attention_weight * attention, "attention": attention}
 
     def _contexts(
@@ -153,7 +155,7 @@ class NeTITask:
         if self.backgrounds:
             spoken[BACKGROUND] = _select([modules[name](*at) for name in self.backgrounds], shown)
         prompts = [part.rows(templates) for part in self.prompts]
-        return layer_contexts(self.text, prompts, spoken, self.layers, self.readers)
+        return layer_contexts(self.text, prompts, spoken, self.layers, self.context_of_layer)
 
     def _errors(
         self,
@@ -161,14 +163,16 @@ class NeTITask:
         noise: Tensor,
         times: Tensor,
         contexts: LayerContexts,
-        watched: AttentionMaps | None = None,
+        attention_maps: AttentionMaps | None = None,
     ) -> Float[Tensor, "b c h w"]:
         """Squared errors of what the model predicts, weighted by timestep."""
         alpha = self.alphas[times].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         velocity = self.pipeline.scheduler.config.prediction_type == "v_prediction"
         target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents if velocity else noise
-        predicted = self.pipeline.predict(noisy.to(self.pipeline.unet.dtype), times, contexts, watched=watched)
+        predicted = self.pipeline.predict(
+            noisy.to(self.pipeline.unet.dtype), times, contexts, attention_maps=attention_maps
+        )
         errors = (predicted.float() - target).square()
         if self.config.min_snr is not None:
             errors = errors * min_snr_weight(alpha, self.config.min_snr, velocity=velocity)

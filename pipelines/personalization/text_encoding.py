@@ -32,18 +32,20 @@ class TokenizedPrompts:
     ids: Int[Tensor, "n s"]
     """Token ids; a placeholder's own id is the start mark, which its embedding replaces. (The end mark would be taken
     for the end of the prompt, whose state is the pooled embedding.)"""
-    places: dict[str, Bool[Tensor, "n s"]]
+    positions: dict[str, Bool[Tensor, "n s"]]
     """For each token that occurs, where."""
 
     def rows(self, index: Tensor) -> TokenizedPrompts:
         """Some of the prompts, in any order and number."""
-        places = {token: place[index] for token, place in self.places.items()}
-        return TokenizedPrompts(self.ids[index], {token: place for token, place in places.items() if place.any()})
+        positions = {token: position[index] for token, position in self.positions.items()}
+        return TokenizedPrompts(
+            self.ids[index], {token: position for token, position in positions.items() if position.any()}
+        )
 
     @property
-    def anywhere(self) -> Bool[Tensor, "n s"]:
+    def has_word(self) -> Bool[Tensor, "n s"]:
         """Where any word stands."""
-        return torch.stack([torch.zeros_like(self.ids, dtype=torch.bool), *self.places.values()]).any(0)
+        return torch.stack([torch.zeros_like(self.ids, dtype=torch.bool), *self.positions.values()]).any(0)
 
 
 class Encoded(NamedTuple):
@@ -57,7 +59,7 @@ class Encoded(NamedTuple):
 
 
 def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str]) -> TokenizedPrompts:
-    """Token ids of ``prompts``, padded to the model's length, with the places of ``tokens`` in them.
+    """Token ids of ``prompts``, padded to the model's length, with the positions of ``tokens`` in them.
 
     Raises:
         ValueError: a prompt is longer than the text encoder takes.
@@ -65,16 +67,16 @@ def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[
     length = tokenizer.model_max_length
     start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     ids = torch.full((len(prompts), length), pad)
-    places = {token: torch.zeros(len(prompts), length, dtype=torch.bool) for token in tokens}
+    positions = {token: torch.zeros(len(prompts), length, dtype=torch.bool) for token in tokens}
     # The longest token first, so that <cat> cannot hide in <cat>s.
     pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True))
     for row, prompt in enumerate(prompts):
         pieces = re.split(f"({pattern})", prompt) if tokens else [prompt]
         at = [start]
         for piece in pieces:
-            if piece in places:
+            if piece in positions:
                 if len(at) < length:
-                    places[piece][row, len(at)] = True
+                    positions[piece][row, len(at)] = True
                 at.append(start)
             else:
                 at.extend(tokenizer(piece, add_special_tokens=False).input_ids)
@@ -84,7 +86,7 @@ def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[
                 f"the prompt {prompt!r} has {len(at) - 2} tokens, the model reads {length - 2}; shorten it"
             )
         ids[row, : len(at)] = torch.tensor(at)
-    return TokenizedPrompts(ids, {token: place for token, place in places.items() if place.any()})
+    return TokenizedPrompts(ids, {token: position for token, position in positions.items() if position.any()})
 
 
 def encode_rows(
@@ -106,21 +108,21 @@ def encode_rows(
         penultimate: take the states before the last layer, as Stable Diffusion XL does. No LayerNorm follows them.
     """
     device = next(text_encoder.parameters()).device
-    replacements = [(place, words[token].embedding) for token, place in prompts.places.items()]
+    replacements = [(position, words[token].embedding) for token, position in prompts.positions.items()]
     with _replaced_embeddings(text_encoder, replacements), _captured_final_norm(text_encoder) as captured:
         output = text_encoder(input_ids=prompts.ids.to(device), output_hidden_states=penultimate)
     keys = output.hidden_states[-2] if penultimate else output.last_hidden_state
     states, finish = (keys, nn.Identity()) if penultimate else (captured[0], _final_norm(text_encoder))
     values = keys
-    for token, place in prompts.places.items():
-        place = place.to(keys.device)
+    for token, position in prompts.positions.items():
+        position = position.to(keys.device)
         bypass = words[token].bypass
         if bypass is None:
             continue
-        row, _column = place.nonzero(as_tuple=True)
-        before = states[place]
+        row, _column = position.nonzero(as_tuple=True)
+        before = states[position]
         step = BYPASS_SCALE * before.norm(dim=-1, keepdim=True) * F.normalize(bypass[row].to(before.dtype), dim=-1)
-        values = values.masked_scatter(place[..., None], finish(before + step).to(values.dtype))
+        values = values.masked_scatter(position[..., None], finish(before + step).to(values.dtype))
     return Encoded(keys, values, getattr(output, "text_embeds", None))
 
 
@@ -147,7 +149,7 @@ class TextEncoders:
         self.device, self.dtype = device or weight.device, weight.dtype
 
     def tokenize(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[TokenizedPrompts]:
-        """Token ids and places, by each tokenizer; see `tokenize`."""
+        """Token ids and positions, by each tokenizer; see `tokenize`."""
         return [tokenize(tokenizer, prompts, tokens) for tokenizer in self.tokenizers]
 
     def encode(self, prompts: Sequence[TokenizedPrompts], words: Mapping[str, Word]) -> Encoded:
@@ -207,12 +209,12 @@ def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:
 def _replaced_embeddings(
     text_encoder: CLIPTextModel, replacements: list[tuple[Bool[Tensor, "r s"], Float[Tensor, "r d"]]]
 ) -> Iterator[None]:
-    """Let the token table answer with the words' embeddings at their places; the table itself stays."""
+    """Let the token table answer with the words' embeddings at their positions; the table itself stays."""
 
     def replace(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        for place, embedding in replacements:
-            place = place.to(output.device)
-            output = torch.where(place[..., None], embedding[:, None].to(output.dtype), output)
+        for position, embedding in replacements:
+            position = position.to(output.device)
+            output = torch.where(position[..., None], embedding[:, None].to(output.dtype), output)
         return output
 
     hook = text_encoder.get_input_embeddings().register_forward_hook(replace)

@@ -22,7 +22,7 @@ from mappers.trainer import FitReport, fit
 from ..images import Images
 from .attention import context_attention
 from .concepts import Concept
-from .domain_check import warn_of_strangers
+from .domain_check import warn_if_out_of_domain
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
 from .subjects import folder_names, read_sources
@@ -74,7 +74,9 @@ def personalize(
         TrainingError: training cannot go on; checkpoints in ``output_dir`` are kept.
     """
     config = config or PersonalizeConfig()
-    config = dataclasses.replace(config, train=config.train.given(steps=steps, max_minutes=max_minutes, seed=seed))
+    config = dataclasses.replace(
+        config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
+    )
     sources = read_sources(images, token, category, masks)
     parts = [source.split(config.held_out) for source in sources]
     output = None if output_dir is None else writable_folder(output_dir)
@@ -91,7 +93,7 @@ def personalize(
         held_out = [part[1].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
     if resolve(model, "text-to-image") == resolve("nano", "text-to-image"):
         for subject in subjects:
-            warn_of_strangers(pipeline.vae, subject.pictures)
+            warn_if_out_of_domain(pipeline.vae, subject.pictures)
     task = NeTITask(pipeline, subjects, config, held_out)
     with context_attention(pipeline.unet):
         report = fit(task, config.train, output_dir=output, resume=resume)

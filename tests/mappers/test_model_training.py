@@ -20,8 +20,8 @@ def parsed(output: Path, *words: str) -> ModelTraining:
 
 
 def test_options_that_are_not_given_leave_the_recipe_alone(tmp_path: Path) -> None:
-    assert parsed(tmp_path).given(RECIPE) == RECIPE
-    changed = parsed(tmp_path, "--steps", "3", "--max-minutes", "2", "--seed", "5").given(RECIPE)
+    assert parsed(tmp_path).with_overrides(RECIPE) == RECIPE
+    changed = parsed(tmp_path, "--steps", "3", "--max-minutes", "2", "--seed", "5").with_overrides(RECIPE)
     assert (changed.steps, changed.max_minutes, changed.seed) == (3, 2, 5)
     assert changed.learning_rate == RECIPE.learning_rate
 
@@ -30,9 +30,9 @@ def test_a_run_that_was_cut_short_goes_on_only_when_told_to(tmp_path: Path) -> N
     whole, first, second = Regression(), Regression(), Regression()
     parsed(tmp_path / "whole").fit(whole, RECIPE)
     short = parsed(tmp_path / "run", "--max-minutes", "1e-9")
-    assert short.fit(first, short.given(RECIPE)).stopped == "time"
+    assert short.fit(first, short.with_overrides(RECIPE)).stopped == "time"
     again = parsed(tmp_path / "run", "--resume")
-    assert again.fit(second, again.given(RECIPE)).steps == RECIPE.steps
+    assert again.fit(second, again.with_overrides(RECIPE)).steps == RECIPE.steps
     assert equal(whole, second)
 
 

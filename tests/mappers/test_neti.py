@@ -92,7 +92,7 @@ def test_dropped_units_are_nested() -> None:
 
 def test_one_coin_per_layer_one_cut_per_row() -> None:
     mapper = NeTIMapper(400, 2, 1.0)
-    kept = mapper.draw_kept(Draws(0, 0, range(6)))
+    kept = mapper.draw_kept_units(Draws(0, 0, range(6)))
     assert kept.shape == (6, 400)
     whole = (kept == 128).float().mean(0)
     assert set(whole.tolist()) <= {0.0, 1.0}

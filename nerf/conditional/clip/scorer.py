@@ -95,7 +95,7 @@ def clip_distance(one: Float[Tensor, "*n d"], other: Float[Tensor, "*n d"]) -> F
     return 1 - F.cosine_similarity(one, other, dim=-1)
 
 
-class Familiarity:
+class PromptDomain:
     """How near a text is to what is said of a family: its cosine to the nearest of the family's captions.
 
     `limit` is what all but a hundredth of the captions reach among each other. The default scorer has met no words but

@@ -41,23 +41,23 @@ def test_closed_form() -> None:
 
 def test_maps_are_the_mean_of_the_layers_own_scores(pipeline: NeTIPipeline) -> None:
     unet, layers = pipeline.unet, pipeline.layers
-    place = torch.tensor([[False, True, False, True, False]])
+    position = torch.tensor([[False, True, False, True, False]])
     generator = torch.Generator().manual_seed(0)
     keys = torch.randn(layers, 1, 5, 16, generator=generator)
-    watched, expected, finest = AttentionMaps(place, 4), [], AttentionMaps(place, 99)
+    attention_maps, expected, finest = AttentionMaps(position, 4), [], AttentionMaps(position, 99)
     with context_attention(unet) as order, torch.no_grad():
         for layer, name in enumerate(order):
             module = unet.get_submodule(name)
             cells = torch.randn(1, 16 if layer % 2 else 64, module.to_q.in_features, generator=generator)
             contexts = LayerContexts(keys, keys)
             plain = module(cells, contexts=contexts)
-            assert torch.equal(module(cells, contexts=contexts, watched=watched), plain)
-            module(cells, contexts=contexts, watched=finest)
+            assert torch.equal(module(cells, contexts=contexts, attention_maps=attention_maps), plain)
+            module(cells, contexts=contexts, attention_maps=finest)
             if layer % 2:
                 query, key = (module.head_to_batch_dim(x) for x in (module.to_q(cells), module.to_k(keys[layer])))
                 scores = module.get_attention_scores(query, key)
-                expected.append(scores[..., place[0]].sum(-1).mean(0))
-    torch.testing.assert_close(watched.mean()[0], torch.stack(expected).mean(0).view(4, 4))
+                expected.append(scores[..., position[0]].sum(-1).mean(0))
+    torch.testing.assert_close(attention_maps.mean()[0], torch.stack(expected).mean(0).view(4, 4))
 
 
 def measured(pipeline: NeTIPipeline, mapper: torch.nn.Module, config: PersonalizeConfig) -> float:

@@ -15,7 +15,7 @@ from mappers.hub import resolve
 from pipelines import personalize
 from pipelines.images import load_images, square
 from pipelines.nano.world import dataset as world
-from pipelines.personalization.domain_check import lost_share, warn_of_strangers
+from pipelines.personalization.domain_check import unexplained_variance, warn_if_out_of_domain
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +35,22 @@ def photo() -> list[Image.Image]:
 
 
 def test_a_photograph_is_warned_of(vae: AutoencoderKL, caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_strangers(vae, pixels(photo()))
+    warn_if_out_of_domain(vae, pixels(photo()))
     assert "far from what nano knows" in caplog.text
     assert "give model=" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["cactus", "bus"])
 def test_the_held_out_world_is_known(vae: AutoencoderKL, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_strangers(vae, pixels(world.render_all(world.reference_scenes(name, 4, seed=0))))
+    warn_if_out_of_domain(vae, pixels(world.render_all(world.reference_scenes(name, 4, seed=0))))
     assert not caplog.text
 
 
 def test_the_share_does_not_depend_on_other_pictures(vae: AutoencoderKL) -> None:
     """One flat picture among others has no variance to divide by."""
     pictures = torch.cat([pixels(photo()), torch.zeros(1, 3, 64, 64)])
-    together = lost_share(vae, pictures)
-    torch.testing.assert_close(together[1:2], lost_share(vae, pictures[1:2]))
+    together = unexplained_variance(vae, pictures)
+    torch.testing.assert_close(together[1:2], unexplained_variance(vae, pictures[1:2]))
     kept = vae.decode(vae.encode(pictures[:1]).latent_dist.mean).sample.clamp(-1, 1)
     deviations = (pictures[0] - pictures[0].mean((1, 2), keepdim=True)).square().mean() * 4096 / 4095
     torch.testing.assert_close(together[0], (kept[0] - pictures[0]).square().mean() / deviations)

@@ -18,7 +18,7 @@ import pipelines
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from pipelines.estimate import Estimate
 from pipelines.personalization.concepts import Concept
-from pipelines.personalization.evaluation import Judges, over_seeds
+from pipelines.personalization.evaluation import Judges, estimate_over_seeds
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import EvaluateConfig
 
@@ -69,10 +69,12 @@ def test_scores_are_the_cosines_that_they_are_said_to_be(
     np.testing.assert_allclose(sheet.astype(int), np.concatenate(rows).astype(int), atol=2)
     judges = Judges("nano-clip", dino, "cpu")
     for name in ("clip_i", "dino"):
-        expected = np.mean([[float(a @ b) for b in judges.embeds[name](held_out)] for a in judges.embeds[name](drawn)])
+        expected = np.mean(
+            [[float(a @ b) for b in judges.embed_images[name](held_out)] for a in judges.embed_images[name](drawn)]
+        )
         assert made["scores"]["word"][name]["value"] == pytest.approx(expected, abs=2e-3)
-    texts = judges.texts(["a photo of a", "a photo of a", "a red", "a red"])
-    expected = np.mean([float(a @ b) for a, b in zip(judges.embeds["clip_i"](drawn), texts, strict=True)])
+    texts = judges.embed_texts(["a photo of a", "a photo of a", "a red", "a red"])
+    expected = np.mean([float(a @ b) for a, b in zip(judges.embed_images["clip_i"](drawn), texts, strict=True)])
     assert made["scores"]["word"]["clip_t"]["value"] == pytest.approx(expected, abs=2e-3)
     assert list(made["truncation"]) == [0, 128]
     assert made["truncation"][128] == made["scores"]["word"]
@@ -106,7 +108,7 @@ def test_copies_are_found(monkeypatch: pytest.MonkeyPatch, pipeline: NeTIPipelin
 
 def test_intervals_are_students() -> None:
     """Of 1, 2, 3: mean 2, deviation 1, t(2) = 4.303."""
-    found = over_seeds(torch.tensor([1.0, 2.0, 3.0]))
+    found = estimate_over_seeds(torch.tensor([1.0, 2.0, 3.0]))
     half = 4.303 / math.sqrt(3)
     assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
     assert isinstance(found, Estimate)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from pipelines.personalization.concepts import Concept
-from pipelines.personalization.exports import export_concept, fidelity, reduced
+from pipelines.personalization.exports import averaged_mapper, export_concept, fidelity
 from pipelines.personalization.pipeline import NeTIPipeline
 
 TOKEN = "<cat>"
@@ -26,8 +26,8 @@ def test_means_of_a_word_that_never_changes_are_that_word() -> None:
     vectors = torch.randn(5, 8)
     layered = TextualInversionMapper(5, 8, 1.0, per_layer=True)
     layered.vectors.data = vectors
-    torch.testing.assert_close(reduced(layered, per_layer=True).vectors, vectors)
-    single = reduced(layered, per_layer=False).vectors
+    torch.testing.assert_close(averaged_mapper(layered, per_layer=True).vectors, vectors)
+    single = averaged_mapper(layered, per_layer=False).vectors
     torch.testing.assert_close(single.norm(), vectors.norm(dim=1).mean())
     torch.testing.assert_close(torch.cosine_similarity(single[0], vectors.mean(0), dim=0), torch.tensor(1.0))
 
@@ -38,7 +38,7 @@ def test_files_are_read_by_diffusers_and_draw_what_the_vector_draws(
     know(pipeline, NeTIMapper(16, 16, 20.0, seed=3))
     kept = export_concept(pipeline, TOKEN, tmp_path)
     assert set(kept) == {"xti", "diffusers", "a1111"}
-    vector = reduced(pipeline.concepts[TOKEN].mapper, per_layer=False)
+    vector = averaged_mapper(pipeline.concepts[TOKEN].mapper, per_layer=False)
     layered = load_file(tmp_path / "xti.safetensors")
     assert len(layered) == 16
     assert set(layered) == set(pipeline.cross_attentions)

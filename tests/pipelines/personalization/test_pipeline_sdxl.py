@@ -16,7 +16,7 @@ from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.train_config import TrainConfig
 from pipelines import personalize
 from pipelines.personalization.concepts import Concept
-from pipelines.personalization.exports import export_concept, reduced
+from pipelines.personalization.exports import averaged_mapper, export_concept
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 
@@ -99,12 +99,13 @@ def test_the_bypass_is_added_to_penultimate_states_of_each_encoder(sdxl: NeTIPip
     mapper = neti()
     know(sdxl, mapper)
     made = sdxl.contexts((f"a {TOKEN}",)).at(300.0)
-    place = sdxl.text.tokenize([f"a {TOKEN}"], [TOKEN])[0].places[TOKEN][0]
-    assert torch.equal((made.keys[7, 0] != made.values[7, 0]).any(-1), place)
+    position = sdxl.text.tokenize([f"a {TOKEN}"], [TOKEN])[0].positions[TOKEN][0]
+    assert torch.equal((made.keys[7, 0] != made.values[7, 0]).any(-1), position)
     bypass = mapper(torch.tensor([300.0]), torch.tensor([7])).bypass
     assert bypass is not None
     for before, after, v in zip(
-        *(x.split([16, 24], dim=-1) for x in (made.keys[7, 0][place], made.values[7, 0][place], bypass)), strict=True
+        *(x.split([16, 24], dim=-1) for x in (made.keys[7, 0][position], made.values[7, 0][position], bypass)),
+        strict=True,
     ):
         torch.testing.assert_close(after, before + 0.2 * before.norm() * v / v.norm())
 
@@ -122,7 +123,7 @@ def test_a_block_shares_a_context_and_goes_with_words_for_layers(sdxl: NeTIPipel
     prompt = f"a {TOKEN}"
     alone = sdxl.contexts((prompt,)).at(200.0)
     assert len(alone.keys) == 11
-    assert alone.readers == sdxl.blocks
+    assert alone.context_of_layer == sdxl.blocks
     picture = draw(sdxl, prompt)
     know(sdxl, neti(70, seed=8), "<dog>")
     beside = sdxl.contexts((prompt,)).at(200.0)
@@ -170,7 +171,7 @@ def test_the_two_part_file_is_what_diffusers_takes(
         plain.load_textual_inversion(parts[name], token=TOKEN, text_encoder=encoder, tokenizer=tokenizer)
     # An added word's id is above that of the end mark, which a config that says 2 takes for the highest.
     plain.text_encoder_2.text_model.eos_token_id = plain.tokenizer_2.eos_token_id
-    single = reduced(sdxl.concepts[TOKEN].mapper, per_layer=False)
+    single = averaged_mapper(sdxl.concepts[TOKEN].mapper, per_layer=False)
     know(sdxl, single)
     np.testing.assert_allclose(draw(sdxl, f"a {TOKEN} toy"), theirs(plain, f"a {TOKEN} toy"), atol=1e-4)
 

@@ -43,11 +43,11 @@ def test_a_word_acts_in_its_cells_alone(knowing: NeTIPipeline) -> None:
     On a picture twice as wide as high, with three of its eight parts white; the second row has the word elsewhere.
     """
     unet, layers = knowing.unet, knowing.layers
-    place = torch.zeros(2, 5, dtype=torch.bool)
-    place[0, 2] = place[1, 3] = True
+    position = torch.zeros(2, 5, dtype=torch.bool)
+    position[0, 2] = position[1, 3] = True
     white = torch.zeros(64, 128)
     white[:, :48] = 1
-    regions = Regions([place], [white])
+    regions = Regions([position], [white])
     generator = torch.Generator().manual_seed(1)
     keys, values = (torch.randn(layers, 2, 5, 16, generator=generator) for _ in range(2))
     levels = layer_levels(unet, knowing.cross_attentions)
@@ -58,7 +58,7 @@ def test_a_word_acts_in_its_cells_alone(knowing: NeTIPipeline) -> None:
         with context_attention(unet), torch.no_grad():
             outputs: list[Tensor] = []
             for change in (0.0, 1.0):
-                contexts = LayerContexts(keys + change * place[..., None], values + change * place[..., None])
+                contexts = LayerContexts(keys + change * position[..., None], values + change * position[..., None])
                 outputs.append(module(cells, contexts=contexts, regions=regions).unflatten(1, (height, width)))
             free = module(cells, contexts=contexts)
         felt = (outputs[0] != outputs[1]).any(-1)

@@ -30,12 +30,12 @@ def test_prompts_without_the_token_are_tokenized_as_usual(pipeline: NeTIPipeline
     length = pipeline.tokenizer.model_max_length
     usual = pipeline.tokenizer(prompts, padding="max_length", max_length=length, return_tensors="pt").input_ids
     assert torch.equal(ours.ids, usual)
-    assert not ours.places
+    assert not ours.positions
 
 
 def test_every_occurrence_is_found_in_its_row(pipeline: NeTIPipeline) -> None:
     ours = tokenized(pipeline, "a <cat>", "the <cat> on a <cat>'s beach", "a cat")
-    rows = [row.nonzero().flatten().tolist() for row in ours.places[TOKEN]]
+    rows = [row.nonzero().flatten().tolist() for row in ours.positions[TOKEN]]
     assert rows[0] == [2]
     assert len(rows[1]) == 2
     assert rows[2] == []
@@ -44,7 +44,7 @@ def test_every_occurrence_is_found_in_its_row(pipeline: NeTIPipeline) -> None:
 
 def test_the_longer_of_two_tokens_wins(pipeline: NeTIPipeline) -> None:
     ours = tokenize(pipeline.tokenizer, ["a <cat>s"], ["<cat>", "<cat>s"])
-    assert list(ours.places) == ["<cat>s"]
+    assert list(ours.positions) == ["<cat>s"]
 
 
 def test_a_long_prompt_is_refused(pipeline: NeTIPipeline) -> None:
@@ -77,15 +77,15 @@ def test_the_bypass_changes_values_at_its_place_only_and_by_the_formula(pipeline
     with torch.no_grad():
         keys, values, _ = encode_rows(pipeline.text_encoder, prompts, {TOKEN: words})
     hook.remove()
-    place = prompts.places[TOKEN]
+    position = prompts.positions[TOKEN]
     differs = (keys != values).any(-1)
-    assert torch.equal(differs, place)
-    before = captured[0][place]
+    assert torch.equal(differs, position)
+    before = captured[0][position]
     assert words.bypass is not None
     direction = words.bypass / words.bypass.norm(dim=1, keepdim=True)
     with torch.no_grad():
         expected = norm(before + 0.2 * before.norm(dim=1, keepdim=True) * direction)
-    torch.testing.assert_close(values[place], expected)
+    torch.testing.assert_close(values[position], expected)
 
 
 def test_rows_before_the_word_do_not_depend_on_it(pipeline: NeTIPipeline) -> None:

@@ -149,7 +149,7 @@ def test_the_mapper_is_built_as_asked(tiny_model: Path) -> None:
     mapper: Any = personalize(pictures(), TOKEN, model=tiny_model, config=config).concepts[TOKEN].mapper
     assert mapper.output.out_features == sum(mapper.widths)
     assert mapper.net[0].in_features == 2
-    assert (mapper.draw_kept(Draws(0, 0, range(64))) == mapper.hidden).all()
+    assert (mapper.draw_kept_units(Draws(0, 0, range(64))) == mapper.hidden).all()
 
 
 def test_writes_everything_and_resumes_bit_equal(tiny_model: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from mappers.hub import resolve
-from nerf.conditional.clip.scorer import Familiarity, Scorer, clip_distance
+from nerf.conditional.clip.scorer import PromptDomain, Scorer, clip_distance
 from nerf.conditional.families import FAMILIES
 
 
@@ -62,7 +62,7 @@ def test_distance_is_that_of_directions() -> None:
 
 
 def test_a_cat_is_no_chair() -> None:
-    familiar = Familiarity(Scorer.load(), FAMILIES["chairs"])
+    familiar = PromptDomain(Scorer.load(), FAMILIES["chairs"])
     scores = {text: familiar.score(text) for text in ("a tall red chair", "a cat", "asdf")}
     assert scores["a tall red chair"] > familiar.limit > max(scores["a cat"], scores["asdf"])
 
