@@ -28,8 +28,8 @@ from benchmarks.compression.pictures import ROOT
 from mappers.files import replacing
 from mappers.trainer import fit
 from mappers.yaml_settings import load_settings
-from nerf.compression.block_order import sequence_of
-from nerf.compression.decoder import draw, latents
+from nerf.compression.block_order import block_order_of
+from nerf.compression.decoder import decode_latents, synthesize
 from nerf.compression.description import Description
 from nerf.compression.encoder import EncodeConfig, Encoder
 from nerf.compression.learning.crops import Crops
@@ -38,7 +38,7 @@ from nerf.compression.learning.prior_task import PriorTask
 from nerf.compression.learning.settings import Recipe
 from nerf.compression.model.amortiser import START_STD
 from nerf.compression.model.codec import CodecModel
-from nerf.compression.train import finished
+from nerf.compression.train import finished_model
 
 BUDGETS = (140.0, 320.0)
 """Bits of a patch of 32x32 pixels."""
@@ -130,7 +130,7 @@ def learn(description: Description, change: Change, fresh: bool, data: Path, ste
     task = PriorTask(description, learned, config, round_steps=recipe.round_steps // 2)
     change(task)
     fit(task, config, output_dir=output)
-    return finished(task, learned)
+    return finished_model(task, learned)
 
 
 def measure(model: CodecModel, data: Path) -> list[dict[str, float]]:
@@ -144,10 +144,10 @@ def measure(model: CodecModel, data: Path) -> list[dict[str, float]]:
         coded = encoder.encode()
         errors = []
         for datum, one, crop in zip(encoder.data, coded, crops, strict=True):
-            drawn = draw(model, datum.sequence.tiling, latents(model, datum.sequence, one.indices))
+            drawn = synthesize(model, datum.order.tiling, decode_latents(model, datum.order, one.indices))
             errors.append(float((drawn.float() - crop).square().mean()))
         quality = float(np.mean([-10 * math.log10(error) for error in errors]))
-        found.append({"bits": round(encoder.used / patches, 1), "psnr": round(quality, 2)})
+        found.append({"bits": round(encoder.bits_used / patches, 1), "psnr": round(quality, 2)})
     return found
 
 
@@ -173,9 +173,9 @@ def main() -> None:
         write(name)
         if name in ORDERED:  # it matters to the coding only
             with patch("nerf.compression.block_order.permutations", in_order):
-                sequence_of.cache_clear()
+                block_order_of.cache_clear()
                 rows[unordered] = {"rates": measure(model, arguments.data)}
-            sequence_of.cache_clear()
+            block_order_of.cache_clear()
             write(unordered)
     print("| codec | " + " | ".join(f"bits | dB at {budget:.0f}" for budget in BUDGETS) + " |")
     print("|---" * (1 + 2 * len(BUDGETS)) + "|")

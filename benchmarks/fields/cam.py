@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 
 from mappers.yaml_settings import load_settings
-from nerf.compression.field_files import packed
+from nerf.compression.field_files import to_field_file
 from nerf.evaluation import evaluate
 from nerf.export import write_film
 from nerf.fields import build_field
@@ -135,7 +135,7 @@ def numbers(field: Any) -> int:
 
 def file_bytes(field: Any) -> int:
     """Of its file with 8 bits a weight."""
-    return len(packed(field, 8).write())
+    return len(to_field_file(field, 8).write())
 
 
 def step_seconds(fields: dict[str, Any]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .coding.shared_randomness import permutations
 from .description import Tiling
 from .model.codec import CodecModel
-from .model.gaussians import Gaussian
+from .model.gaussians import DiagonalGaussian
 
 NEVER = 1 << 40
 """Place of a latent number that is never sent."""
@@ -36,7 +36,7 @@ class Block:
 
     @property
     def key(self) -> Key:
-        """Its place in the order of a sequence."""
+        """Blocks are sent in rising order of their keys."""
         return -self.level, self.number, self.component
 
     @property
@@ -46,12 +46,12 @@ class Block:
 
 
 @lru_cache(maxsize=64)
-def sequence_of(model: CodecModel, rate: int, tiling: Tiling, components: tuple[int, ...]) -> Sequence:
-    """The sequence of a datum; the items of a pack often share one."""
-    return Sequence(model, rate, tiling, components)
+def block_order_of(model: CodecModel, rate: int, tiling: Tiling, components: tuple[int, ...]) -> BlockOrder:
+    """The order of a datum; the items of a pack often share one."""
+    return BlockOrder(model, rate, tiling, components)
 
 
-class Sequence:
+class BlockOrder:
     """Blocks from the whole datum down to its patches; of a level the most informative first, each for all rows.
 
     Args:
@@ -64,15 +64,15 @@ class Sequence:
     def __init__(self, model: CodecModel, rate: int, tiling: Tiling, components: tuple[int, ...]):
         self.tiling, self.columns, self.components = tiling, model.description.columns, components
         of_rows = [torch.tensor(components), *(torch.zeros(rows, dtype=torch.int64) for rows in tiling.rows[1:])]
-        self.priors: list[Gaussian] = [
+        self.priors: list[DiagonalGaussian] = [
             prior[chosen] for prior, chosen in zip(model.rates[rate].prior, of_rows, strict=True)
         ]
         found: list[Block] = []
         for level, chosen in enumerate(of_rows):
             for component in sorted(set(chosen.tolist())):
                 rows = torch.nonzero(chosen == component)[:, 0]
-                order = permutations(model.key, level, component, len(rows), self.columns[level])
-                places = rows[torch.from_numpy(order)]
+                permutation = permutations(model.key, level, component, len(rows), self.columns[level])
+                places = rows[torch.from_numpy(permutation)]
                 for number, columns in enumerate(model.rates[rate].members(level, component)):
                     found.append(Block(level, component, number, columns, places[:, columns], 0))
         self.blocks: dict[Key, Block] = {}
@@ -83,7 +83,7 @@ class Sequence:
 
     @cached_property
     def places(self) -> list[Int[Tensor, "rows columns"]]:
-        """Place in the sequence of every latent number of each level, or `NEVER`."""
+        """Place in the order of every latent number of each level, or `NEVER`."""
         places = [
             torch.full((rows, columns), NEVER) for rows, columns in zip(self.tiling.rows, self.columns, strict=True)
         ]

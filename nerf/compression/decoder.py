@@ -4,7 +4,7 @@ the patches of a window of the datum are always drawn together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as ListOf
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, UInt
 from torch import Tensor
 
-from .block_order import Sequence
+from .block_order import BlockOrder
 from .coding.shared_randomness import candidates
 from .description import Box, Tiling, whole
 from .model.codec import CodecModel
@@ -20,7 +20,7 @@ from .model.network import Representation, stitch
 from .windows import windows
 
 
-def needed(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " rows"]]:
+def needed_rows(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " rows"]]:
     """Of each level, the rows that are needed to draw a box."""
     chosen = [torch.zeros(rows, dtype=torch.bool) for rows in tiling.rows]
     for window in windows(model.description, tiling, box):
@@ -30,11 +30,11 @@ def needed(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " r
     return chosen
 
 
-def latents(
+def decode_latents(
     model: CodecModel,
-    sequence: Sequence,
-    indices: ListOf[int],
-    wanted: ListOf[Bool[Tensor, " rows"]] | None = None,
+    order: BlockOrder,
+    indices: Sequence[int],
+    wanted: Sequence[Bool[Tensor, " rows"]] | None = None,
 ) -> list[Float[Tensor, "rows columns"]]:
     """Latent numbers of every level in double precision; those whose index is missing have the prior's mean.
 
@@ -43,9 +43,9 @@ def latents(
     """
     units = [
         torch.zeros(rows, columns, dtype=torch.float64)
-        for rows, columns in zip(sequence.tiling.rows, sequence.columns, strict=True)
+        for rows, columns in zip(order.tiling.rows, order.columns, strict=True)
     ]
-    for block in sequence.blocks.values():
+    for block in order.blocks.values():
         here = indices[block.first : block.first + len(block.rows)]
         for place, index in enumerate(here):
             row = block.rows[place]
@@ -53,14 +53,14 @@ def latents(
                 size = len(block.columns)
                 normals = candidates(model.table, model.key, block.address, size, first=index)
                 units[block.level][row, block.columns] = torch.from_numpy(normals[0]).double()
-    return [p.mean.double() + p.std.double() * unit for p, unit in zip(sequence.priors, units, strict=True)]
+    return [p.mean.double() + p.std.double() * unit for p, unit in zip(order.priors, units, strict=True)]
 
 
 @torch.no_grad()
-def draw(
+def synthesize(
     model: CodecModel,
     tiling: Tiling,
-    latents: ListOf[Float[Tensor, "rows columns"]],
+    latents: Sequence[Float[Tensor, "rows columns"]],
     *,
     box: Box | None = None,
     fast: bool = False,

@@ -184,7 +184,7 @@ def compress_run(
     if bits is None:
         bits = report["settings"].get("bits") or MOST
     if target_bytes is None:
-        data = packed(built, bits, about).write()
+        data = to_field_file(built, bits, about).write()
     else:
         data = _fitting(built, about, target_bytes)
     if output is not None:
@@ -193,7 +193,7 @@ def compress_run(
     return data
 
 
-def packed(built: Any, bits: int | Mapping[str, int], about: dict[str, Any] | None = None) -> FieldFile:
+def to_field_file(built: Any, bits: int | Mapping[str, int], about: dict[str, Any] | None = None) -> FieldFile:
     """A field with rounded weights as a file in parts.
 
     Raises:
@@ -209,7 +209,7 @@ def packed(built: Any, bits: int | Mapping[str, int], about: dict[str, Any] | No
 def _fitting(built: nn.Module, about: dict[str, Any], target: int) -> bytes:
     size = 0
     for bits in range(MOST, FEWEST - 1, -1):
-        data = packed(built, bits, about).write()
+        data = to_field_file(built, bits, about).write()
         size = len(data)
         if size <= target:
             return data

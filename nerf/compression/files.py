@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Sequence as ListOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from .container.errors import PayloadError, WrongModelError
 from .decoder import to_samples
 from .description import Box, Modality
 from .encoder import EncodeConfig, Encoder
-from .modalities.modality import Datum, Kind, Media
-from .modalities.registry import KINDS, kind_of
+from .modalities.modality import Compressible, Datum, ModalityCodec
+from .modalities.registry import MODALITY_CODECS, modality_codec_of
 from .model.codec import CodecModel, load_model, shipped_models
-from .payload import Coded
+from .payload import CodedDatum
 from .reconstruction import boxes_of, checksum, decode, psnr
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Compressed:
 
 
 def compress(
-    sources: Media | str | Path | ListOf[Media | str | Path],
+    sources: Compressible | str | Path | Sequence[Compressible | str | Path],
     output: str | Path | None = None,
     *,
     model: str | None = None,
@@ -87,12 +87,12 @@ def compress(
     given = list(sources) if isinstance(sources, (list, tuple)) else [sources]
     if not given:
         raise ValueError("there is nothing to compress; give at least one picture, sound, video or volume")
-    kinds = [kind_of(source) for source in given]
+    kinds = [modality_codec_of(source) for source in given]
     if len(set(kinds)) > 1:
         found = sorted({kind.modality for kind in kinds})
         raise ValueError(f"a pack holds data of one kind, got {' and '.join(found)}; make one for each")
     kind = kinds[0]
-    data = [kind.take(kind.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
+    data = [kind.to_datum(kind.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
     writer = _Writer(_model_for(kind, data, model), kind, data, pack, config or EncodeConfig(), seconds)
     if target_psnr is not None:
         written = writer.of_quality(target_psnr)
@@ -108,7 +108,7 @@ def compress(
     return Compressed(file, quality, 8 * len(file) / points, time.monotonic() - start)
 
 
-def _model_for(kind: Kind, data: ListOf[Datum], name: str | None) -> CodecModel:
+def _model_for(kind: ModalityCodec, data: Sequence[Datum], name: str | None) -> CodecModel:
     """The named model, or the shipped one for data of a kind.
 
     Raises:
@@ -129,8 +129,8 @@ class _Writer:
     def __init__(
         self,
         model: CodecModel,
-        kind: Kind,
-        data: ListOf[Datum],
+        kind: ModalityCodec,
+        data: Sequence[Datum],
         pack: bool,
         config: EncodeConfig,
         seconds: float | None,
@@ -151,7 +151,7 @@ class _Writer:
     def _encoder(self, rate: int, bits: float = math.inf, config: EncodeConfig | None = None) -> Encoder:
         return Encoder(self.model, rate, [datum.values for datum in self.data], bits, config or self.config)
 
-    def container(self, rate: int, coded: ListOf[Coded]) -> Container:
+    def container(self, rate: int, coded: Sequence[CodedDatum]) -> Container:
         """The file of what was coded, without the check of its samples."""
         empty = self._empty(rate)
         items = [
@@ -223,7 +223,7 @@ class _Writer:
                 )
             rate += 1
 
-    def _shortened(self, rate: int, coded: ListOf[Coded], target: float) -> Container:
+    def _shortened(self, rate: int, coded: Sequence[CodedDatum], target: float) -> Container:
         """Leave out indices at the end, the same share of every item, while the quality stays."""
         low, high = 0.0, 1.0
         for _ in range(8):
@@ -232,7 +232,7 @@ class _Writer:
             low, high = (low, middle) if self.quality(rate, part) >= target else (middle, high)
         return self.container(rate, [one.shortened(high) for one in coded])
 
-    def quality(self, rate: int, coded: ListOf[Coded]) -> float:
+    def quality(self, rate: int, coded: Sequence[CodedDatum]) -> float:
         """PSNR of what this decodes to, dB."""
         return self._measured(decode(self.container(rate, coded), self.model, checked=False))
 
@@ -242,7 +242,7 @@ class _Writer:
         file = dataclasses.replace(container, samples=checksum(samples)).write()
         return file, self._measured(decode(bitstream.read(file), self.model, checked=False))
 
-    def _measured(self, decoded: ListOf[np.ndarray]) -> float:
+    def _measured(self, decoded: Sequence[np.ndarray]) -> float:
         originals = [to_samples(datum.values, self.kind.steps) for datum in self.data]
         qualities = [psnr(a, b, self.kind.steps) for a, b in zip(decoded, originals, strict=True)]
         return sum(qualities) / len(qualities)
@@ -255,9 +255,9 @@ def decompress(
     model: str | None = None,
     fast: bool = False,
     share: float = 1.0,
-    region: ListOf[int] | None = None,
+    region: Sequence[int] | None = None,
     salvage: bool = False,
-) -> Media | list[Media]:
+) -> Compressible | list[Compressible]:
     """A compressed file's picture, sound, video or volume, or the list of a pack's.
 
     Args:
@@ -276,7 +276,7 @@ def decompress(
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in 0..1, got {share}")
     container = bitstream.read(read_file(source), salvage=salvage)
-    kind = KINDS[container.modality]
+    kind = MODALITY_CODECS[container.modality]
     codec = model_of(container, model)
     decoded = decode(container, codec, fast=fast, share=share, region=region, salvage=salvage)
     media = [
@@ -288,18 +288,18 @@ def decompress(
     return media if container.pack else media[0]
 
 
-def _made(kind: Kind, samples: np.ndarray, item: Item, box: Box, salvage: bool) -> Media:
+def _made(kind: ModalityCodec, samples: np.ndarray, item: Item, box: Box, salvage: bool) -> Compressible:
     """A datum of its samples; salvaged without what is kept exactly, where that is damaged."""
     try:
-        return kind.make(samples, item, box)
+        return kind.from_samples(samples, item, box)
     except PayloadError as error:
         if not salvage:
             raise
         logger.warning("%s", error)
-        return kind.make(samples, dataclasses.replace(item, flags=item.flags & ~EXTRA), box)
+        return kind.from_samples(samples, dataclasses.replace(item, flags=item.flags & ~EXTRA), box)
 
 
-def _save(kind: Kind, media: ListOf[Media], output: Path, pack: bool) -> None:
+def _save(kind: ModalityCodec, media: Sequence[Compressible], output: Path, pack: bool) -> None:
     if pack:
         for number, datum in enumerate(media):
             kind.write(datum, output / f"{number:04d}{kind.ending}")
@@ -315,10 +315,10 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
     points = sum(math.prod(item.dims) for item in container.items)
     bits, named = [0] * len(codec.description.columns), 0
     for item in container.items:
-        sequence, indices, _ = payload.read(codec, container, item)
-        named += 8 * len(payload.names(codec, container.rate, sequence.components))
+        order, indices, _ = payload.read(codec, container, item)
+        named += 8 * len(payload.write_components(codec, container.rate, order.components))
         sizes = [codec.code.size(index) for index in indices if index != chunks.MISSING]
-        for block in sequence.blocks.values():
+        for block in order.blocks.values():
             bits[block.level] += sum(sizes[block.first : block.first + len(block.rows)])
     return {
         "modality": container.modality,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .block_order import Sequence, sequence_of
+from .block_order import BlockOrder, block_order_of
 from .coding.indices import PrefixCode, to_bytes, to_digits
 from .container import chunks
 from .container.bitstream import Container, Item
@@ -19,47 +19,47 @@ from .model.codec import CodecModel
 
 
 @dataclass
-class Coded:
+class CodedDatum:
     """What an encoder found for one datum."""
 
     components: tuple[int, ...]
     """Of every patch."""
     indices: list[int]
 
-    def shortened(self, share: float) -> Coded:
+    def shortened(self, share: float) -> CodedDatum:
         """With a leading share of the indices."""
-        return Coded(self.components, self.indices[: math.ceil(share * len(self.indices))])
+        return CodedDatum(self.components, self.indices[: math.ceil(share * len(self.indices))])
 
 
-def names(model: CodecModel, rate: int, components: tuple[int, ...]) -> bytes:
+def write_components(model: CodecModel, rate: int, components: tuple[int, ...]) -> bytes:
     """The components' names as bytes."""
     if model.description.components == 1:
         return b""
-    code = model.rates[rate].names
+    code = model.rates[rate].component_code
     return to_bytes("".join(code.words[component] for component in components))
 
 
-def write(model: CodecModel, container: Container, item: Item, coded: Coded) -> bytes:
+def write(model: CodecModel, container: Container, item: Item, coded: CodedDatum) -> bytes:
     """The bytes of an item whose header is known."""
-    named = names(model, container.rate, coded.components)
+    named = write_components(model, container.rate, coded.components)
     return named + chunks.join(model.code, coded.indices, container.seed(item) + named)
 
 
-def read(model: CodecModel, container: Container, item: Item) -> tuple[Sequence, list[int], bool]:
+def read(model: CodecModel, container: Container, item: Item) -> tuple[BlockOrder, list[int], bool]:
     """The order of an item's blocks; its indices, -1 in place of those that are lost; whether all is as written.
 
     Where names are cut off, patches have the likeliest component.
     """
     tiling, rate = model.description.tiling(item.dims), model.rates[container.rate]
-    components, size, named = _components(model, rate.names, tiling, item.payload)
-    sequence = sequence_of(model, container.rate, tiling, components)
+    components, size, named = _components(model, rate.component_code, tiling, item.payload)
+    order = block_order_of(model, container.rate, tiling, components)
     seed = container.seed(item) + item.payload[:size]
-    indices, whole = chunks.split(model.code, item.payload[size:], sequence.count, seed, missing=item.missing)
+    indices, whole = chunks.split(model.code, item.payload[size:], order.count, seed, missing=item.missing)
     bits = model.description.candidate_bits
     if max(indices, default=0) >> bits:
         whole = False
         indices = [index if not index >> bits else chunks.MISSING for index in indices]
-    return sequence, indices, whole and named
+    return order, indices, whole and named
 
 
 def _components(model: CodecModel, code: PrefixCode, tiling: Tiling, data: bytes) -> tuple[tuple[int, ...], int, bool]:

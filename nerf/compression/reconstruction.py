@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from collections.abc import Sequence as ListOf
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt
@@ -14,9 +14,9 @@ from . import payload
 from .container import chunks
 from .container.bitstream import GREY, STEREO, Container, Item
 from .container.errors import HeaderError, OtherSamplesError, PayloadError, WrongModelError
-from .decoder import draw, latents, needed, to_samples
+from .decoder import decode_latents, needed_rows, synthesize, to_samples
 from .description import Box, whole
-from .modalities.registry import KINDS
+from .modalities.registry import MODALITY_CODECS
 from .model.codec import CodecModel
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def decode(
     *,
     fast: bool = False,
     share: float = 1.0,
-    region: ListOf[int] | None = None,
+    region: Sequence[int] | None = None,
     salvage: bool = False,
     checked: bool = True,
 ) -> list[UInt[np.ndarray, "channels ..."]]:
@@ -46,7 +46,7 @@ def decode(
         raise WrongModelError(
             f"the file was written with model {container.model.hex()}, not with {model.id.hex()}; name the right one"
         )
-    description, kind = model.description, KINDS[container.modality]
+    description, kind = model.description, MODALITY_CODECS[container.modality]
     if (
         container.rate >= len(model.rates)
         or container.candidate_bits != description.candidate_bits
@@ -55,18 +55,18 @@ def decode(
         raise HeaderError("the header names a rate, candidates or a kind that its model lacks; get an undamaged copy")
     decoded = []
     for number, item in enumerate(container.items):
-        sequence, indices, intact = payload.read(model, container, item)
+        order, indices, intact = payload.read(model, container, item)
         if not intact:
             if not salvage:
                 raise PayloadError("the indices do not end with the item; get an undamaged copy, or salvage it")
             have = sum(index != chunks.MISSING for index in indices)
-            logger.warning("item %d is damaged: %d indices are used of at most %d", number, have, sequence.count)
+            logger.warning("item %d is damaged: %d indices are used of at most %d", number, have, order.count)
         indices = indices[: math.ceil(share * len(indices))]
         parts = []
         for box in boxes_of(item, region):
-            wanted = None if region is None else needed(model, sequence.tiling, box)
-            levels = latents(model, sequence, indices, wanted)
-            parts.append(to_samples(draw(model, sequence.tiling, levels, box=box, fast=fast), kind.steps))
+            wanted = None if region is None else needed_rows(model, order.tiling, box)
+            levels = decode_latents(model, order, indices, wanted)
+            parts.append(to_samples(synthesize(model, order.tiling, levels, box=box, fast=fast), kind.steps))
         samples = np.concatenate(parts, -1)
         decoded.append(_grey(samples) if item.flags & GREY else samples)
     complete = not (fast or salvage) and share == 1 and region is None
@@ -78,7 +78,7 @@ def decode(
     return decoded
 
 
-def boxes_of(item: Item, region: ListOf[int] | None) -> list[Box]:
+def boxes_of(item: Item, region: Sequence[int] | None) -> list[Box]:
     """What to draw of an item: a region of it, in both halves of a stereo sound.
 
     Raises:
@@ -99,7 +99,7 @@ def boxes_of(item: Item, region: ListOf[int] | None) -> list[Box]:
     return [((first, last),), ((first + length, last + length),)]
 
 
-def checksum(decoded: ListOf[np.ndarray]) -> int:
+def checksum(decoded: Sequence[np.ndarray]) -> int:
     """The check of decoded samples in a file: two bytes of a CRC-32."""
     check = 0
     for samples in decoded:

@@ -57,7 +57,7 @@ def main(arguments: Arguments) -> FitReport:
         data = Crops(recipe.description.modality, wholes, recipe.crop, largest_shrink=recipe.largest_shrink)
     task = PriorTask(recipe.description, data, config, round_steps=recipe.round_steps)
     report = arguments.fit(task, config)
-    model = finished(task, data)
+    model = finished_model(task, data)
     model.save(arguments.output / "model")
     if arguments.export:
         model.save(SHIPPED / Path(arguments.recipe).stem)
@@ -65,7 +65,7 @@ def main(arguments: Arguments) -> FitReport:
     return report
 
 
-def finished(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crops) -> CodecModel:
+def finished_model(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crops) -> CodecModel:
     """The model that a task has learned, with an index code counted on some of its training data."""
     task.finish_round()
     model = CodecModel.trained(task.description, task.network, task.amortiser, task.priors)

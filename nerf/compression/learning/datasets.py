@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..modalities.sounds import Sounds
-from ..modalities.videos import Videos
+from ..modalities.sounds import SoundCodec
+from ..modalities.videos import VideoCodec
 
 HELD_OUT = 5
 """One label, subject or recording of so many, in order of their names, is never trained on."""
 VIDEO_PART, VOLUME_PART = 3 / 4, 2 / 3
 """Shares of the only video's frames and the only volume's first axis that are trained on."""
-KINDS = ("natural32", "photos", "sounds", "videos", "volumes")
+DATASETS = ("natural32", "photos", "sounds", "videos", "volumes")
 
 
 def training_data(kind: str, folder: Path, *, held_out: bool = False) -> list[Float[Tensor, "channels ..."]]:
@@ -29,8 +29,8 @@ def training_data(kind: str, folder: Path, *, held_out: bool = False) -> list[Fl
         FileNotFoundError: the folder has no such data.
         ValueError: the kind is unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"data must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind not in DATASETS:
+        raise ValueError(f"data must be one of {', '.join(DATASETS)}, got {kind!r}")
     found = {
         "natural32": _natural32, "photos": _photos, "sounds": _sounds, "videos": _videos, "volumes": _volumes
     }[kind](folder, held_out)  # fmt: skip
@@ -82,8 +82,8 @@ def _sounds(folder: Path, held_out: bool) -> list[Tensor]:
                 for sound in sounds
                 if (sound["split"] != "train") == held_out and not any(name in sound["source"] for name in apart)
             ]
-    kind = Sounds()
-    return [kind.take(kind.read(path)).values for path in chosen]
+    kind = SoundCodec()
+    return [kind.to_datum(kind.read(path)).values for path in chosen]
 
 
 def _videos(folder: Path, held_out: bool) -> list[Tensor]:
@@ -91,8 +91,8 @@ def _videos(folder: Path, held_out: bool) -> list[Tensor]:
     path = folder / "video" / "bbb_320x180.mp4"
     if not path.is_file():
         return []
-    kind = Videos()
-    values = kind.take(kind.read(path)).values
+    kind = VideoCodec()
+    values = kind.to_datum(kind.read(path)).values
     first = round(VIDEO_PART * values.shape[1])
     if held_out:
         return [values[:, first:]]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..description import Description
 from ..model.amortiser import Amortiser, analyse
-from ..model.gaussians import Gaussian, choose_component, combine
+from ..model.gaussians import DiagonalGaussian, choose_component, posterior_from_observation
 from ..model.network import Representation, split
 from ..model.priors import Priors
 
@@ -70,13 +70,14 @@ def mixture_of(
     chosen = information.argsort().argsort() * count // len(information)
     std = observed.new_ones(count, observed.shape[1])
     for last in reversed(range(ROUNDS)):
-        mean, posterior = combine(Gaussian(torch.zeros_like(observed), std[chosen]), observed, log_std)
+        prior = DiagonalGaussian(torch.zeros_like(observed), std[chosen])
+        mean, posterior = posterior_from_observation(prior, observed, log_std)
         square = mean.square() + (2 * posterior).exp()
         sizes = 1.0 + chosen.bincount(minlength=count)
         std = (torch.ones_like(std).index_add_(0, chosen, square) / sizes[:, None]).sqrt()
         share = sizes / sizes.sum()
         if last:
-            prior, rows = Gaussian(torch.zeros_like(std), std), (observed.split(ROWS), log_std.split(ROWS))
+            prior, rows = DiagonalGaussian(torch.zeros_like(std), std), (observed.split(ROWS), log_std.split(ROWS))
             chosen = torch.cat([choose_component(prior, -share.log2(), *pair) for pair in zip(*rows, strict=True)])
     return std, share
 

@@ -16,7 +16,7 @@ from mappers.train_config import TrainConfig, learning_rate
 
 from ..description import Description
 from ..model.amortiser import Amortiser
-from ..model.gaussians import combine, divergence_bits
+from ..model.gaussians import divergence_bits, posterior_from_observation
 from ..model.network import Representation, split
 from ..model.priors import Priors
 from .crops import Crops
@@ -121,7 +121,7 @@ class PriorTask:
         components, found = self.observed(modules, batch)
         spread = self.priors.spread(components, self.tiling.rows)
         prior = self.priors.at(rates, spread)
-        mean, log_std = combine(prior, *found)
+        mean, log_std = posterior_from_observation(prior, *found)
         if self.crops is None:
             rate = LATENT_RATE * learning_rate(self.config, draws.step)
             own_mean, own_log_std = self.posteriors.rows(batch.rows, rate, rates.device)

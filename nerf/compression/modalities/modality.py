@@ -34,7 +34,7 @@ class Video:
     """Frames per second."""
 
 
-Media = Image.Image | Sound | Video | np.ndarray
+Compressible = Image.Image | Sound | Video | np.ndarray
 """A picture, a sound, a video, or a volume [a, b, c] of any real type."""
 
 
@@ -54,7 +54,7 @@ class Datum:
         return tuple(self.values.shape[1:])
 
 
-class Kind(Protocol):
+class ModalityCodec(Protocol):
     """One kind of data: how its files are read and written, and its range of values."""
 
     modality: Modality
@@ -68,16 +68,16 @@ class Kind(Protocol):
         """Of the files that can be read."""
         ...
 
-    def read(self, path: Path) -> Media:
+    def read(self, path: Path) -> Compressible:
         """A file's content; ValueError says why it cannot be read."""
         ...
 
-    def take(self, media: Any) -> Datum:
+    def to_datum(self, media: Any) -> Datum:
         """Values of what :meth:`read` gives."""
         ...
 
-    def make(self, samples: np.ndarray, item: Item, box: Box) -> Media:
-        """The inverse of :meth:`take`, from the samples 0..steps of a box of an item, [channels, ...].
+    def from_samples(self, samples: np.ndarray, item: Item, box: Box) -> Compressible:
+        """The inverse of :meth:`to_datum`, from the samples 0..steps of a box of an item, [channels, ...].
 
         Without the item's extra, something usual takes its place.
         """

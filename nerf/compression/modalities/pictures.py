@@ -22,7 +22,7 @@ from .modality import Datum
 logger = logging.getLogger(__name__)
 
 
-class Pictures:
+class PictureCodec:
     """Picture files and their values; transparency is kept exactly."""
 
     modality: Modality = "picture"
@@ -46,7 +46,7 @@ class Pictures:
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path} cannot be read as a picture ({error}); give a whole PNG, JPEG or WebP") from None
 
-    def take(self, media: Image.Image) -> Datum:
+    def to_datum(self, media: Image.Image) -> Datum:
         """Values of a picture, upright as its metadata says; a grey one has three equal channels."""
         picture = ImageOps.exif_transpose(media)
         if picture.mode.startswith(("I", "F")):
@@ -59,7 +59,7 @@ class Pictures:
         alpha = zlib.compress(whole[..., 3].tobytes(), 9) if transparent else b""
         return Datum(values, (GREY if grey else 0) | (EXTRA if transparent else 0), alpha)
 
-    def make(self, samples: UInt8[np.ndarray, "3 h w"], item: Item, box: Box) -> Image.Image:
+    def from_samples(self, samples: UInt8[np.ndarray, "3 h w"], item: Item, box: Box) -> Image.Image:
         """A picture of the mode that the flags tell: L, LA, RGB or RGBA.
 
         Raises:

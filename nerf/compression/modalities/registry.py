@@ -8,24 +8,32 @@ import numpy as np
 from PIL import Image
 
 from ..description import Modality
-from .modality import Kind, Media, Sound, Video
-from .pictures import Pictures
-from .sounds import Sounds
-from .videos import Videos
-from .volumes import Volumes
+from .modality import Compressible, ModalityCodec, Sound, Video
+from .pictures import PictureCodec
+from .sounds import SoundCodec
+from .videos import VideoCodec
+from .volumes import VolumeCodec
 
-KINDS: dict[Modality, Kind] = {"picture": Pictures(), "sound": Sounds(), "video": Videos(), "volume": Volumes()}
+MODALITY_CODECS: dict[Modality, ModalityCodec] = {
+    "picture": PictureCodec(),
+    "sound": SoundCodec(),
+    "video": VideoCodec(),
+    "volume": VolumeCodec(),
+}
 _CLASSES: dict[type, Modality] = {Image.Image: "picture", Sound: "sound", Video: "video", np.ndarray: "volume"}
 
 
-def kind_of(source: Media | str | Path) -> Kind:
+def modality_codec_of(source: Compressible | str | Path) -> ModalityCodec:
     """The kind of a file by its ending (a folder holds frames), or of an object by its class; else a picture."""
     if isinstance(source, (str, Path)):
         path = Path(source)
         if path.is_dir():
-            return KINDS["video"]
-        return next((kind for kind in KINDS.values() if path.suffix.lower() in kind.endings), KINDS["picture"])
+            return MODALITY_CODECS["video"]
+        return next(
+            (kind for kind in MODALITY_CODECS.values() if path.suffix.lower() in kind.endings),
+            MODALITY_CODECS["picture"],
+        )
     for known, modality in _CLASSES.items():
         if isinstance(source, known):
-            return KINDS[modality]
+            return MODALITY_CODECS[modality]
     raise ValueError(f"a {type(source).__name__} cannot be compressed; give a picture, Sound, Video, array or file")

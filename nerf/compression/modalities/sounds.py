@@ -24,7 +24,7 @@ RATE = 16000
 """Samples per second of all coded sounds."""
 
 
-class Sounds:
+class SoundCodec:
     """Sound files and their values; one channel, a sample a point (arXiv 2309.17182, section 4.2)."""
 
     modality: Modality = "sound"
@@ -57,7 +57,7 @@ class Sounds:
             raise ValueError(f"{path} holds no samples; give a longer sound")
         return Sound(np.concatenate(parts, 1).T.astype(np.float32), RATE)
 
-    def take(self, media: Sound) -> Datum:
+    def to_datum(self, media: Sound) -> Datum:
         """Middle and sides as one row of values, [1, n] or [1, 2 n].
 
         Raises:
@@ -76,7 +76,7 @@ class Sounds:
         check_dims(values.shape[1:])
         return Datum(values, STEREO if stereo else 0)
 
-    def make(self, samples: UInt16[np.ndarray, "1 n"], item: Item, box: Box) -> Sound:
+    def from_samples(self, samples: UInt16[np.ndarray, "1 n"], item: Item, box: Box) -> Sound:
         """The sound of samples 0..65535, in steps of 16 bits."""
         row = samples[0].astype(np.float64) * 2 / self.steps - 1
         columns = [row]

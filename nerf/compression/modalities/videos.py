@@ -20,7 +20,7 @@ from ..description import Box, Modality
 from .modality import Datum, Video, refuse_ending
 
 
-class Videos:
+class VideoCodec:
     """Video files, or folders of frames, and their values."""
 
     modality: Modality = "video"
@@ -37,7 +37,7 @@ class Videos:
         found = read_media(path)
         return Video(found.frames.numpy(), found.fps)
 
-    def take(self, media: Video) -> Datum:
+    def to_datum(self, media: Video) -> Datum:
         """Frames as values, [3, n, h, w].
 
         Raises:
@@ -53,7 +53,7 @@ class Videos:
         values = torch.from_numpy(frames.copy()).permute(3, 0, 1, 2).float() / 255 - 0.5
         return Datum(values, EXTRA, media.fps.to_bytes(2, "little"))
 
-    def make(self, samples: UInt8[np.ndarray, "3 n h w"], item: Item, box: Box) -> Video:
+    def from_samples(self, samples: UInt8[np.ndarray, "3 n h w"], item: Item, box: Box) -> Video:
         """The video of samples 0..255.
 
         Raises:

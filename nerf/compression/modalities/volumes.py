@@ -23,7 +23,7 @@ RANGE = struct.Struct("<Bdd")
 """Type, least and largest value."""
 
 
-class Volumes:
+class VolumeCodec:
     """NumPy files and their values."""
 
     modality: Modality = "volume"
@@ -49,7 +49,7 @@ class Volumes:
                 return array
         raise ValueError(f"{path} has no array of three axes; its shapes are {[array.shape for array in arrays]}")
 
-    def take(self, media: np.ndarray) -> Datum:
+    def to_datum(self, media: np.ndarray) -> Datum:
         """Values between the least and the largest, [1, a, b, c].
 
         Raises:
@@ -66,7 +66,7 @@ class Volumes:
         extra = RANGE.pack(TYPES.index(kind) if kind in TYPES else len(TYPES) - 1, low, high)
         return Datum(torch.from_numpy(unit[None] - 0.5).float(), EXTRA, extra)
 
-    def make(self, samples: UInt16[np.ndarray, "1 a b c"], item: Item, box: Box) -> np.ndarray:
+    def from_samples(self, samples: UInt16[np.ndarray, "1 a b c"], item: Item, box: Box) -> np.ndarray:
         """The volume of samples 0..65535.
 
         Raises:

@@ -22,7 +22,7 @@ class Amortiser(nn.Module):
 
     Every block by the network's own linear transform, with gains and noise for each rate, and a network that corrects
     it. The levels above come from the mean of their patches' features. Observations and a prior make a posterior
-    (:func:`nerf.compression.model.gaussians.combine`), so that one pass serves all components of the prior.
+    (:func:`nerf.compression.model.gaussians.posterior_from_observation`): one pass serves all components of the prior.
     Not part of RECOMBINER, which starts every datum from the prior. A decoder has no use for it.
     """
 

@@ -25,7 +25,7 @@ from ..coding.indices import IndexCode, PrefixCode, word_lengths
 from ..coding.shared_randomness import normal_table
 from ..description import Description
 from .amortiser import Amortiser
-from .gaussians import Gaussian
+from .gaussians import DiagonalGaussian
 from .network import Representation, Transform
 from .priors import Priors
 
@@ -45,13 +45,13 @@ class CodecModelError(RuntimeError):
 class Rate:
     """What a model knows of one of its rates."""
 
-    prior: list[Gaussian]
+    prior: list[DiagonalGaussian]
     """Of each level, [components, columns]."""
     blocks: list[Int[Tensor, "components columns"]]
     """The block of each level's columns, -1 for those that are never sent."""
     beta: float
     """Squared error that was worth a nat of information."""
-    names: PrefixCode
+    component_code: PrefixCode
     """Of the components that patches choose."""
 
     def members(self, level: int, component: int) -> list[Int[Tensor, " d"]]:
@@ -68,7 +68,7 @@ class CodecModel:
         tensors: the network's weights ("network.*"), each rate's "mean", "std", "block" and "log_beta", and the
             quantile "table".
         lengths: bits of the words of the index code.
-        names: of each rate, those of the components' names.
+        component_lengths: of each rate, bits of the words of the code for the mixture's components.
         amortiser: weights of the amortised start.
     """
 
@@ -77,14 +77,14 @@ class CodecModel:
         description: Description,
         tensors: Mapping[str, np.ndarray],
         lengths: list[int],
-        names: list[list[int]],
+        component_lengths: list[list[int]],
         amortiser: Mapping[str, np.ndarray],
     ):
         self.description, self.tensors, self.code = description, dict(tensors), IndexCode(lengths)
-        self.names = names
+        self.component_lengths = component_lengths
         self.config = {
             "format": FORMAT, "description": dataclasses.asdict(description), "word_lengths": lengths,
-            "name_lengths": names,
+            "name_lengths": component_lengths,
         }  # fmt: skip
         self.id = model_id(self.config, self.tensors)
         self.table = self.tensors["table"]
@@ -108,9 +108,9 @@ class CodecModel:
             parts = values.split([count * width for count, width in layout])
             return [part.view(shape) for part, shape in zip(parts, layout, strict=True)]
 
-        prior = [Gaussian(mean, std) for mean, std in zip(levels("mean"), levels("std"), strict=True)]
+        prior = [DiagonalGaussian(mean, std) for mean, std in zip(levels("mean"), levels("std"), strict=True)]
         beta = float(np.exp(self.tensors["log_beta"][number]))
-        return Rate(prior, levels("block"), beta, PrefixCode(self.names[number]))
+        return Rate(prior, levels("block"), beta, PrefixCode(self.component_lengths[number]))
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``, ``model.safetensors`` and ``amortiser.safetensors``."""
@@ -162,13 +162,13 @@ class CodecModel:
         tensors |= single | {"block": np.stack(blocks).astype(np.int16), "table": normal_table()}
         # Until indices have been counted, every exponent is as likely as its share of the candidates.
         weights = [2.0**exponent for exponent in range(description.candidate_bits)] + [1.0]
-        names = [word_lengths(share) for share in priors.share.tolist()]
-        return cls(description, tensors, word_lengths(weights), names, _halves(amortiser))
+        component_lengths = [word_lengths(share) for share in priors.share.tolist()]
+        return cls(description, tensors, word_lengths(weights), component_lengths, _halves(amortiser))
 
     def with_counts(self, counts: Float[np.ndarray, " exponents"]) -> CodecModel:
         """This model with an index code for exponents that occur as often as ``counts`` says."""
         lengths = word_lengths(counts.tolist())
-        return CodecModel(self.description, self.tensors, lengths, self.names, self.amortiser_tensors)
+        return CodecModel(self.description, self.tensors, lengths, self.component_lengths, self.amortiser_tensors)
 
 
 def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> Int[np.ndarray, " columns"]:

@@ -14,14 +14,14 @@ SMALLEST_STD = 1e-4
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class DiagonalGaussian:
     """Independent normal numbers, all of the shape of ``mean``."""
 
     mean: Tensor
     std: Tensor
 
-    def __getitem__(self, index: object) -> Gaussian:
-        return Gaussian(self.mean[index], self.std[index])  # pyright: ignore
+    def __getitem__(self, index: object) -> DiagonalGaussian:
+        return DiagonalGaussian(self.mean[index], self.std[index])  # pyright: ignore
 
 
 def divergence_nats(mean: Tensor, log_std: Tensor) -> Tensor:
@@ -29,18 +29,18 @@ def divergence_nats(mean: Tensor, log_std: Tensor) -> Tensor:
     return 0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std
 
 
-def divergence_bits(mean: Tensor, log_std: Tensor, prior: Gaussian) -> Tensor:
+def divergence_bits(mean: Tensor, log_std: Tensor, prior: DiagonalGaussian) -> Tensor:
     """KL(q || p) of every latent number in bits, with q of ``mean`` and ``exp(log_std)``."""
     return divergence_nats((mean - prior.mean) / prior.std, log_std - prior.std.log()) / math.log(2)
 
 
-def combine(prior: Gaussian, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+def posterior_from_observation(prior: DiagonalGaussian, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and log standard deviation of the posterior of noisy observations with this mean and noise."""
     ratio = 2 * (prior.std.log() - log_std)
     return prior.mean + ratio.sigmoid() * (mean - prior.mean), log_std + 0.5 * functional.logsigmoid(ratio)
 
 
-def moved(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+def shift_log_beta(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
     """A posterior, in units of the prior, after so much change of the logarithm of beta.
 
     It is taken for what is known of a number after a noisy observation, of which ``change`` changes the noise's
@@ -53,13 +53,16 @@ def moved(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor
 
 
 def explained_nats(mean: Tensor, log_std: Tensor) -> Tensor:
-    """Squared error over beta that a posterior, in units of the prior, saves beside the prior's mean (as `moved`)."""
+    """Squared error over beta that a posterior, in units of the prior, saves compared with the prior's mean.
+
+    Values are assumed to be linear in the latent number, as in `shift_log_beta`.
+    """
     variance = (2 * log_std).exp()
     return mean.square() * (1 + variance) / (2 * variance) - (1 - variance) / 2
 
 
 def choose_component(
-    priors: Gaussian,
+    priors: DiagonalGaussian,
     costs: Float[Tensor, "*r k"],
     mean: Float[Tensor, "r d"],
     log_std: Float[Tensor, "r d"],
@@ -88,7 +91,7 @@ def aggregate_prior(
     mean: Float[Tensor, "k d"],
     square: Float[Tensor, "k d"],
     variance: Float[Tensor, "k d"],
-) -> Gaussian:
+) -> DiagonalGaussian:
     """The prior that best fits a set of posteriors, in closed form (arXiv 2309.17182, appendix A).
 
     Args:
@@ -102,4 +105,4 @@ def aggregate_prior(
     """
     average = mean / count
     spread = (square / count - average.square()).clamp_min(0)
-    return Gaussian(average, (variance / count + spread).sqrt().clamp_min(SMALLEST_STD))
+    return DiagonalGaussian(average, (variance / count + spread).sqrt().clamp_min(SMALLEST_STD))

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..description import Description
-from .gaussians import Gaussian, aggregate_prior, choose_component
+from .gaussians import DiagonalGaussian, aggregate_prior, choose_component
 
 LARGEST_CHANGE = math.log(1.5)
 """Of ``log beta`` at the end of a round (arXiv 2309.17182, appendix A)."""
@@ -62,16 +62,17 @@ class Priors(nn.Module):
         count, width = self.layout[0]
         if count == 1:
             return torch.zeros_like(rate)
-        mixture = Gaussian(*(x[rate, : count * width].unflatten(1, (count, width)) for x in (self.mean, self.std)))
+        parts = (x[rate, : count * width].unflatten(1, (count, width)) for x in (self.mean, self.std))
+        mixture = DiagonalGaussian(*parts)
         return choose_component(mixture, self.costs(rate), mean, log_std)
 
     def costs(self, rate: Int[Tensor, " r"]) -> Float[Tensor, "r k"]:
         """Bits of naming each component."""
         return -self.share[rate].log2()
 
-    def at(self, rate: Int[Tensor, " b"], spread: Int[Tensor, "b size"]) -> Gaussian:
+    def at(self, rate: Int[Tensor, " b"], spread: Int[Tensor, "b size"]) -> DiagonalGaussian:
         """Of every latent number of each datum, from :meth:`spread`."""
-        return Gaussian(self.mean[rate[:, None], spread], self.std[rate[:, None], spread])
+        return DiagonalGaussian(self.mean[rate[:, None], spread], self.std[rate[:, None], spread])
 
     def spread(self, components: Int[Tensor, "b patches"], rows: Sequence[int]) -> Int[Tensor, "b size"]:
         """The prior's column of every latent number of each datum.

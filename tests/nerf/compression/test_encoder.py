@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nerf.compression.block_order import NEVER, Sequence
+from nerf.compression.block_order import NEVER, BlockOrder
 from nerf.compression.description import Description
-from nerf.compression.encoder import OVERFULL, EncodeConfig, Encoder
+from nerf.compression.encoder import CAPACITY_MARGIN, EncodeConfig, Encoder
 from nerf.compression.files import compress
-from nerf.compression.modalities.pictures import Pictures
+from nerf.compression.modalities.pictures import PictureCodec
 from nerf.compression.model.codec import CodecModel, cut_blocks
 
 CONFIG = EncodeConfig(steps=150, rounds=4, round_steps=8)
@@ -22,7 +22,8 @@ CONFIG = EncodeConfig(steps=150, rounds=4, round_steps=8)
 
 @pytest.fixture
 def encoder(tiny: CodecModel, picture: Callable[..., Image.Image]) -> Encoder:
-    values = [Pictures().take(picture(32, 16)).values, Pictures().take(picture(16, 16).rotate(90)).values]
+    pictures = [picture(32, 16), picture(16, 16).rotate(90)]
+    values = [PictureCodec().to_datum(one).values for one in pictures]
     return Encoder(tiny, 1, values, math.inf, CONFIG)
 
 
@@ -30,32 +31,32 @@ def test_coded_numbers_do_not_change_any_more(encoder: Encoder) -> None:
     encoder._fit(20, lambda step: 1.0)
     queue = encoder._queue()
     encoder._code(queue[0])
-    coded = encoder.fixed[0].clone()
+    coded = encoder.samples[0].clone()
     frozen = (coded != 0) & ~encoder.free[0]
     assert frozen.any()
     encoder._fit(20, lambda step: 1.0)
     encoder._code(queue[1])
-    assert torch.equal(encoder.fixed[0][frozen], coded[frozen])
+    assert torch.equal(encoder.samples[0][frozen], coded[frozen])
 
 
 def test_no_block_has_much_more_information_than_an_index(encoder: Encoder, tiny: CodecModel) -> None:
     encoder._fit(300, lambda step: 1.0)
     information = encoder._gradients()
-    assert (information < tiny.description.candidate_bits + OVERFULL + 1.5).float().mean() > 0.95
-    assert encoder.excess.isfinite().all()
+    assert (information < tiny.description.candidate_bits + CAPACITY_MARGIN + 1.5).float().mean() > 0.95
+    assert encoder.block_log_beta.isfinite().all()
 
 
 @pytest.mark.parametrize("wanted", [1200.0, 1600.0])
 def test_beta_is_found_before_the_first_step(
     tiny: CodecModel, picture: Callable[..., Image.Image], wanted: float
 ) -> None:
-    values = Pictures().take(picture(64, 64)).values
+    values = PictureCodec().to_datum(picture(64, 64)).values
     encoder = Encoder(tiny, 1, [values], wanted, CONFIG)
-    information = encoder._gradients()[encoder.waiting]
+    information = encoder._gradients()[encoder.planned]
     # Blocks are planned in steps, so that not all can be planned for.
-    assert float(encoder.costs(information).sum()) == pytest.approx(encoder.bits, rel=0.1)
+    assert float(encoder.index_bits(information).sum()) == pytest.approx(encoder.budget, rel=0.1)
     coded = encoder.encode()[0]
-    assert 0.9 * encoder.bits < sum(tiny.code.size(index) for index in coded.indices) <= encoder.bits
+    assert 0.9 * encoder.budget < sum(tiny.code.size(index) for index in coded.indices) <= encoder.budget
 
 
 def test_indices_cost_about_what_the_information_says(encoder: Encoder, tiny: CodecModel) -> None:
@@ -71,13 +72,13 @@ def test_indices_cost_about_what_the_information_says(encoder: Encoder, tiny: Co
 
 
 def test_decoder_finds_the_samples_of_the_encoder(encoder: Encoder, tiny: CodecModel) -> None:
-    from nerf.compression.decoder import latents
+    from nerf.compression.decoder import decode_latents
 
     coded = encoder.encode()
     for datum, mine in zip(encoder.data, coded, strict=True):
-        prior = datum.sequence.priors[0]
-        found = latents(tiny, datum.sequence, mine.indices)[0]
-        sample = prior.mean + prior.std * encoder.fixed[0][datum.rows[0]]
+        prior = datum.order.priors[0]
+        found = decode_latents(tiny, datum.order, mine.indices)[0]
+        sample = prior.mean + prior.std * encoder.samples[0][datum.rows[0]]
         torch.testing.assert_close(found.float(), sample)
 
 
@@ -89,13 +90,13 @@ def test_fine_tuning_between_rounds_helps(picture: Callable[..., Image.Image]) -
 
 
 def test_every_place_of_a_sequence_has_its_numbers(tiny: CodecModel) -> None:
-    sequence = Sequence(tiny, 1, tiny.description.tiling((40, 24)), (0, 1, 1, 0, 3, 1))
-    places = torch.cat([level.flatten() for level in sequence.places])
+    order = BlockOrder(tiny, 1, tiny.description.tiling((40, 24)), (0, 1, 1, 0, 3, 1))
+    places = torch.cat([level.flatten() for level in order.places])
     sent = places[places < NEVER]
-    assert sorted(set(sent.tolist())) == list(range(sequence.count))
-    for block in sequence.blocks.values():
+    assert sorted(set(sent.tolist())) == list(range(order.count))
+    for block in order.blocks.values():
         for row in (0, len(block.rows) - 1):
-            here = sequence.places[block.level] == block.first + row
+            here = order.places[block.level] == block.first + row
             assert here.sum() == len(block.columns)
             assert here.any(0).nonzero()[:, 0].tolist() == block.columns.tolist()
 
@@ -127,8 +128,8 @@ def test_gradients_of_windows_are_those_of_the_whole(
     values = torch.rand(3, 45, 70, generator=torch.Generator().manual_seed(1)) - 0.5
     gradients = []
     for most in (512, 10):
-        monkeypatch.setattr("nerf.compression.encoder.AT_ONCE", most)
-        monkeypatch.setattr("nerf.compression.decoder.WINDOW", {2: 3})
+        monkeypatch.setattr("nerf.compression.encoder.MOST_STITCHED", most)
+        monkeypatch.setattr("nerf.compression.windows.WINDOW", {2: 3})
         encoder = Encoder(model, 0, [values, values[:, :20]], math.inf, CONFIG)
         assert (len(encoder.parts) > 1) == (most == 10)
         encoder._gradients()

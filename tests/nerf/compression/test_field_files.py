@@ -20,7 +20,7 @@ from nerf.compression.container.errors import (
     TruncatedError,
     VersionError,
 )
-from nerf.compression.field_files import compress_run, decompress_field, describe_field, is_field, packed, read
+from nerf.compression.field_files import compress_run, decompress_field, describe_field, is_field, read, to_field_file
 from nerf.fields import build_field
 from nerf.fields.cam import CAMConfig
 from nerf.fields.quantized import bits_of, rounded
@@ -58,7 +58,7 @@ def test_a_trained_field_decodes_bit_equal_to_what_was_trained(run: Path, tmp_pa
 @pytest.mark.parametrize("bits", [2, 5, 8])
 def test_weights_are_those_that_rounding_gives_and_the_file_is_near_their_entropy(bits: int) -> None:
     field = build_field("cam", torch.tensor([[-1.0, -1, -1], [1, 1, 1]]))
-    data = packed(field, bits).write()
+    data = to_field_file(field, bits).write()
     file = read(data)
     plan, entropy = bits_of(field, bits), 0.0
     for name, value in field.named_parameters():
@@ -131,14 +131,14 @@ def test_what_has_no_small_file_is_one_sentence(tmp_path: Path) -> None:
         compress_run(tmp_path)
     field = build_field("voxel", torch.tensor([[-1.0, -1, -1], [1, 1, 1]]))
     with pytest.raises(ValueError, match="no form of few bits; distill it first"):
-        packed(field, 8)
+        to_field_file(field, 8)
 
 
 def test_a_scene_trained_with_few_bits_is_written_without_loss(scene: Scene, settings: RadianceConfig) -> None:
     size = CAMConfig(layers=2, color_layers=1, width=48, octaves=4)
     config = dataclasses.replace(settings, bits=6, train=dataclasses.replace(settings.train, steps=12))
     run = train(scene, "cam", size=size, config=config)
-    state = read(packed(run.field, 6).write()).state
+    state = read(to_field_file(run.field, 6).write()).state
     for name, value in run.field.state_dict().items():
         assert torch.equal(state[name], value), name
     assert run.report.losses[-1][1] < run.report.losses[0][1]

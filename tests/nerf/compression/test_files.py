@@ -17,10 +17,10 @@ from PIL import Image
 
 import pipelines
 from nerf.cli import main
-from nerf.compression.block_order import Sequence
+from nerf.compression.block_order import BlockOrder
 from nerf.compression.coding.indices import to_digits
 from nerf.compression.container import bitstream
-from nerf.compression.decoder import draw, latents, to_samples
+from nerf.compression.decoder import decode_latents, synthesize, to_samples
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress, decompress, describe
 from nerf.compression.model.codec import CodecModel, load_model
@@ -62,7 +62,7 @@ def test_pixels_do_not_depend_on_how_many_patches_are_drawn_at_once(
 ) -> None:
     expected = digest(decompress(compressed.data))  # pyright: ignore
     for count in (1, 2):
-        monkeypatch.setattr("nerf.compression.decoder.WINDOW", {2: count})
+        monkeypatch.setattr("nerf.compression.windows.WINDOW", {2: count})
         assert digest(decompress(compressed.data)) == expected  # pyright: ignore
 
 
@@ -153,7 +153,7 @@ def test_a_leading_share_decodes_to_a_coarser_picture(compressed: Compressed, pi
 def test_levels_add_up_to_the_payload(compressed: Compressed, tiny: CodecModel) -> None:
     found = describe(compressed.data)
     item = bitstream.read(compressed.data).items[0]
-    code = tiny.rates[1].names
+    code = tiny.rates[1].component_code
     digits, place = to_digits(item.payload), 0
     for _ in range(tiny.description.tiling(item.dims).rows[0]):
         component, place = code.symbol(digits, place)
@@ -175,16 +175,16 @@ def test_a_constant_picture_is_no_trouble(quick: EncodeConfig) -> None:
 
 def test_golden_file_decodes_to_the_pixels_of_its_day(tiny: CodecModel) -> None:
     """Latent numbers from fixed indices: nothing of the encoder takes part."""
-    sequence = Sequence(tiny, 1, tiny.description.tiling((20, 24)), (0, 3, 1, 2))
-    values = latents(tiny, sequence, [(7919 * place) % 16384 for place in range(sequence.count)])
-    pixels = to_samples(draw(tiny, sequence.tiling, values), 255)
+    order = BlockOrder(tiny, 1, tiny.description.tiling((20, 24)), (0, 3, 1, 2))
+    values = decode_latents(tiny, order, [(7919 * place) % 16384 for place in range(order.count)])
+    pixels = to_samples(synthesize(tiny, order.tiling, values), 255)
     assert tiny.id.hex() == TINY_ID
     assert hashlib.sha256(pixels.tobytes()).hexdigest() == PIXELS
 
 
 def test_decoding_needs_no_amortiser(compressed: Compressed, tiny: CodecModel) -> None:
     zeros = {name: np.zeros_like(value) for name, value in tiny.amortiser_tensors.items()}
-    other = CodecModel(tiny.description, tiny.tensors, tiny.code.lengths, tiny.names, zeros)
+    other = CodecModel(tiny.description, tiny.tensors, tiny.code.lengths, tiny.component_lengths, zeros)
     assert other.id == tiny.id
     values, expected = (decode(bitstream.read(compressed.data), m)[0] for m in (other, tiny))
     np.testing.assert_array_equal(values, expected)

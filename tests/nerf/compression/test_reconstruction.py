@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from nerf.compression.block_order import Sequence
-from nerf.compression.decoder import draw, latents, needed
+from nerf.compression.block_order import BlockOrder
+from nerf.compression.decoder import decode_latents, needed_rows, synthesize
 from nerf.compression.description import Description
 from nerf.compression.encoder import EncodeConfig, Encoder
 from nerf.compression.model.amortiser import Amortiser
@@ -43,12 +43,12 @@ def test_every_kind_of_data_goes_through_encoder_and_decoder(
     values = torch.rand(description.channels, *dims, generator=torch.Generator().manual_seed(1)) - 0.5
     encoder = Encoder(model, 0, [values, values[:, ::2]], math.inf, EncodeConfig(steps=5, rounds=3, round_steps=2))
     for datum, coded, given in zip(encoder.data, encoder.encode(), (values, values[:, ::2]), strict=True):
-        assert len(coded.indices) == datum.sequence.count
-        found = latents(model, datum.sequence, coded.indices)
-        for level, (prior, mine) in enumerate(zip(datum.sequence.priors, found, strict=True)):
-            sample = prior.mean + prior.std * encoder.fixed[level][datum.rows[level]]
+        assert len(coded.indices) == datum.order.count
+        found = decode_latents(model, datum.order, coded.indices)
+        for level, (prior, mine) in enumerate(zip(datum.order.priors, found, strict=True)):
+            sample = prior.mean + prior.std * encoder.samples[level][datum.rows[level]]
             torch.testing.assert_close(mine.float(), sample)
-        assert draw(model, datum.sequence.tiling, found).shape == given.shape
+        assert synthesize(model, datum.order.tiling, found).shape == given.shape
 
 
 def test_a_model_keeps_its_transform_in_bytes(descriptions: Descriptions) -> None:
@@ -68,16 +68,16 @@ def test_levels_above_reach_the_patches_below_them(descriptions: Descriptions, u
     zeros = [
         torch.zeros(rows, columns) for rows, columns in zip(tiling.rows, descriptions["picture"].columns, strict=True)
     ]
-    before = draw(model, tiling, zeros)
+    before = synthesize(model, tiling, zeros)
     group = [level.clone() for level in zeros]
     group[1][1] = 1.0  # the upper right one
-    changed = (draw(model, tiling, group) != before).any(0)
+    changed = (synthesize(model, tiling, group) != before).any(0)
     assert changed[:16, 16:].any()
     assert not changed[16:].any()
     assert not changed[:, :16].any()
     whole = [level.clone() for level in zeros]
     whole[2][0] = 1.0
-    assert (draw(model, tiling, whole) != before).any(0).float().mean() > 0.9
+    assert (synthesize(model, tiling, whole) != before).any(0).float().mean() > 0.9
 
 
 def test_stitched_encodings_join_over_seams(descriptions: Descriptions, untrained: Maker) -> None:
@@ -91,19 +91,19 @@ def test_stitched_encodings_join_over_seams(descriptions: Descriptions, untraine
         ]
         other = [level.clone() for level in start]
         other[0][1, -16:] += 1.0  # positional encoding of the right patch
-        changed = (draw(model, tiling, other) != draw(model, tiling, start)).any(0)
+        changed = (synthesize(model, tiling, other) != synthesize(model, tiling, start)).any(0)
         assert changed[:, 8:].any()
         assert bool(changed[:, :8].any()) == stitched
 
 
 def test_permutations_mix_patches_in_a_block(descriptions: Descriptions, untrained: Maker) -> None:
     model = untrained(descriptions["picture"])
-    sequence = Sequence(model, 0, descriptions["picture"].tiling((32, 32)), (0, 2) * 8)
-    block, other = [b for b in sequence.blocks.values() if b.level == 0][:2]
+    order = BlockOrder(model, 0, descriptions["picture"].tiling((32, 32)), (0, 2) * 8)
+    block, other = [b for b in order.blocks.values() if b.level == 0][:2]
     assert (block.component, other.component) == (0, 2)
     assert set(block.rows.flatten().tolist()) == set(range(0, 16, 2))
     assert any(len(set(row.tolist())) > 1 for row in block.rows)
-    levels = [block.level for block in sequence.blocks.values()]
+    levels = [block.level for block in order.blocks.values()]
     assert levels == sorted(levels, reverse=True)
 
 
@@ -131,7 +131,7 @@ def test_descriptions_that_contradict_themselves_are_refused(descriptions: Descr
 def test_windows_with_their_halo_draw_what_the_whole_draws(
     descriptions: Descriptions, untrained: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nerf.compression.decoder.WINDOW", {1: 3, 2: 2, 3: 2})
+    monkeypatch.setattr("nerf.compression.windows.WINDOW", {1: 3, 2: 2, 3: 2})
     for name, dims in {"picture": (45, 37), "sound": (900,), "volume": (17, 9, 13)}.items():
         model = untrained(dataclasses.replace(descriptions[name], stitched=True))
         tiling = model.description.tiling(dims)
@@ -144,14 +144,14 @@ def test_windows_with_their_halo_draw_what_the_whole_draws(
         with torch.no_grad():
             tiles = model.network(levels, parents, [tiling.grid])
         whole = stitch(tiles.unflatten(2, model.description.patch)[None], tiling.grid)[0]
-        drawn = draw(model, tiling, levels)
+        drawn = synthesize(model, tiling, levels)
         torch.testing.assert_close(drawn.float(), whole[(slice(None), *map(slice, dims))], atol=1e-4, rtol=1e-4)
         box = tuple((size // 4, size - size // 3) for size in dims)
-        part = draw(model, tiling, levels, box=box)
+        part = synthesize(model, tiling, levels, box=box)
         assert torch.equal(part, drawn[(slice(None), *(slice(first, last) for first, last in box))])
 
 
 def test_a_small_box_needs_few_rows(descriptions: Descriptions, untrained: Maker) -> None:
     model = untrained(descriptions["picture"])
-    rows = needed(model, model.description.tiling((256, 256)), ((70, 80), (0, 10)))
+    rows = needed_rows(model, model.description.tiling((256, 256)), ((70, 80), (0, 10)))
     assert [int(level.sum()) for level in rows] == [90, 30, 1]

@@ -14,7 +14,7 @@ from mappers.trainer import fit
 from nerf.compression.description import Description, Modality
 from nerf.compression.learning.crops import Crops
 from nerf.compression.learning.prior_task import PriorTask
-from nerf.compression.train import finished
+from nerf.compression.train import finished_model
 
 CONFIG = TrainConfig(
     steps=10, batch_size=2, learning_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.99), save_every=4, log_every=1, cpu=True
@@ -100,6 +100,6 @@ def test_learning_from_crops_resumes_as_if_uninterrupted(descriptions: dict[str,
 def test_every_level_has_an_amortised_posterior(descriptions: dict[str, Description]) -> None:
     task = task_of(descriptions["picture"])
     fit(task, CONFIG)
-    model = finished(task, Crops("picture", wholes((3, 40, 50)), (16, 16)))
+    model = finished_model(task, Crops("picture", wholes((3, 40, 50)), (16, 16)))
     assert model.description.priors == [tuple(level.shape) for level in model.rates[0].blocks]
     assert all(head.weight.any() for head in task.amortiser.above)

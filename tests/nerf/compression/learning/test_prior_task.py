@@ -16,7 +16,7 @@ from nerf.compression.description import Description
 from nerf.compression.learning.linear_start import principal_components, water_level
 from nerf.compression.learning.posteriors import Posteriors
 from nerf.compression.learning.prior_task import PriorTask
-from nerf.compression.model.gaussians import Gaussian, aggregate_prior, divergence_bits
+from nerf.compression.model.gaussians import DiagonalGaussian, aggregate_prior, divergence_bits
 
 SMALL = Description(
     patch=(8, 8), latent=(2, 2), latent_channels=4, upsampler=(8, 4), factors=((2, 2), (2, 2)), frequencies=2,
@@ -46,7 +46,7 @@ def state(task: PriorTask) -> dict[str, Tensor]:
 
 def test_divergence_is_that_of_torch() -> None:
     mean, log_std = torch.randn(5), torch.randn(5)
-    prior = Gaussian(torch.randn(5), torch.rand(5) + 0.5)
+    prior = DiagonalGaussian(torch.randn(5), torch.rand(5) + 0.5)
     normal = torch.distributions.Normal
     nats = torch.distributions.kl_divergence(normal(mean, log_std.exp()), normal(prior.mean, prior.std))
     torch.testing.assert_close(divergence_bits(mean, log_std, prior), nats / torch.log(torch.tensor(2.0)))
@@ -55,15 +55,15 @@ def test_divergence_is_that_of_torch() -> None:
 def test_the_fitted_prior_is_nearest_to_its_posteriors() -> None:
     mean, log_std = torch.randn(40, 3), 0.3 * torch.randn(40, 3)
 
-    def total(prior: Gaussian) -> Tensor:
+    def total(prior: DiagonalGaussian) -> Tensor:
         return divergence_bits(mean, log_std, prior).sum(0)
 
     count = torch.full((1, 1), 40.0)
     sums = [x.sum(0, keepdim=True) for x in (mean, mean.square(), (2 * log_std).exp())]
     best = aggregate_prior(count, *sums)
-    best = Gaussian(best.mean[0], best.std[0])
+    best = DiagonalGaussian(best.mean[0], best.std[0])
     for mean_change, std_change in ((0.05, 1.0), (-0.05, 1.0), (0.0, 1.05), (0.0, 0.95)):
-        assert (total(best) < total(Gaussian(best.mean + mean_change, best.std * std_change))).all()
+        assert (total(best) < total(DiagonalGaussian(best.mean + mean_change, best.std * std_change))).all()
 
 
 def test_principal_components_draw_blocks_with_least_error() -> None:

@@ -19,7 +19,7 @@ from nerf.compression.description import Description
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress, decompress, describe
 from nerf.compression.modalities.modality import Sound, Video
-from nerf.compression.modalities.registry import KINDS, kind_of
+from nerf.compression.modalities.registry import MODALITY_CODECS, modality_codec_of
 from nerf.compression.modalities.sounds import RATE
 from nerf.compression.model.codec import CodecModel
 
@@ -52,7 +52,7 @@ def film() -> Video:
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_sounds_go_through_files(models: dict[str, str], channels: int, tmp_path: Path) -> None:
-    sounds = KINDS["sound"]
+    sounds = MODALITY_CODECS["sound"]
     sounds.write(tone(channels), tmp_path / "a.wav")
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (channels, RATE, 700)
@@ -84,7 +84,7 @@ def test_other_rates_are_resampled_and_said(tmp_path: Path, caplog: pytest.LogCa
         file.setframerate(44100)
         file.writeframes(bytes(2 * 4410))
     with caplog.at_level(logging.WARNING):
-        sound = KINDS["sound"].read(tmp_path / "a.wav")
+        sound = MODALITY_CODECS["sound"].read(tmp_path / "a.wav")
     assert isinstance(sound, Sound)
     assert len(sound.samples) == pytest.approx(1600, abs=2)
     assert "44100 samples per second and is coded with 16000" in caplog.text
@@ -92,7 +92,7 @@ def test_other_rates_are_resampled_and_said(tmp_path: Path, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("name", ["b.mkv", "b.mp4", "frames"])
 def test_videos_go_through_files_without_a_change(models: dict[str, str], name: str, tmp_path: Path) -> None:
-    videos = KINDS["video"]
+    videos = MODALITY_CODECS["video"]
     videos.write(film(), tmp_path / name)
     again = videos.read(tmp_path / name)
     assert isinstance(again, Video)
@@ -207,7 +207,7 @@ def test_a_damaged_transparency_is_left_out(models: dict[str, str], picture: Mak
 
 def test_sixteen_bits_are_said_to_be_lost(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        KINDS["picture"].take(Image.fromarray(np.full((4, 4), 40000, np.uint16)))
+        MODALITY_CODECS["picture"].to_datum(Image.fromarray(np.full((4, 4), 40000, np.uint16)))
     assert "more than 8 bits a value; the lower ones are lost" in caplog.text
 
 
@@ -228,11 +228,12 @@ def test_a_picture_that_cannot_be_written_leaves_no_file(
 
 def test_kinds_are_told_by_endings_and_classes(tmp_path: Path) -> None:
     names = {"a.png": "picture", "a.WAV": "sound", "a.mp4": "video", "a.npy": "volume", "a.unknown": "picture"}
-    assert {name: kind_of(name).modality for name in names} == names
-    assert kind_of(tmp_path).modality == "video"
-    assert [kind_of(m).modality for m in (tone(1), film(), np.zeros((2, 2, 2)))] == ["sound", "video", "volume"]
+    assert {name: modality_codec_of(name).modality for name in names} == names
+    assert modality_codec_of(tmp_path).modality == "video"
+    media = (tone(1), film(), np.zeros((2, 2, 2)))
+    assert [modality_codec_of(one).modality for one in media] == ["sound", "video", "volume"]
     with pytest.raises(ValueError, match="a int cannot be compressed"):
-        kind_of(3)  # pyright: ignore
+        modality_codec_of(3)  # pyright: ignore
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_kinds_are_told_by_endings_and_classes(tmp_path: Path) -> None:
 def test_files_that_are_not_what_they_end_in_are_named(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        kind_of(name).read(tmp_path / name)
+        modality_codec_of(name).read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -268,13 +269,13 @@ def test_files_that_are_not_what_they_end_in_are_named(name: str, content: bytes
 )
 def test_data_that_cannot_be_coded_are_named(media: Sound | Video | np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        kind_of(media).take(media)
+        modality_codec_of(media).to_datum(media)
 
 
 def test_files_of_a_lossy_ending_are_refused(tmp_path: Path) -> None:
     for media, name in ((tone(1), "a.mp3"), (film(), "a.gif"), (np.zeros((2, 2, 2)), "a.npz")):
         with pytest.raises(ValueError, match="give a file that ends in"):
-            kind_of(media).write(media, tmp_path / name)
+            modality_codec_of(media).write(media, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
