@@ -25,7 +25,7 @@ def teach(scene: str, family: str, count: int, seed: int, teachers: Path, folder
     """Train a hash grid on a scene unless there is one, and teach a student; runs in the worker."""
     import nerf
     import pipelines
-    from nerf.export import film
+    from nerf.export import render_film
     from nerf.runs import REPORT, turntable
 
     place = teachers / scene
@@ -36,7 +36,7 @@ def teach(scene: str, family: str, count: int, seed: int, teachers: Path, folder
     student = pipelines.distill(teacher, family, steps=count, seed=seed, output_dir=folder)
     made = {}
     for name, run in (("teacher", teacher), ("student", student)):
-        film(run, turntable(run, VIEWS, size=SIZE), folder / f"{name}.gif", fps=8)
+        render_film(run, turntable(run, VIEWS, size=SIZE), folder / f"{name}.gif", fps=8)
         made[name] = str(folder / f"{name}.gif")
     rows = [("teacher, hash", teacher, "teacher_psnr"), (f"student, {family}", student, "psnr")]
     lines = ["| | parameters | PSNR on test views |", "|---|---|---|"]

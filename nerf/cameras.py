@@ -362,6 +362,16 @@ def spherical(
     return elevation.cos()[:, None] * flat + elevation.sin()[:, None] * pole
 
 
+def nearest_to_axes(cameras: Cameras) -> Float[Tensor, " 3"]:
+    """The point with the least sum of squared distances to the optical axes of all cameras."""
+    forward = cameras.forward
+    across = torch.eye(3) - forward[:, :, None] * forward[:, None]
+    # Parallel axes leave the depth open; the small term then keeps the point near the cameras.
+    system = across.sum(0) + 1e-6 * len(cameras) * torch.eye(3)
+    right = (across @ cameras.positions[:, :, None])[:, :, 0].sum(0)
+    return torch.linalg.solve(system, right)
+
+
 def degrees_between(a: Float[Tensor, "*n 3"], b: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     """Angles between directions of any length, in 0..180."""
     return torch.rad2deg(torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1, 1).acos())

@@ -124,14 +124,14 @@ class Render:
 
     def run(self) -> None:
         from .evaluation import depth_map, picture_of
-        from .export import FILMS, film
+        from .export import FILMS, render_film
         from .runs import load_run, turntable
 
         run = load_run(self.run_dir)
         cameras = turntable(run, self.views, size=self.size, elevation=self.elevation, radius=self.radius)
         output = self.output or self.run_dir / "turntable.mp4"
         if output.suffix.lower() in FILMS:
-            film(run, cameras, output, fps=self.fps, depth=self.depth)
+            render_film(run, cameras, output, fps=self.fps, depth=self.depth)
         else:
             output.mkdir(parents=True, exist_ok=True)
             for index in range(len(cameras)):
@@ -156,13 +156,13 @@ class Evaluate:
     """Show the traceback of an error."""
 
     def run(self) -> None:
-        from .evaluation import evaluate
+        from .evaluation import evaluate_views
         from .runs import load_run
         from .scenes import load_scene
 
         run = load_run(self.run_dir)
         scene = load_scene(self.scene or run.scene, downscale=run.downscale)
-        means = evaluate(run.draw, scene, split=self.split, output_dir=self.run_dir)
+        means = evaluate_views(run.draw, scene, split=self.split, output_dir=self.run_dir)
         print(_figures(means))
 
 

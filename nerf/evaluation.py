@@ -69,7 +69,9 @@ def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
     return measure
 
 
-def evaluate(draw: Draw, scene: Scene, *, split: str = "test", output_dir: Path | None = None) -> dict[str, float]:
+def evaluate_views(
+    draw: Draw, scene: Scene, *, split: str = "test", output_dir: Path | None = None
+) -> dict[str, float]:
     """Compare views with their photos on white.
 
     Args:

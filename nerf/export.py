@@ -26,7 +26,7 @@ from .runs import Run
 MESHES, CLOUDS, FILMS = (".ply", ".glb", ".obj"), (".ply",), (".mp4", ".gif")
 
 
-def film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth: bool = False) -> None:
+def render_film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth: bool = False) -> None:
     """Draw every camera's view into a film.
 
     Args:

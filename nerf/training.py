@@ -34,7 +34,7 @@ from .viewpoints import Viewpoints
 
 WARM_UPDATES = 16
 """Updates of the occupancy grid that look into every cell."""
-SHOWN = 3
+VALIDATION_VIEWS = 3
 """Test views drawn at a validation."""
 
 
@@ -90,7 +90,7 @@ class RadianceTask:
             return self._measured()
 
     def _measured(self) -> dict[str, float | Image.Image]:
-        views = [self.draw(i) for i in range(min(SHOWN, len(self.test.cameras)))]
+        views = [self.draw(i) for i in range(min(VALIDATION_VIEWS, len(self.test.cameras)))]
         mean = sum(psnr(color, truth) for color, truth in views) / len(views)
         return {"psnr": mean, "view": picture_of(torch.cat(views[0], 1))}
 
@@ -189,22 +189,22 @@ def train(
     for setting, method in (("shrink", "shrunk"), ("prune", "pruned")):
         if getattr(config, setting) and not hasattr(final, method):
             raise FieldError(f"{setting} does not exist for {name}; leave it out of the settings")
-    sampler = sampler_of(final, config, seed=seed)
+    sampler = build_sampler(final, config, seed=seed)
     current, report, task = final, FitReport(), None
     for number, (resolution, stage) in enumerate(plan):
         if resolution is not None and number == 0:
             coarse = dataclasses.replace(final.config, resolution=resolution)
             current = build_field(name, scene.bounds, coarse, seed=seed)
         elif resolution is not None:
-            current, sampler = grown(current, resolution, config, sampler, first=number == 1)
+            current, sampler = next_stage(current, resolution, config, sampler, first=number == 1)
         if number and max_minutes is not None:
             left = max(max_minutes - report.seconds / 60, 1e-9)
             stage = dataclasses.replace(stage, train=stage.train.with_overrides(max_minutes=left))
         task = RadianceTask(scene, current, stage, sampler)
         folder = output / f"stage_{number}" if output and len(plan) > 1 else output
         # Later stages may not have begun when a run was interrupted.
-        again = resume if number == 0 or not resume else "auto"
-        report = joined(report, fit(task, stage.train, output_dir=folder, resume=again))
+        resume_stage = resume if number == 0 or not resume else "auto"
+        report = merge_reports(report, fit(task, stage.train, output_dir=folder, resume=resume_stage))
         if task.quantized:
             task.quantized.round()
         if report.stopped != "steps":
@@ -239,7 +239,7 @@ def stages(field: Field, config: RadianceConfig) -> list[tuple[int | None, Radia
     return plan
 
 
-def sampler_of(field: Field, config: RadianceConfig, *, seed: int) -> Sampler | None:
+def build_sampler(field: Field, config: RadianceConfig, *, seed: int) -> Sampler | None:
     """What chooses the samples of rays through a field's box, as the settings ask."""
     if config.occupancy:
         return OccupancyGrid(field.bounds, config.occupancy)
@@ -248,7 +248,7 @@ def sampler_of(field: Field, config: RadianceConfig, *, seed: int) -> Sampler | 
     return None
 
 
-def grown(
+def next_stage(
     field: Any, resolution: int, config: RadianceConfig, sampler: Sampler | None, *, first: bool
 ) -> tuple[Field, Sampler | None]:
     """The field of the next stage at its finer resolution, and the sampler over the same box.
@@ -264,7 +264,7 @@ def grown(
     return field.resized(resolution), sampler
 
 
-def joined(first: FitReport, second: FitReport) -> FitReport:
+def merge_reports(first: FitReport, second: FitReport) -> FitReport:
     """Two stages' reports as one."""
     losses = first.losses + [(step + first.steps, loss) for step, loss in second.losses]
     return FitReport(first.steps + second.steps, first.seconds + second.seconds, second.stopped, losses, second.metrics)

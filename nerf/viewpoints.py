@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from .cameras import Cameras, random_in_box, random_orbits
+from .cameras import Cameras, nearest_to_axes, random_in_box, random_orbits
 
 INWARD = 0.5
 """Cameras count as an orbit when the mean cosine between their axes and the middle exceeds this."""
@@ -38,7 +38,7 @@ class Viewpoints:
     def of(cls, cameras: Cameras) -> Viewpoints:
         """The region that ``cameras`` stand in; orbits reach from 5 degrees below the lowest one to 80 degrees."""
         positions, forward = cameras.positions, cameras.forward
-        center = nearest_point(cameras)
+        center = nearest_to_axes(cameras)
         offset = positions - center
         distance = offset.norm(dim=-1)
         spread = (offset / distance.clamp(min=1e-6)[:, None]).mean(0).norm()
@@ -71,15 +71,6 @@ class Viewpoints:
             count, lower=self.lower, upper=self.upper, target=self.center, ndc_near=self.ndc_near, generator=generator,
             **size,
         )  # fmt: skip
-
-
-def nearest_point(cameras: Cameras) -> torch.Tensor:
-    """The point nearest to all optical axes, in the least-squares sense, [3]."""
-    forward = cameras.forward
-    across = torch.eye(3) - forward[:, :, None] * forward[:, None]
-    system = across.sum(0) + 1e-6 * len(cameras) * torch.eye(3)
-    right = (across @ cameras.positions[:, :, None])[:, :, 0].sum(0)
-    return torch.linalg.solve(system, right)
 
 
 def _triple(values: torch.Tensor) -> tuple[float, float, float]:

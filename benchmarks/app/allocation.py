@@ -44,14 +44,14 @@ def steps_of(job: str, steps: int) -> None:
     from nerf.fields import build_field
     from nerf.scenes import load_scene
     from nerf.settings import RadianceConfig
-    from nerf.training import RadianceTask, sampler_of
+    from nerf.training import RadianceTask, build_sampler
 
     family, size = job.split(", ")
     config = load_settings(RadianceConfig, family, task="train")
     config = dataclasses.replace(config, stages=1, train=config.train.with_overrides(steps=steps, cpu=True))
     scene = load_scene("robot")
     field = build_field(family, scene.bounds, size.split()[0])
-    fit(RadianceTask(scene, field, config, sampler_of(field, config, seed=0)), config.train)
+    fit(RadianceTask(scene, field, config, build_sampler(field, config, seed=0)), config.train)
 
 
 def measure(job: str, keep: str) -> None:

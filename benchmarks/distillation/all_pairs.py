@@ -21,7 +21,7 @@ import torch
 
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate, psnr_between
+from nerf.evaluation import evaluate_views, psnr_between
 from nerf.runs import Run, load_run
 from nerf.scenes import load_scene
 from nerf.settings import DistillConfig, RadianceConfig
@@ -98,7 +98,7 @@ def main() -> None:
             )
             count = sum(p.numel() for p in run.field.parameters())
             return {
-                "psnr": evaluate(run.draw, scene)["psnr"],
+                "psnr": evaluate_views(run.draw, scene)["psnr"],
                 "seconds": seconds,
                 "steps": run.report.steps,
                 "parameters": count,
@@ -113,7 +113,7 @@ def main() -> None:
             def measure_pair(student: str = student, teacher: Run = teacher) -> dict[str, float]:
                 steps = arguments.distill_rays // batch_size(DistillConfig, student)
                 run, seconds = timed(lambda: distill(teacher, student, size=arguments.size, steps=steps))
-                means = evaluate(run.draw, scene)
+                means = evaluate_views(run.draw, scene)
                 return {
                     "psnr": means["psnr"],
                     "to_teacher": psnr_between(run.draw, teacher.draw, scene.split("test").cameras),
@@ -127,7 +127,7 @@ def main() -> None:
             whole = table.cells[f"{student} from photos"]
             steps = max(round(whole["steps"] * (sum(spent) / len(spent)) / whole["seconds"]), 10)
             run, seconds = timed(lambda: train(arguments.scene, student, size=arguments.size, steps=steps))
-            return {"psnr": evaluate(run.draw, scene)["psnr"], "seconds": seconds, "steps": run.report.steps}
+            return {"psnr": evaluate_views(run.draw, scene)["psnr"], "seconds": seconds, "steps": run.report.steps}
 
         table.cell(f"{student} from scratch", measure_scratch)
     report(table)

@@ -23,11 +23,11 @@ from benchmarks.distillation.all_pairs import timed
 from mappers.files import replacing
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate, picture_of, psnr, psnr_between
+from nerf.evaluation import evaluate_views, picture_of, psnr, psnr_between
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
-from nerf.training import SHOWN, train
+from nerf.training import VALIDATION_VIEWS, train
 
 ROOT = Path(__file__).parents[2]
 STEPS = {"mlp": 16_000, "vm": 5_300, "hash": 2_000}
@@ -75,13 +75,13 @@ def taught(scene: Scene, teacher: Run, family: str, steps: int, folder: Path) ->
 def look(run: Run, scene: Scene) -> float:
     """PSNR as the curves have it: of a few test views."""
     test = scene.split("test")
-    views = [psnr(run.draw(test.cameras[i]).color.cpu(), test.picture(i)) for i in range(SHOWN)]
-    return round(sum(views) / SHOWN, 2)
+    views = [psnr(run.draw(test.cameras[i]).color.cpu(), test.picture(i)) for i in range(VALIDATION_VIEWS)]
+    return round(sum(views) / VALIDATION_VIEWS, 2)
 
 
 def figures(run: Run, seconds: float, scene: Scene) -> dict[str, Any]:
     return {
-        "psnr": round(evaluate(run.draw, scene)["psnr"], 2),
+        "psnr": round(evaluate_views(run.draw, scene)["psnr"], 2),
         "seconds": round(seconds, 1),
         "steps": run.report.steps,
         "parameters": run.figures["parameters"],
@@ -148,7 +148,7 @@ def plot(jobs: dict[str, Any], path: Path) -> None:
             axes.plot(one["seconds"], one["look"], "*", markersize=12, label=name)
         else:
             axes.plot(*zip(*one["curve"], strict=True), label=f"{name}, photos")
-    axes.set(xscale="log", xlabel="processor seconds", ylabel=f"PSNR of {SHOWN} test views (dB)")
+    axes.set(xscale="log", xlabel="processor seconds", ylabel=f"PSNR of {VALIDATION_VIEWS} test views (dB)")
     axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -19,7 +19,7 @@ import torch
 from benchmarks.distillation.all_pairs import ROOT, Table, batch_size, timed
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate, psnr_between
+from nerf.evaluation import evaluate_views, psnr_between
 from nerf.runs import load_run
 from nerf.scenes import load_scene
 from nerf.settings import DistillConfig
@@ -64,7 +64,7 @@ def main() -> None:
                 ) -> dict[str, float]:
                     run, seconds = timed(lambda: distill(teacher, student, steps=steps, seed=seed, config=config))
                     nearness = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)
-                    return {"psnr": evaluate(run.draw, scene)["psnr"], "to_teacher": nearness, "seconds": seconds}
+                    return {"psnr": evaluate_views(run.draw, scene)["psnr"], "to_teacher": nearness, "seconds": seconds}
 
                 table.cell(f"{student}: {label}: seed {seed}", measure)
     report(table, arguments.students, arguments.seeds)

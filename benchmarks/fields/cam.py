@@ -27,14 +27,14 @@ from PIL import Image
 
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import to_field_file
-from nerf.evaluation import evaluate
+from nerf.evaluation import evaluate_views
 from nerf.export import write_film
 from nerf.fields import build_field
 from nerf.fields.cam import CAMConfig
 from nerf.fields.cam_time import CAMTimeConfig
 from nerf.media.fields import PictureConfig, PictureField, VideoConfig, VideoField
 from nerf.media.fitting import build_media_field, fit_media
-from nerf.media.reading import Media, read_media
+from nerf.media.reading import FrameSequence, read_media
 from nerf.scenes import Scene, load_scene, make_scene, shipped_scenes
 from nerf.scenes.synthetic.gallery import SCENES
 from nerf.settings import FitConfig, RadianceConfig
@@ -53,16 +53,16 @@ Builder = Callable[[str, int], Any]
 """From one of `FIELDS` and a width to a fresh field."""
 
 
-def crop(path: Path | None, size: int) -> Media:
+def crop(path: Path | None, size: int) -> FrameSequence:
     """The middle of a picture file, or of scikit-image's astronaut."""
     whole = Image.fromarray(skimage.data.astronaut()) if path is None else Image.open(path).convert("RGB")
     left, top = (whole.width - size) // 2, (whole.height - size) // 2
     name = "astronaut" if path is None else path.stem
     values = np.array(whole.crop((left, top, left + size, top + size)))
-    return Media(f"{name}, middle {size}x{size}", torch.from_numpy(values)[None], (0.0,), video=False)
+    return FrameSequence(f"{name}, middle {size}x{size}", torch.from_numpy(values)[None], (0.0,), video=False)
 
 
-def moving_crop(size: int, frames: int) -> Media:
+def moving_crop(size: int, frames: int) -> FrameSequence:
     """A window that moves over the astronaut along a curve: a film with fine detail, made here, through H.264."""
     whole = skimage.data.astronaut()
     turn = np.linspace(0, np.pi, frames)
@@ -73,7 +73,7 @@ def moving_crop(size: int, frames: int) -> Media:
         return dataclasses.replace(read_media(Path(folder) / "moving.mp4"), name="moving crop of the astronaut")
 
 
-def media_task(media: Media, *, every_second: bool, steps: int) -> tuple[Fitter, Builder]:
+def media_task(media: FrameSequence, *, every_second: bool, steps: int) -> tuple[Fitter, Builder]:
     """How fields are fitted to a picture or a video."""
     config = load_settings(FitConfig, "video" if media.video else "picture", task="fit")
     quiet = dataclasses.replace(config.train, save_every=None, validate_every=None, log_every=steps, cpu=True)
@@ -118,7 +118,7 @@ def scene_task(name: str, *, downscale: float, steps: int) -> tuple[Fitter, Buil
     def fitted(field: str, width: int, seed: int) -> Fitted:
         run = train(scene, family, size=scene_size(family, field, width), steps=steps, seed=seed, config=config)
         seconds = float(run.figures["processor_seconds"])
-        return run.field, {**evaluate(run.draw, scene), "processor_seconds": seconds}
+        return run.field, {**evaluate_views(run.draw, scene), "processor_seconds": seconds}
 
     return fitted, lambda field, width: build_field(family, scene.bounds, scene_size(family, field, width))
 

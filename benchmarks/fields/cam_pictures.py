@@ -23,7 +23,7 @@ from mappers.yaml_settings import load_settings
 from nerf.evaluation import error_map, psnr
 from nerf.media.fields import PictureConfig, VideoConfig
 from nerf.media.fitting import draw, fit_media
-from nerf.media.reading import Media
+from nerf.media.reading import FrameSequence
 from nerf.settings import FitConfig, RadianceConfig
 from nerf.training import train
 
@@ -33,7 +33,7 @@ Row = tuple[View, dict[str, View]]
 """Truth, and what each field shows."""
 
 
-def media_row(media: Media, steps: int, folder: Path) -> Row:
+def media_row(media: FrameSequence, steps: int, folder: Path) -> Row:
     """The middle frame; the folders keep the metrics."""
     config = load_settings(FitConfig, "video" if media.video else "picture", task="fit")
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, log_every=20, cpu=True))

@@ -21,7 +21,7 @@ from benchmarks.fields.cam import numbers
 from mappers.files import replacing
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import compress_run, decompress_field
-from nerf.evaluation import evaluate
+from nerf.evaluation import evaluate_views
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import RadianceConfig
@@ -49,7 +49,7 @@ def rounded(scene: Scene, folder: Path, bits: int) -> dict[str, Any]:
 
 def figures(run: Run, scene: Scene) -> dict[str, float]:
     """PSNR and SSIM of the test views."""
-    found = evaluate(run.draw, scene)
+    found = evaluate_views(run.draw, scene)
     return {name: round(found[name], 3) for name in ("psnr", "ssim")}
 
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.distillation.all_pairs import FAMILIES, ROOT, Table, timed
 from mappers.files import replacing
-from nerf.evaluation import evaluate, picture_of
+from nerf.evaluation import evaluate_views, picture_of
 from nerf.runs import load_run
 from nerf.scenes import Scene, load_scene
 from nerf.training import train
@@ -41,7 +41,11 @@ def main() -> None:
             def measure(scene: Scene = scene, family: str = family, folder: Path = folder) -> dict[str, float]:
                 shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left was not timed
                 run, seconds = timed(lambda: train(scene, family, output_dir=folder))
-                return {**evaluate(run.draw, scene), "seconds": seconds, "parameters": float(run.figures["parameters"])}
+                return {
+                    **evaluate_views(run.draw, scene),
+                    "seconds": seconds,
+                    "parameters": float(run.figures["parameters"]),
+                }
 
             table.cell(f"{label}: {family}", measure)
             strip.append(load_run(folder).draw(test.cameras[0]).color.cpu())

@@ -31,7 +31,7 @@ from nerf.fields.hash_grid import PRIMES, HashEncoding
 from nerf.rendering.renderer import march, render_picture, render_rays
 from nerf.scenes import Scene, load_scene
 from nerf.settings import RadianceConfig
-from nerf.training import RadianceTask, sampler_of
+from nerf.training import RadianceTask, build_sampler
 
 ROOT = Path(__file__).parents[2]
 LOOKS = 20
@@ -92,7 +92,7 @@ class Ours:
 
     def __init__(self, name: str, scene: Scene, field: Field, config: RadianceConfig):
         self.name = name
-        self.task = RadianceTask(scene, field, config, sampler_of(field, config, seed=0))
+        self.task = RadianceTask(scene, field, config, build_sampler(field, config, seed=0))
         self.parameters = sum(p.numel() for part in self.task.modules.values() for p in part.parameters())
         train = config.train
         groups = [

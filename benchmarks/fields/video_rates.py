@@ -31,7 +31,7 @@ from nerf.compression.field_files import compress_run
 from nerf.evaluation import psnr
 from nerf.media.fields import VideoConfig
 from nerf.media.fitting import fit_media
-from nerf.media.reading import Media, read_media
+from nerf.media.reading import FrameSequence, read_media
 from nerf.settings import FitConfig
 
 ROOT = Path(__file__).parents[2]
@@ -43,13 +43,13 @@ FIELDS = ("cam", "normed", "plain")
 Frames = UInt8[np.ndarray, "n h w 3"]
 
 
-def small(path: Path, frames: int, width: int) -> Media:
+def small(path: Path, frames: int, width: int) -> FrameSequence:
     """The first frames of a video, so wide; sides are even, as H.264 wants them."""
     whole = read_media(path)
     height = round(width * whole.size[0] / whole.size[1] / 2) * 2
     pictures = [Image.fromarray(frame.numpy()) for frame in whole.frames[:frames]]
     resized = [np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)) for picture in pictures]
-    return Media(f"{path.name}, {len(resized)} frames of {width}x{height}", torch.from_numpy(np.stack(resized)),
+    return FrameSequence(f"{path.name}, {len(resized)} frames of {width}x{height}", torch.from_numpy(np.stack(resized)),
                  whole.times[:frames], video=True)  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def quality(frames: Frames, truth: Frames) -> float:
     return float(np.mean([psnr(a / 255, b / 255) for a, b in pairs]))
 
 
-def field_point(media: Media, field: str, channels: int, steps: int, folder: Path) -> dict[str, Any]:
+def field_point(media: FrameSequence, field: str, channels: int, steps: int, folder: Path) -> dict[str, Any]:
     """Bytes of a field's file, and quality of the rounded field, which decoding gives back to the bit."""
     config = load_settings(FitConfig, "video", task="fit")
     config = dataclasses.replace(config, bits=BITS, train=dataclasses.replace(config.train, cpu=True))

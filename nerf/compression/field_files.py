@@ -32,10 +32,10 @@ from mappers.trainer import FitReport
 
 from ..evaluation import picture_of
 from ..export import write_film
-from ..fields import Field, restored
-from ..fields.quantized import FEWEST, MOST, bits_of, multiples
+from ..fields import Field, restore_field
+from ..fields.quantized import FEWEST, MOST, bits_per_tensor, quantize
 from ..media.fields import MEDIA_FIELDS, MediaField, PictureField
-from ..media.fitting import draw_frames, draw_picture, load_media_field, restored_media
+from ..media.fitting import draw_frames, draw_picture, load_media_field, restore_media_field
 from ..rendering.occupancy import OccupancyGrid
 from ..rendering.sampling import Marching
 from ..runs import FIELD, REPORT, Run, load_run
@@ -76,7 +76,7 @@ class FieldFile:
             if bits == RAW:
                 kept = value.detach().cpu().float().numpy().astype("<f4")
             else:
-                whole, exponent = multiples(value.cpu(), bits)
+                whole, exponent = quantize(value.cpu(), bits)
                 kept = whole.numpy()
             body.append(kept.tobytes())
             tensors.append([name, list(value.shape), bits, exponent])
@@ -167,7 +167,7 @@ def compress_run(
     Args:
         folder: the run.
         output: file to write.
-        bits: of its weights, see `quantized.bits_of`; None takes those that it was trained with, else 8.
+        bits: of its weights, see `quantized.bits_per_tensor`; None takes those that it was trained with, else 8.
         target_bytes: the file has at most so many bytes: the most bits for which it has.
 
     Returns:
@@ -203,7 +203,7 @@ def to_field_file(built: Any, bits: int | Mapping[str, int], about: dict[str, An
     odd = [name for name, value in state.items() if not value.is_floating_point()]
     if odd:
         raise ValueError(f"a {built.name} field has the integers {odd[0]} and no form of few bits; distill it first")
-    return FieldFile(built.name, dataclasses.asdict(built.config), state, bits_of(built, bits), about or {})
+    return FieldFile(built.name, dataclasses.asdict(built.config), state, bits_per_tensor(built, bits), about or {})
 
 
 def _fitting(built: nn.Module, about: dict[str, Any], target: int) -> bytes:
@@ -271,7 +271,7 @@ def drawn(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray]:
 
 
 def _built(file: FieldFile) -> MediaField | Field:
-    restore = restored_media if file.family in MEDIA_FIELDS else restored
+    restore = restore_media_field if file.family in MEDIA_FIELDS else restore_field
     try:
         return restore(file.family, file.config, file.state)
     except (KeyError, TypeError, RuntimeError) as error:

@@ -33,7 +33,7 @@ pictures from 64, 96 and 128 nodes in 16, 57 and 140 processor seconds; all 300 
 """
 
 
-def start_from(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
+def initialize_from_teacher(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
     """Set the student's grids to the teacher's values; True if its family has such a start, else nothing happens.
 
     Where colour features mean something else to the teacher, a factorized student takes over the density alone.
@@ -43,7 +43,7 @@ def start_from(teacher: Field, student: Field, log_density: tuple[float, float])
         student: voxel, vm or cp; its colour head must already be what it will be.
         log_density: range that log-densities are cut to, for a factorization would spend its rank on the rest.
     """
-    start = STARTS.get(type(student))
+    start = CLOSED_FORMS.get(type(student))
     if start is None:
         return False
     with torch.no_grad():
@@ -141,7 +141,7 @@ def _vm(teacher: Field, student: VMField, log_density: tuple[float, float]) -> N
             if (last := parts[axis]) is not None:
                 rest += _unflattened(_product(*last), along)
             folded = torch.stack([_unfolded(channel, along) for channel in rest])  # [channels, plane, line]
-            parts[axis] = found = alternating(folded, ranks.color_rank, ROUNDS // TURNS, start=last)
+            parts[axis] = found = cp_decomposition(folded, ranks.color_rank, ROUNDS // TURNS, start=last)
             rest -= _unflattened(_product(*found), along)
     for axis, (_, plane, line) in enumerate(part for part in parts if part):
         student.planes[axis, ranks.density_rank :] = plane.T.view(-1, size, size)
@@ -153,11 +153,11 @@ def _cp(teacher: Field, student: CPField, log_density: tuple[float, float]) -> N
     """Both tensors by alternating least squares."""
     size, ranks = student.config.resolution, student.config
     density, colors = _grid_features(teacher, student, size, log_density)
-    z, y, x = alternating(density, ranks.density_rank)
+    z, y, x = cp_decomposition(density, ranks.density_rank)
     student.lines[:, : ranks.density_rank] = torch.stack([x.T, y.T, z.T])
     if colors is None:
         return
-    channel, z, y, x = alternating(colors, ranks.color_rank)
+    channel, z, y, x = cp_decomposition(colors, ranks.color_rank)
     student.lines[:, ranks.density_rank :] = torch.stack([x.T, y.T, z.T])
     student.basis.weight.copy_(channel)
 
@@ -187,7 +187,7 @@ def _product(*factors: Float[Tensor, "n r"]) -> Tensor:
     return torch.einsum(",".join(f"{letter}r" for letter in letters) + "->" + letters, *factors)
 
 
-def alternating(
+def cp_decomposition(
     tensor: Tensor, rank: int, rounds: int = ROUNDS, start: list[Tensor] | None = None
 ) -> list[Float[Tensor, "n r"]]:
     """A canonical polyadic decomposition by alternating least squares.
@@ -222,5 +222,5 @@ def alternating(
     return factors
 
 
-STARTS: dict[type[Field], Callable[..., None]] = {VoxelField: _voxel, VMField: _vm, CPField: _cp}
+CLOSED_FORMS: dict[type[Field], Callable[..., None]] = {VoxelField: _voxel, VMField: _vm, CPField: _cp}
 """The families that have a closed form."""

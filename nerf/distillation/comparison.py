@@ -10,7 +10,7 @@ from accelerate.utils import broadcast_object_list
 
 from mappers.yaml_settings import load_settings
 
-from ..evaluation import evaluate, psnr_between
+from ..evaluation import evaluate_views, psnr_between
 from ..runs import Run
 from ..scenes import Scene, load_scene
 from ..settings import RadianceConfig
@@ -23,7 +23,7 @@ FIRST_STEPS, LONGER, ENOUGH = 10, 8, 0.9
 that is close enough."""
 
 
-def compared(student: Run, teacher: Run, *, scratch: bool, seed: int) -> dict[str, float | str]:
+def compare_student(student: Run, teacher: Run, *, scratch: bool, seed: int) -> dict[str, float | str]:
     """Figures of a student by name; a sentence in the place of one that cannot be measured.
 
     Args:
@@ -41,12 +41,12 @@ def compared(student: Run, teacher: Run, *, scratch: bool, seed: int) -> dict[st
         figures["psnr_to_teacher"] = psnr_between(student.draw, teacher.draw, cameras)
         return {**figures, "psnr": f"not measured: {error}", "scratch_psnr": f"not run: {error}"}
     figures["psnr_to_teacher"] = psnr_between(student.draw, teacher.draw, cameras)
-    figures["psnr"] = evaluate(student.draw, scene)["psnr"]
-    figures["teacher_psnr"] = evaluate(teacher.draw, scene)["psnr"]
+    figures["psnr"] = evaluate_views(student.draw, scene)["psnr"]
+    figures["teacher_psnr"] = evaluate_views(teacher.draw, scene)["psnr"]
     if not scratch:
         return {**figures, "scratch_psnr": "not run; ask for it with --scratch"}
     run = from_scratch(student, scene, seed=seed)
-    figures["scratch_psnr"] = evaluate(run.draw, scene)["psnr"]
+    figures["scratch_psnr"] = evaluate_views(run.draw, scene)["psnr"]
     return {
         **figures,
         "scratch_steps": run.report.steps,

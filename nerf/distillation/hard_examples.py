@@ -102,7 +102,7 @@ def _replace(pool: Tensor, scores: Tensor, rows: Tensor, fresh: Float[Tensor, " 
     scores[places[better]] = fresh[order[better]]
 
 
-def important(samples: Samples, student: Rendered, teacher: Rendered) -> Bool[Tensor, " m"]:
+def heaviest_samples(samples: Samples, student: Rendered, teacher: Rendered) -> Bool[Tensor, " m"]:
     """The samples with the greatest weight on each opaque ray (the top 30 %), to either field."""
     return _heaviest(samples, student) | _heaviest(samples, teacher)
 

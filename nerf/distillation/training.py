@@ -27,14 +27,14 @@ from ..evaluation import picture_of, psnr_between
 from ..fields import Field, FieldError, build_field, density_of
 from ..rendering.compositing import composite
 from ..rendering.renderer import march
-from ..rendering.sampling import points_of
+from ..rendering.sampling import sample_points
 from ..runs import Run, load_run, output_folder
 from ..settings import DistillConfig
-from .closed_form import start_from
-from .comparison import compared
-from .hard_examples import HardExamples, important
+from .closed_form import initialize_from_teacher
+from .comparison import compare_student
+from .hard_examples import HardExamples, heaviest_samples
 
-SHOWN = 3
+VALIDATION_VIEWS = 3
 """Views in which the student is compared with its teacher at a validation."""
 
 
@@ -65,7 +65,7 @@ class DistillationTask:
         self.features_until = round(config.features_until * steps) if comparable else 0
         self.points_until = round(config.points_until * steps)
         generator = torch.Generator().manual_seed(config.train.seed)
-        self.shown = teacher.viewpoints.draw(SHOWN, generator)
+        self.validation_cameras = teacher.viewpoints.draw(VALIDATION_VIEWS, generator)
 
     def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, " b"]]:
         """Rays through random pixels of random cameras, a background for each and a jitter."""
@@ -84,7 +84,7 @@ class DistillationTask:
         rays, background, jitter = batch
         config, teacher = self.config, self.teacher.field
         samples = march(rays, self.marching, teacher.bounds, self.sampler, jitter)
-        points, views = points_of(rays, samples), rays.views[samples.ray]
+        points, views = sample_points(rays, samples), rays.views[samples.ray]
         with torch.no_grad():
             goal = teacher.features(points)
         clamp = {"min": config.lowest, "max": config.highest}
@@ -99,7 +99,7 @@ class DistillationTask:
             truth = composite(samples, density_of(goal[:, 0]), goal_color, background)
         features, color = modules["student"](points, views)
         out = composite(samples, density_of(features[:, 0]), color.float(), background)
-        chosen = important(samples, out, truth) if config.hard_points else slice(None)
+        chosen = heaviest_samples(samples, out, truth) if config.hard_points else slice(None)
         log_error = features[:, 0].float().clamp(**clamp) - goal[:, 0].clamp(**clamp)
         loss = config.density_weight * mean(log_error.square()[chosen])
         loss = loss + config.color_weight * mean((color.float() - goal_color).square()[chosen])
@@ -113,8 +113,8 @@ class DistillationTask:
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR to the teacher in views that neither was asked for, and the first pair."""
         student = dataclasses.replace(self.teacher, field=self.student)
-        pair = [run.draw(self.shown[0]).color for run in (student, self.teacher)]
-        nearness = psnr_between(student.draw, self.teacher.draw, self.shown)
+        pair = [run.draw(self.validation_cameras[0]).color for run in (student, self.teacher)]
+        nearness = psnr_between(student.draw, self.teacher.draw, self.validation_cameras)
         return {"psnr_to_teacher": nearness, "view": picture_of(torch.cat(pair, 1))}
 
 
@@ -194,13 +194,13 @@ def distill(
         if config.inherit == "head":
             inherit_head(teacher.field, student)
         if config.closed_form:
-            start_from(teacher.field, student, (config.lowest, config.highest))
+            initialize_from_teacher(teacher.field, student, (config.lowest, config.highest))
     output = output_folder(output_dir, resume)
     report = fit(DistillationTask(teacher, student, config), config.train, output_dir=output, resume=resume)
     run = dataclasses.replace(teacher, field=student, report=report, figures={})
     run.count_cost(started)
     if output:
-        run.figures |= compared(run, teacher, scratch=scratch, seed=seed)
+        run.figures |= compare_student(run, teacher, scratch=scratch, seed=seed)
         run.save(output, config)
     return run
 

@@ -34,7 +34,7 @@ __all__ = [
     "load_field",
     "moving_family",
     "read_field",
-    "restored",
+    "restore_field",
     "save_field",
     "spherical_harmonics",
 ]
@@ -127,7 +127,7 @@ def load_field(path: Path) -> Field:
         FileNotFoundError: there is no such file.
         FieldError: the file is cut short, is no field, or of an unknown family.
     """
-    return read_field(path, restored)
+    return read_field(path, restore_field)
 
 
 def read_field(path: Path, restore: Callable[[str, dict[str, Any], dict[str, Tensor]], Built]) -> Built:
@@ -154,7 +154,7 @@ def read_field(path: Path, restore: Callable[[str, dict[str, Any], dict[str, Ten
         raise FieldError(f"{path} is not a readable field ({error}); train or copy it again") from error
 
 
-def restored(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> Field:
+def restore_field(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> Field:
     """A field of its family's name, its configuration by name, and its tensors.
 
     Raises:

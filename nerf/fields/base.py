@@ -160,9 +160,9 @@ class Field(nn.Module):
 
     def features(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         """Log-density and colour features of points in world coordinates; outside the bounds `EMPTY` and zeros."""
-        return self.held(points, self.encode)
+        return self.within_bounds(points, self.encode)
 
-    def held(self, points: Float[Tensor, "n 3"], encode: Callable[[Tensor], Tensor]) -> Float[Tensor, "n f"]:
+    def within_bounds(self, points: Float[Tensor, "n 3"], encode: Callable[[Tensor], Tensor]) -> Float[Tensor, "n f"]:
         """What ``encode`` makes of points in world coordinates; outside the bounds `EMPTY` and zeros."""
         unit = self.unit(points)
         within = ((unit >= 0) & (unit <= 1)).all(-1, keepdim=True)
@@ -179,9 +179,9 @@ class Field(nn.Module):
         self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"] | None
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
         """Density per unit length, and RGB seen along unit vectors; None for them leaves colours out."""
-        return self.shown(self.features(points), views)
+        return self.density_and_color(self.features(points), views)
 
-    def shown(
+    def density_and_color(
         self, features: Float[Tensor, "n f"], views: Float[Tensor, "n 3"] | None
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
         """Density and RGB, as `forward` gives them, of what `features` returned."""

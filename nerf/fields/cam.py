@@ -108,9 +108,9 @@ class CAMField(Field):
         self.config = config
         inputs = 3 * (1 + 2 * config.octaves)
         sizes = [inputs] + [config.width] * config.layers
-        self.again = (config.layers + 1) // 2
-        if self.again < config.layers:
-            sizes[self.again] += inputs
+        self.skip_layer = (config.layers + 1) // 2
+        if self.skip_layer < config.layers:
+            sizes[self.skip_layer] += inputs
         self.trunk = nn.ModuleList([nn.Linear(n, config.width) for n in sizes[:-1]])
         self.density = nn.Linear(config.width, 1)
         self.head = ModulatedHead(config.width, config)
@@ -126,7 +126,7 @@ class CAMField(Field):
         inputs = positional_encoding(unit * 2 - 1, self.config.octaves)
         hidden = inputs
         for number, layer in enumerate(self.trunk):
-            if number == self.again:
+            if number == self.skip_layer:
                 hidden = torch.cat([hidden, inputs], -1)
             hidden = layer(hidden)
             hidden = F.relu(normalized(hidden) if self.config.norm else hidden)

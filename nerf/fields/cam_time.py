@@ -110,8 +110,8 @@ class CAMTimeField(Field):
         """Density per unit length, and RGB if there are views; at the first moment without times."""
         if times is None:
             return super().forward(points, views)
-        features = self.held(points, lambda unit: self.encode_at(unit, times))
-        return self.shown(features, views)
+        features = self.within_bounds(points, lambda unit: self.encode_at(unit, times))
+        return self.density_and_color(features, views)
 
 
 PRESETS = {

@@ -40,7 +40,7 @@ def positional_encoding(x: Float[Tensor, "n d"], octaves: int) -> Float[Tensor, 
 
 
 class MLPField(Field):
-    """Encoded positions through a deep trunk that sees its input again halfway."""
+    """Encoded positions through a deep trunk that receives its input a second time halfway."""
 
     name = "mlp"
 
@@ -48,10 +48,10 @@ class MLPField(Field):
         super().__init__(bounds)
         self.config = config
         inputs = 3 * (1 + 2 * config.octaves)
-        self.again = (config.layers + 1) // 2
+        self.skip_layer = (config.layers + 1) // 2
         sizes = [inputs] + [config.width] * config.layers
-        if self.again < config.layers:
-            sizes[self.again] += inputs
+        if self.skip_layer < config.layers:
+            sizes[self.skip_layer] += inputs
         self.trunk = nn.ModuleList([nn.Linear(n, config.width) for n in sizes[:-1]])
         self.code = nn.Linear(config.width, config.code)
         self.net = feature_net(config.code)
@@ -61,7 +61,7 @@ class MLPField(Field):
         inputs = positional_encoding(unit * 2 - 1, self.config.octaves)
         hidden = inputs
         for i, layer in enumerate(self.trunk):
-            if i == self.again:
+            if i == self.skip_layer:
                 hidden = torch.cat([hidden, inputs], -1)
             hidden = F.relu(layer(hidden))
         return self.net(self.code(hidden))

@@ -32,7 +32,7 @@ def check_bits(bits: int) -> None:
         raise ValueError(f"bits of a weight must be in {FEWEST}..{MOST}, got {bits}")
 
 
-def bits_of(field: nn.Module, bits: int | Mapping[str, int]) -> dict[str, int]:
+def bits_per_tensor(field: nn.Module, bits: int | Mapping[str, int]) -> dict[str, int]:
     """Bits of every parameter by name.
 
     Args:
@@ -67,7 +67,7 @@ def exponent_of(value: Tensor, bits: int) -> int:
     return exponent - 1 if largest and levels * 2.0 ** (exponent - 1) >= largest else exponent
 
 
-def multiples(value: Float[Tensor, ...], bits: int) -> tuple[Int[Tensor, ...], int]:
+def quantize(value: Float[Tensor, ...], bits: int) -> tuple[Int[Tensor, ...], int]:
     """Whole multiples of a step nearest to the values (int8), and the step's exponent."""
     exponent = exponent_of(value, bits)
     return torch.round(value.detach() * 2.0**-exponent).to(torch.int8), exponent
@@ -96,12 +96,12 @@ class Quantized(nn.Module):
 
     Args:
         field: any module.
-        bits: see `bits_of`.
+        bits: see `bits_per_tensor`.
     """
 
     def __init__(self, field: nn.Module, bits: int | Mapping[str, int]):
         super().__init__()
-        self.field, self.bits = field, bits_of(field, bits)
+        self.field, self.bits = field, bits_per_tensor(field, bits)
 
     def forward(self, *arguments: Any) -> Any:
         weights = {name: rounded(value, self.bits[name]) for name, value in self.field.named_parameters()}

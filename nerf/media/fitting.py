@@ -39,11 +39,11 @@ from .fields import (
     VideoConfig,
     VideoField,
 )
-from .reading import Media, read_media
+from .reading import FrameSequence, read_media
 
 CHUNK = 2**15
 """Pixels that are asked at a time when a picture is drawn."""
-SHOWN = 4
+VALIDATION_FRAMES = 4
 """Frames of a video that are measured at a validation."""
 
 
@@ -59,18 +59,18 @@ class Fit:
 class FitTask:
     """Squared error of pixels of a picture, or of whole frames of a video."""
 
-    def __init__(self, media: Media, field: MediaField, config: FitConfig):
+    def __init__(self, media: FrameSequence, field: MediaField, config: FitConfig):
         self.media, self.field, self.config = media, field, config
         self.quantized = Quantized(field, config.bits) if config.bits else None
         self.modules: Mapping[str, nn.Module] = {"field": self.quantized or field}
         prefix = "field.field" if self.quantized else "field"
         self.rates = {f"{prefix}.modulation": config.grid_rate}
-        self.seen = seen_pixels(media, config.every_second)
+        self.seen = training_pixels(media, config.every_second)
         if media.video:
             self.places = normalized_times(media)
             self.values = media.frames
         else:
-            self.places = pixel_places(*media.size)[self.seen.flatten()]
+            self.places = unit_pixel_centers(*media.size)[self.seen.flatten()]
             self.values = media.frames[0].flatten(0, 1)[self.seen.flatten()]
 
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -97,25 +97,25 @@ class FitTask:
 
     def _measured(self) -> dict[str, float | Image.Image]:
         count = len(self.media.frames)
-        chosen = torch.linspace(0, count - 1, min(SHOWN, count)).round().long().tolist()
+        chosen = torch.linspace(0, count - 1, min(VALIDATION_FRAMES, count)).round().long().tolist()
         drawn = [draw(self.field, self.media, number) for number in chosen]
         truths = [self.media.frames[number].float() / 255 for number in chosen]
         mean = sum(map(psnr, drawn, truths)) / len(drawn)
         return {"psnr": mean, "view": picture_of(torch.cat([drawn[0], truths[0]], 1))}
 
 
-def pixel_places(height: int, width: int) -> Float[Tensor, "p 2"]:
+def unit_pixel_centers(height: int, width: int) -> Float[Tensor, "p 2"]:
     """Middles (y, x) of all pixels, row by row, in 0..1."""
     return torch.cartesian_prod((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width)
 
 
-def normalized_times(media: Media) -> Float[Tensor, " n"]:
+def normalized_times(media: FrameSequence) -> Float[Tensor, " n"]:
     """Times of the frames from 0 (first) to 1 (last)."""
     times = torch.tensor(media.times, dtype=torch.float64)
     return ((times - times[0]) / (times[-1] - times[0])).float()
 
 
-def seen_pixels(media: Media, every_second: bool) -> Bool[Tensor, "h w"]:
+def training_pixels(media: FrameSequence, every_second: bool) -> Bool[Tensor, "h w"]:
     """Which pixels are learned from: all, or every second along both axes.
 
     Raises:
@@ -129,7 +129,7 @@ def seen_pixels(media: Media, every_second: bool) -> Bool[Tensor, "h w"]:
     return seen
 
 
-def draw(field: MediaField, media: Media, number: int) -> Float[Tensor, "h w 3"]:
+def draw(field: MediaField, media: FrameSequence, number: int) -> Float[Tensor, "h w 3"]:
     """A frame as the field shows it, on the CPU."""
     if isinstance(field, VideoField):
         return draw_frames(field, normalized_times(media)[number : number + 1])[0]
@@ -147,11 +147,11 @@ def draw_frames(field: VideoField, times: Float[Tensor, " n"]) -> list[Float[Ten
 def draw_picture(field: PictureField, height: int, width: int) -> Float[Tensor, "h w 3"]:
     """A picture of any size, on the CPU."""
     device = next(field.parameters()).device
-    parts = [field(places.to(device)).float().cpu() for places in pixel_places(height, width).split(CHUNK)]
+    parts = [field(places.to(device)).float().cpu() for places in unit_pixel_centers(height, width).split(CHUNK)]
     return torch.cat(parts).view(height, width, 3)
 
 
-def build_media_field(name: str, media: Media, size: str | Any = "small", *, seed: int = 0) -> MediaField:
+def build_media_field(name: str, media: FrameSequence, size: str | Any = "small", *, seed: int = 0) -> MediaField:
     """A field with fresh weights.
 
     Args:
@@ -180,7 +180,7 @@ def build_media_field(name: str, media: Media, size: str | Any = "small", *, see
 
 
 def fit_media(
-    media: Media | str | Path,
+    media: FrameSequence | str | Path,
     field: str = "cam",
     *,
     size: str | Any = "small",
@@ -213,7 +213,7 @@ def fit_media(
         TrainingError: training cannot go on; checkpoints are kept.
     """
     started = time.process_time()
-    media = media if isinstance(media, Media) else read_media(media)
+    media = media if isinstance(media, FrameSequence) else read_media(media)
     config = config or load_settings(FitConfig, "video" if media.video else "picture", task="fit")
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
@@ -239,10 +239,10 @@ def load_media_field(path: Path) -> MediaField:
     Raises:
         FileNotFoundError, FieldError: there is none, or it is no field of a picture or video.
     """
-    return read_field(path, restored_media)
+    return read_field(path, restore_media_field)
 
 
-def restored_media(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> MediaField:
+def restore_media_field(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> MediaField:
     """A field of its kind's name, its configuration by name, and its tensors.
 
     Raises:
@@ -258,7 +258,7 @@ def restored_media(name: str, config: dict[str, Any], state: dict[str, Tensor]) 
 
 
 def measure(
-    drawn: list[Float[Tensor, "h w 3"]], media: Media, seen: Bool[Tensor, "h w"] | None = None
+    drawn: list[Float[Tensor, "h w 3"]], media: FrameSequence, seen: Bool[Tensor, "h w"] | None = None
 ) -> dict[str, float | int]:
     """Means over the frames of psnr in dB and ssim, and psnr_unseen where some pixels were not learned from."""
     truths = [frame.float() / 255 for frame in media.frames]
@@ -271,7 +271,9 @@ def measure(
     return figures
 
 
-def _save(result: Fit, media: Media, drawn: list[Float[Tensor, "h w 3"]], folder: Path, config: FitConfig) -> None:
+def _save(
+    result: Fit, media: FrameSequence, drawn: list[Float[Tensor, "h w 3"]], folder: Path, config: FitConfig
+) -> None:
     """Field, picture or film, error map (of a video's worst frame), loss plot and report, each written whole."""
     save_field(result.field, folder / FIELD)
     truths = [frame.float() / 255 for frame in media.frames]

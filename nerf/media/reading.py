@@ -27,7 +27,7 @@ class MediaError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Media:
+class FrameSequence:
     """A picture (one frame) or a video."""
 
     name: str
@@ -48,7 +48,7 @@ class Media:
         return max(round((len(self.times) - 1) / span), 1) if span > 0 else 1
 
 
-def read_media(path: str | Path) -> Media:
+def read_media(path: str | Path) -> FrameSequence:
     """A picture file, a video file, or a folder of pictures that are the frames of one in order of their names.
 
     Transparency is laid on white.
@@ -67,7 +67,7 @@ def read_media(path: str | Path) -> Media:
             raise MediaError(
                 f"{path} is neither a picture ({', '.join(PICTURES)}) nor a video ({', '.join(VIDEOS)}); convert it"
             )
-        return Media(path.name, _stacked(path, [_picture(path)]), (0.0,), video=False)
+        return FrameSequence(path.name, _stacked(path, [_picture(path)]), (0.0,), video=False)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
         frames, times = [_picture(file) for file in files], [number / FPS for number in range(len(files))]
@@ -76,7 +76,7 @@ def read_media(path: str | Path) -> Media:
     if len(frames) < 2:
         raise MediaError(f"{path} has {len(frames)} frame; a video field needs at least two, fit one as a picture")
     check_times(times, str(path))
-    return Media(path.name, _stacked(path, frames), tuple(times), video=True)
+    return FrameSequence(path.name, _stacked(path, frames), tuple(times), video=True)
 
 
 def check_times(times: Sequence[float], where: str) -> None:

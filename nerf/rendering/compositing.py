@@ -44,14 +44,14 @@ def composite(
         color: RGB at their middles.
         background: RGB behind each ray.
     """
-    weights = visibility(samples, density)
+    weights = render_weights(samples, density)
     opacity = _sum(samples, weights[:, None])[:, 0]
     seen = _sum(samples, weights[:, None] * color) + (1 - opacity)[:, None] * background
     depth = _sum(samples, (weights * samples.middle)[:, None])[:, 0]
     return Rendered(seen, opacity, depth, weights)
 
 
-def visibility(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
+def render_weights(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     """The weight T alpha of every sample."""
     thickness = density.to(samples.start.dtype) * (samples.end - samples.start)
     passed = _before(samples, thickness.double().clamp(max=OPAQUE)).to(thickness.dtype)

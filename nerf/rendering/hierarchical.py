@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ..cameras import Rays
 from ..fields import Field, density_of
-from .compositing import visibility
-from .sampling import Marching, Samples, points_of, refined, span, stratified
+from .compositing import render_weights
+from .sampling import Marching, Samples, resample_pdf, sample_points, span, stratified
 
 
 class CoarseField(nn.Module):
@@ -41,12 +41,12 @@ class CoarseField(nn.Module):
         self, samples: Samples, weights: Float[Tensor, " m"], jitter: Float[Tensor, " r"] | None = None
     ) -> Samples:
         """The second pass: the first one's samples and those that its weights draw."""
-        both = refined(samples, weights, self.fine, jitter)
+        both = resample_pdf(samples, weights, self.fine, jitter)
         return both[both.end > both.start]
 
     @torch.no_grad()
     def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
         """Both passes, without gradients."""
         samples = self.evenly(rays, marching, jitter)
-        density = density_of(self.field.features(points_of(rays, samples))[:, 0])
-        return self.refine(samples, visibility(samples, density), jitter)
+        density = density_of(self.field.features(sample_points(rays, samples))[:, 0])
+        return self.refine(samples, render_weights(samples, density), jitter)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..cameras import Rays
-from .sampling import Marching, Samples, span, stepped
+from .sampling import Marching, Samples, span, uniform_samples
 
 DECAY = 0.95
 
@@ -116,8 +116,8 @@ class OccupancyGrid(nn.Module):
         return self.occupied[z, y, x] & inside
 
     def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
-        """Intervals that lie in occupied cells (by their middle); see `rendering.stepped`."""
-        samples = stepped(*span(rays, self.bounds, marching), marching.step, jitter)
+        """Intervals that lie in occupied cells (by their middle); see `rendering.uniform_samples`."""
+        samples = uniform_samples(*span(rays, self.bounds, marching), marching.step, jitter)
         # What `occupied_at` does, but in units of cells and axis by axis, which is several times faster.
         cells = self.resolution / (self.bounds[1] - self.bounds[0])
         origins, directions = ((rays.origins - self.bounds[0]) * cells).T, (rays.directions * cells).T

@@ -14,7 +14,7 @@ from ..fields import Field
 from .compositing import Rendered, composite
 from .hierarchical import CoarseField
 from .occupancy import OccupancyGrid
-from .sampling import Marching, Samples, points_of, span, stepped
+from .sampling import Marching, Samples, sample_points, span, uniform_samples
 
 Sampler = OccupancyGrid | CoarseField
 """What may choose the samples of rays."""
@@ -45,7 +45,7 @@ def march(
     """Intervals along rays: those that the sampler chooses, or without one all in the box."""
     if sampler is not None:
         return sampler.march(rays, marching, jitter)
-    return stepped(*span(rays, bounds, marching), marching.step, jitter)
+    return uniform_samples(*span(rays, bounds, marching), marching.step, jitter)
 
 
 def render_rays(
@@ -56,7 +56,7 @@ def render_rays(
 ) -> Rendered:
     """Ask the field at every sample, and at its time where rays have one, and composite; differentiable."""
     times = () if rays.times is None else (rays.times.index_select(0, samples.ray),)
-    density, color = field(points_of(rays, samples), rays.views.index_select(0, samples.ray), *times)
+    density, color = field(sample_points(rays, samples), rays.views.index_select(0, samples.ray), *times)
     return composite(samples, density, color.float(), background)
 
 

@@ -70,7 +70,7 @@ def span(
     return intersect_box(rays.origins, rays.directions, bounds, marching.near, marching.far)
 
 
-def points_of(rays: Rays, samples: Samples) -> Float[Tensor, "m 3"]:
+def sample_points(rays: Rays, samples: Samples) -> Float[Tensor, "m 3"]:
     """The middles of the intervals in world coordinates."""
     origins, directions = (values.index_select(0, samples.ray) for values in (rays.origins, rays.directions))
     return torch.addcmul(origins, directions, samples.middle[:, None])
@@ -92,7 +92,7 @@ def intersect_box(
     return enter, torch.maximum(leave, enter)
 
 
-def stepped(
+def uniform_samples(
     near: Float[Tensor, " r"], far: Float[Tensor, " r"], step: float, jitter: Float[Tensor, " r"] | None = None
 ) -> Samples:
     """Intervals of one length from near to far of every ray; the last may be shorter.
@@ -119,17 +119,17 @@ def stratified(
     if jitter is not None:
         inner = (edges[:, 1:-1] + (jitter[:, None] - 0.5)).clamp(0, count)
         edges = torch.cat([edges[:, :1], inner, edges[:, -1:]], -1)
-    return tiled(near[:, None] + (far - near)[:, None] * edges / count)
+    return samples_between(near[:, None] + (far - near)[:, None] * edges / count)
 
 
-def tiled(edges: Float[Tensor, "r k"]) -> Samples:
+def samples_between(edges: Float[Tensor, "r k"]) -> Samples:
     """Samples between consecutive edges of every ray."""
     rays, intervals = edges.shape[0], edges.shape[1] - 1
     ray = torch.arange(rays, device=edges.device).repeat_interleave(intervals)
     return Samples(ray, edges[:, :-1].flatten(), edges[:, 1:].flatten(), rays)
 
 
-def importance(
+def invert_cdf(
     edges: Float[Tensor, "r k"], weights: Float[Tensor, "r k-1"], quantiles: Float[Tensor, "r n"]
 ) -> Float[Tensor, "r n"]:
     """Distances drawn from the piecewise constant density ``weights`` by inverting its distribution.
@@ -146,7 +146,7 @@ def importance(
     return left + share * (right - left)
 
 
-def refined(
+def resample_pdf(
     samples: Samples, weights: Float[Tensor, " m"], count: int, jitter: Float[Tensor, " r"] | None = None
 ) -> Samples:
     """Intervals cut at ``count`` more distances on every ray, drawn from their weights (NeRF, section 5.2).
@@ -164,5 +164,5 @@ def refined(
     start, end, mass = (values.detach().view(size) for values in (samples.start, samples.end, weights))
     edges = torch.cat([start, end[:, -1:]], -1)
     shift = start.new_full((samples.rays, 1), 0.5) if jitter is None else jitter[:, None]
-    drawn = importance(edges, mass, (torch.arange(count, device=start.device) + shift) / count)
-    return tiled(torch.cat([edges, drawn], -1).sort(-1).values)
+    drawn = invert_cdf(edges, mass, (torch.arange(count, device=start.device) + shift) / count)
+    return samples_between(torch.cat([edges, drawn], -1).sort(-1).values)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ..cameras import Cameras, distort
+from ..cameras import Cameras, distort, nearest_to_axes
 from ..rendering.sampling import intersect_box
 from .scene import Scene
 
@@ -48,14 +48,6 @@ def viewed_region(cameras: Cameras, extent: tuple[float, float] | None = None) -
     return torch.stack([focus - half, focus + half])
 
 
-def nearest_to_axes(cameras: Cameras) -> Float[Tensor, " 3"]:
-    """The point with the least mean squared distance to the optical axes."""
-    away = torch.eye(3) - cameras.forward[:, :, None] * cameras.forward[:, None]
-    # Parallel axes leave the depth open; the small term then keeps the point near the cameras.
-    normal = away.mean(0) + 1e-6 * torch.eye(3)
-    return torch.linalg.solve(normal, (away @ cameras.positions[:, :, None]).mean(0)[:, 0])
-
-
 def hull_bounds(
     cameras: Cameras, alpha: Bool[Tensor, "n h w"], region: Float[Tensor, "2 3"]
 ) -> Float[Tensor, "2 3"] | None:
@@ -90,7 +82,7 @@ def _carve(
     A picture whose border is empty shows the content whole, so there is none outside of it.
     """
     alive = torch.arange(len(points))  # only these go on to the next picture: most are gone after a few
-    shown = torch.zeros(len(points), dtype=torch.bool)
+    seen = torch.zeros(len(points), dtype=torch.bool)
     border = distances == 0
     border[:, 1:-1, 1:-1] = False
     whole = ~border.flatten(1).any(dim=1)
@@ -102,29 +94,29 @@ def _carve(
         if cameras.distortion is not None:
             plane = distort(plane, cameras.distortion[index].expand(len(plane), 6))
         pixels = plane * cameras.focal[index] + cameras.center[index]
-        held = torch.minimum(pixels.clamp(min=0), last)
-        outside = (pixels - held).abs().amax(dim=-1)
+        clamped = torch.minimum(pixels.clamp(min=0), last)
+        outside = (pixels - clamped).abs().amax(dim=-1)
         ahead = depth > 2 * reach
-        told = ahead if whole[index] else ahead & (outside == 0)
+        decisive = ahead if whole[index] else ahead & (outside == 0)
         # Content within a cell shows within the cell's radius of its centre; 1 more pixel for the mask's rounding.
         radius = reach / (depth - reach) * cameras.focal[index].max() / factor + 1
-        x, y = (held / factor).long().unbind(-1)
-        shown[alive] |= ahead & (outside == 0)
-        alive = alive[~told | (torch.maximum(distances[index, y, x], outside / factor) <= radius)]
+        x, y = (clamped / factor).long().unbind(-1)
+        seen[alive] |= ahead & (outside == 0)
+        alive = alive[~decisive | (torch.maximum(distances[index, y, x], outside / factor) <= radius)]
     kept = torch.zeros(len(points), dtype=torch.bool)
     kept[alive] = True
-    return kept & shown
+    return kept & seen
 
 
 def _distances(masks: Float[Tensor, "n 1 i j"]) -> Float[Tensor, "n i j"]:
     """Distance of every pixel to the nearest full one, larger of both axes; infinite in empty masks."""
     distances = torch.where(masks > 0, 0.0, torch.inf)
     for step in range(1, max(masks.shape[2:])):
-        grown = max_pool2d(masks, 3, stride=1, padding=1)
-        if torch.equal(grown, masks):
+        dilated = max_pool2d(masks, 3, stride=1, padding=1)
+        if torch.equal(dilated, masks):
             break
-        distances = torch.where((grown > 0) & (masks == 0), float(step), distances)
-        masks = grown
+        distances = torch.where((dilated > 0) & (masks == 0), float(step), distances)
+        masks = dilated
     return distances[:, 0]
 
 

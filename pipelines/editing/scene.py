@@ -25,7 +25,7 @@ from nerf.conditional.clip.scorer import DEFAULT, Scorer, clip_distance
 from nerf.fields import Field, density_of
 from nerf.rendering.compositing import composite
 from nerf.rendering.renderer import march
-from nerf.rendering.sampling import points_of
+from nerf.rendering.sampling import sample_points
 from nerf.runs import Run, load_run, output_folder
 from nerf.viewpoints import Viewpoints
 
@@ -112,7 +112,7 @@ class SceneEditTask:
         for camera in batch:
             rays = camera.picture_rays(0).to(draws.device)
             samples = march(rays, run.marching, run.field.bounds, run.sampler)
-            points, views = points_of(rays, samples), rays.views[samples.ray]
+            points, views = sample_points(rays, samples), rays.views[samples.ray]
             white = torch.ones(len(rays), 3, device=draws.device)
             density, color = modules["colors"](points, views)
             with torch.no_grad():

@@ -13,8 +13,8 @@ import trimesh
 from PIL import Image
 
 from nerf.cameras import Cameras, look_at, orbit
-from nerf.evaluation import depth_map, evaluate, psnr, ssim
-from nerf.export import film, mesh, point_cloud, write_film, write_shape
+from nerf.evaluation import depth_map, evaluate_views, psnr, ssim
+from nerf.export import mesh, point_cloud, render_film, write_film, write_shape
 from nerf.fields import Field, FieldError
 from nerf.fields.base import EMPTY
 from nerf.rendering.renderer import Picture, march, render_picture, render_rays
@@ -108,7 +108,7 @@ def test_metrics_by_hand() -> None:
 def test_evaluation_leaves_figures_of_every_view_and_a_sheet(
     trained: tuple[Run, Path], scene: Scene, tmp_path: Path
 ) -> None:
-    means = evaluate(trained[0].draw, scene, output_dir=tmp_path)
+    means = evaluate_views(trained[0].draw, scene, output_dir=tmp_path)
     saved = json.loads((tmp_path / "evaluation.json").read_text())
     assert len(saved["views"]) == 2
     assert means["psnr"] == pytest.approx(np.mean([row["psnr"] for row in saved["views"]]))
@@ -116,7 +116,7 @@ def test_evaluation_leaves_figures_of_every_view_and_a_sheet(
     with Image.open(tmp_path / "evaluation.png") as sheet:
         assert sheet.size == (80, 40)
     with pytest.raises(ValueError, match="no pictures in the split 'val'"):
-        evaluate(trained[0].draw, scene, split="val")
+        evaluate_views(trained[0].draw, scene, split="val")
 
 
 def test_depth_maps_are_black_where_nothing_is() -> None:
@@ -130,7 +130,7 @@ def test_depth_maps_are_black_where_nothing_is() -> None:
 def test_turntable_films(ball: Run, tmp_path: Path) -> None:
     cameras = turntable(ball, 3, size=33)
     assert (cameras.width, cameras.height) == (33, 33)
-    film(ball, cameras, tmp_path / "a.mp4", depth=True)
+    render_film(ball, cameras, tmp_path / "a.mp4", depth=True)
     with av.open(str(tmp_path / "a.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 3
@@ -140,7 +140,7 @@ def test_turntable_films(ball: Run, tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.gif") as picture:
         assert picture.n_frames == 3
     with pytest.raises(ValueError, match="must end in .mp4 or .gif"):
-        film(ball, cameras, tmp_path / "a.avi")
+        render_film(ball, cameras, tmp_path / "a.avi")
 
 
 def test_mesh_of_a_ball_is_a_closed_red_sphere(ball: Run, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from nerf.rendering.occupancy import OccupancyGrid
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
-from nerf.training import RadianceTask, grown, stages, train
+from nerf.training import RadianceTask, next_stage, stages, train
 
 TINY = {
     "hash": HashConfig(levels=3, coarsest=8, finest=32, table_log2=12),
@@ -141,7 +141,7 @@ def test_shrinking_leaves_the_views_as_they_are(scene_folder: Path, settings: Ra
     run = train(scene, "vm", size=TINY["vm"], config=with_train(settings, steps=100))
     before = RadianceTask(scene, run.field, settings, run.sampler)
     config = dataclasses.replace(settings, stages=2, shrink=True)
-    field, grid = grown(run.field, 24, config, run.sampler, first=True)
+    field, grid = next_stage(run.field, 24, config, run.sampler, first=True)
     after = RadianceTask(scene, field, config, grid)
     quality = [psnr(*task.draw(0)) for task in (before, after)]
     assert quality[1] > quality[0] - 0.5

@@ -26,7 +26,7 @@ from ...cameras import Cameras, Rays, pixel_centers
 from ...evaluation import picture_of
 from ...fields.conditional import ConditionalField
 from ...rendering.compositing import composite
-from ...rendering.sampling import Marching, points_of, span, stepped
+from ...rendering.sampling import Marching, sample_points, span, uniform_samples
 from ..families import FAMILIES, split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig
@@ -194,9 +194,9 @@ class AdversarialTask:
     def fakes(self, field: Callable[..., Any], batch: Patches, draws: Draws) -> Float[Tensor, "b 3 p p"]:
         """The field's patches, with colours in -1..1."""
         side = self.config.gan.patch
-        samples = stepped(*span(batch.rays, self.field.bounds, self.marching), self.marching.step, batch.jitter)
+        samples = uniform_samples(*span(batch.rays, self.field.bounds, self.marching), self.marching.step, batch.jitter)
         of = samples.ray // side**2
-        points, views = points_of(batch.rays, samples), batch.rays.views[samples.ray]
+        points, views = sample_points(batch.rays, samples), batch.rays.views[samples.ray]
         density, color = field(points, views, batch.shape_code[of], batch.appearance_code[of])
         strength = self.config.gan.density_noise * max(0.0, 1 - draws.step / self.config.gan.noise_steps)
         if strength > 0:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...cameras import Rays
 from ...fields.conditional import ConditionalField
-from ...rendering.sampling import Marching, Samples, points_of, span, stepped
+from ...rendering.sampling import Marching, Samples, sample_points, span, uniform_samples
 from ..model import OCCUPIED, cell_density, grown
 
 
@@ -41,7 +41,7 @@ class ShapeGrids(nn.Module):
         self, rays: Rays, shape: Int[Tensor, " r"], marching: Marching, jitter: Float[Tensor, " r"] | None = None
     ) -> Samples:
         """Intervals whose middle lies in an occupied cell of the ray's own shape."""
-        samples = stepped(*span(rays, self.bounds, marching), marching.step, jitter)
-        unit = (points_of(rays, samples) - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
+        samples = uniform_samples(*span(rays, self.bounds, marching), marching.step, jitter)
+        unit = (sample_points(rays, samples) - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
         x, y, z = (unit * self.resolution).long().clamp(0, self.resolution - 1).unbind(-1)
         return samples[self.occupied[shape[samples.ray], z, y, x]]

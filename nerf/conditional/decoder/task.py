@@ -22,7 +22,7 @@ from ...cameras import Rays
 from ...evaluation import psnr
 from ...fields.conditional import ConditionalField
 from ...rendering.compositing import composite
-from ...rendering.sampling import Marching, points_of
+from ...rendering.sampling import Marching, sample_points
 from ..families import FAMILIES, split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig
@@ -142,7 +142,7 @@ class DecoderTask:
         if pictures is not None:
             self._renew(draws.step)
             samples = self.grids.march(pictures.rays, batch.shape[pictures.picture, 0], self.marching, pictures.jitter)
-            points.append(points_of(pictures.rays, samples))
+            points.append(sample_points(pictures.rays, samples))
             views.append(pictures.rays.views[samples.ray])
             for mixed, code in zip(of, codes, strict=True):
                 mixed.append(code[:, 0][pictures.picture[samples.ray]])

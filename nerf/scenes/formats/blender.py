@@ -40,12 +40,12 @@ def read_blender(folder: Path) -> Listing:
         raise SceneError(f"the splits of {folder} have pictures of different sizes; make them one size")
     source = folder / "transforms_train.json"
     return Listing(
-        tuple(files), _joined(parts), splits, bounds=cloud_bounds(folder, content),
+        tuple(files), _concatenated(parts), splits, bounds=cloud_bounds(folder, content),
         near=number(source, content, "near"), far=number(source, content, "far"),
     )  # fmt: skip
 
 
-def _joined(parts: list[Cameras]) -> Cameras:
+def _concatenated(parts: list[Cameras]) -> Cameras:
     lens = None
     if any(part.distortion is not None for part in parts):
         none = torch.zeros(1, 6)

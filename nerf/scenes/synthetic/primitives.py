@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from ...cameras import Cameras
 
-Kind = Literal["box", "gable", "pyramid", "ball", "tube"]
+Shape = Literal["box", "gable", "pyramid", "ball", "tube"]
 Cast = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """From origins [b, 3] and unit directions [b, 3] to colours [b, 3], alpha [b] and distances [b]."""
 
@@ -40,7 +40,7 @@ SUBPIXELS = 3
 class Solid:
     """One convex solid of one colour."""
 
-    kind: Kind
+    shape: Shape
     """A gable's ridge runs along x; a tube stands along z and may narrow towards its top."""
     center: tuple[float, float, float]
     size: tuple[float, float, float]
@@ -99,26 +99,26 @@ class Solid:
         # Solved around the point of the ray nearest to the solid: from far away float32 would lose the edges.
         shift = -(o * d).sum(-1) / d.square().sum(-1)
         o = o + shift[:, None] * d
-        if self.kind == "ball":
+        if self.shape == "ball":
             t = _enter_ball(o, d)
-        elif self.kind == "tube":
+        elif self.shape == "tube":
             t = _enter_tube(o, d, self.top)
         else:
-            t = _enter_planes(o, d, torch.tensor(HALF_SPACES[self.kind]).float())
+            t = _enter_planes(o, d, torch.tensor(HALF_SPACES[self.shape]).float())
         return torch.where(t + shift > 0, t + shift, torch.inf)
 
     def _level(self, local: Float[Tensor, "b 3"]) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3"]]:
         """A function that is 0 on the surface and negative inside, and its direction of growth, both local."""
-        if self.kind == "ball":
+        if self.shape == "ball":
             return local.square().sum(-1) - 1, local
-        if self.kind == "tube":
+        if self.shape == "tube":
             radial = local[:, :2].norm(dim=-1)
             mantle, lids = radial - _radius(local[:, 2], self.top), local[:, 2].abs() - 1
             slope = torch.full_like(radial, (1 - self.top) / 2)[:, None]
             outward = torch.cat([local[:, :2] / radial[:, None].clamp(min=1e-9), slope], dim=-1)
             upright = torch.nn.functional.pad(local[:, 2:].sign(), (2, 0))
             return torch.maximum(mantle, lids), torch.where((lids > mantle)[:, None], upright, outward)
-        planes = torch.tensor(HALF_SPACES[self.kind]).float()
+        planes = torch.tensor(HALF_SPACES[self.shape]).float()
         level, face = (local @ planes[:, :3].T - planes[:, 3]).max(dim=-1)
         return level, planes[face, :3]
 

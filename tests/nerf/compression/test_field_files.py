@@ -23,7 +23,7 @@ from nerf.compression.container.errors import (
 from nerf.compression.field_files import compress_run, decompress_field, describe_field, is_field, read, to_field_file
 from nerf.fields import build_field
 from nerf.fields.cam import CAMConfig
-from nerf.fields.quantized import bits_of, rounded
+from nerf.fields.quantized import bits_per_tensor, rounded
 from nerf.media.fields import PictureConfig
 from nerf.media.fitting import fit_media
 from nerf.runs import Run, load_run
@@ -60,7 +60,7 @@ def test_weights_are_those_that_rounding_gives_and_the_file_is_near_their_entrop
     field = build_field("cam", torch.tensor([[-1.0, -1, -1], [1, 1, 1]]))
     data = to_field_file(field, bits).write()
     file = read(data)
-    plan, entropy = bits_of(field, bits), 0.0
+    plan, entropy = bits_per_tensor(field, bits), 0.0
     for name, value in field.named_parameters():
         assert torch.equal(file.state[name], rounded(value, plan[name])), name
         _, counts = file.state[name].unique(return_counts=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nerf.distillation import closed_form as starts
-from nerf.distillation.closed_form import alternating, fibonacci_sphere, node_points, start_from
+from nerf.distillation.closed_form import cp_decomposition, fibonacci_sphere, initialize_from_teacher, node_points
 from nerf.distillation.training import inherit_head
 from nerf.fields import build_field
 from nerf.fields.low_rank import LowRankConfig
@@ -24,7 +24,7 @@ def test_alternating_least_squares_finds_an_exact_decomposition() -> None:
     torch.manual_seed(0)
     factors = [torch.randn(n, 3) for n in (7, 8, 9)]
     tensor = torch.einsum("ar,br,cr->abc", *factors)
-    found = torch.einsum("ar,br,cr->abc", *alternating(tensor, 3, rounds=60))
+    found = torch.einsum("ar,br,cr->abc", *cp_decomposition(tensor, 3, rounds=60))
     assert (found - tensor).norm() < 0.02 * tensor.norm()
 
 
@@ -47,7 +47,7 @@ def test_voxel_grid_takes_over_another_one_at_its_nodes() -> None:
     teacher, student = (build_field("voxel", BOUNDS, VoxelConfig(resolution=7), seed=i) for i in (0, 1))
     with torch.no_grad():
         teacher.values.normal_()
-    assert start_from(teacher, student, RANGE)
+    assert initialize_from_teacher(teacher, student, RANGE)
     expected = teacher.values.detach().clone()
     expected[:, 0].clamp_(*RANGE)
     torch.testing.assert_close(student.values.detach(), expected, atol=1e-3, rtol=1e-3)
@@ -61,7 +61,7 @@ def test_low_rank_teachers_are_recovered(source: str, target: str) -> None:
         for parameter in (p for name, p in teacher.named_parameters() if name in ("planes", "lines")):
             parameter.mul_(3)
     inherit_head(teacher, student)
-    assert start_from(teacher, student, (-50.0, 50.0))
+    assert initialize_from_teacher(teacher, student, (-50.0, 50.0))
     points = BOUNDS[0] + torch.rand(500, 3) * (BOUNDS[1] - BOUNDS[0])
     wanted, found = teacher.features(points), student.features(points)
     error = (wanted - found).square().mean(0).sqrt() / wanted.square().mean(0).sqrt()
@@ -82,7 +82,7 @@ def test_a_ball_becomes_a_ball_in_every_grid_family() -> None:
     for name, size in (("voxel", VoxelConfig(resolution=24)), ("vm", None), ("cp", None)):
         student = build_field(name, BOUNDS, size or LowRankConfig(resolution=24, density_rank=12, color_rank=4))
         inherit_head(teacher, student)
-        assert start_from(teacher, student, RANGE)
+        assert initialize_from_teacher(teacher, student, RANGE)
         found = student.features(points)[:, 0] > 1.5
         union, both = (found | truth).sum(), (found & truth).sum()
         assert both / union > 0.8, (name, float(both / union))
@@ -104,7 +104,7 @@ def test_fine_tensors_are_interpolated_from_a_coarser_factorization(
     config = LowRankConfig(resolution=31, density_rank=4, color_rank=4)
     student = build_field(family, BOUNDS, config)
     inherit_head(teacher, student)
-    assert start_from(teacher, student, RANGE)
+    assert initialize_from_teacher(teacher, student, RANGE)
     assert student.config.resolution == 31
     points = BOUNDS[0] + torch.rand(500, 3) * (BOUNDS[1] - BOUNDS[0])
     wanted, found = features(points), student.features(points)
@@ -115,7 +115,7 @@ def test_fine_tensors_are_interpolated_from_a_coarser_factorization(
 def test_nothing_happens_where_there_is_no_closed_form() -> None:
     student = build_field("mlp", BOUNDS)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    assert not start_from(build_field("hash", BOUNDS), student, RANGE)
+    assert not initialize_from_teacher(build_field("hash", BOUNDS), student, RANGE)
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
 
 
@@ -123,7 +123,7 @@ def test_nothing_happens_where_there_is_no_closed_form() -> None:
 def test_density_alone_is_taken_over_where_colours_mean_something_else(family: str) -> None:
     teacher = build_field(family, BOUNDS, SMALL[family])
     student, untouched = (build_field(family, BOUNDS, SMALL[family], seed=2) for _ in range(2))
-    assert start_from(teacher, student, (-50.0, 50.0))
+    assert initialize_from_teacher(teacher, student, (-50.0, 50.0))
     points = BOUNDS[0] + torch.rand(500, 3) * (BOUNDS[1] - BOUNDS[0])
     wanted, found, before = (field.features(points) for field in (teacher, student, untouched))
     assert (wanted - found)[:, 0].square().mean() < 0.1 * wanted[:, 0].square().mean()

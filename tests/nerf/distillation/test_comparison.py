@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from nerf.distillation import comparison as reports
-from nerf.distillation.comparison import compared, from_scratch
+from nerf.distillation.comparison import compare_student, from_scratch
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate, psnr, psnr_between
+from nerf.evaluation import evaluate_views, psnr, psnr_between
 from nerf.fields.mlp import MLPConfig
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene
@@ -38,8 +38,8 @@ def test_distilling_leaves_and_keeps_the_figures(teacher: Run, scene: Scene, tmp
     cameras = scene.split("test").cameras
     pairs = [psnr(run.draw(cameras[i]).color, teacher.draw(cameras[i]).color) for i in range(len(cameras))]
     assert figures["psnr_to_teacher"] == pytest.approx(sum(pairs) / len(pairs))
-    assert figures["psnr"] == pytest.approx(evaluate(run.draw, scene)["psnr"])
-    assert figures["teacher_psnr"] == pytest.approx(evaluate(teacher.draw, scene)["psnr"])
+    assert figures["psnr"] == pytest.approx(evaluate_views(run.draw, scene)["psnr"])
+    assert figures["teacher_psnr"] == pytest.approx(evaluate_views(teacher.draw, scene)["psnr"])
     assert figures["parameters"] == sum(p.numel() for p in run.field.parameters())
     assert figures["processor_seconds"] > 0
     assert figures["scratch_psnr"] == "not run; ask for it with --scratch"
@@ -47,7 +47,7 @@ def test_distilling_leaves_and_keeps_the_figures(teacher: Run, scene: Scene, tmp
 
 def test_without_the_scene_the_report_says_so(teacher: Run, tmp_path: Path) -> None:
     gone = dataclasses.replace(teacher, scene=str(tmp_path / "gone"))
-    figures = compared(teacher, gone, scratch=True, seed=0)
+    figures = compare_student(teacher, gone, scratch=True, seed=0)
     assert figures["psnr_to_teacher"] == 100
     assert str(figures["psnr"]).startswith("not measured: there is no folder")
     assert str(figures["scratch_psnr"]).startswith("not run: there is no folder")
@@ -80,7 +80,7 @@ def test_from_scratch_takes_as_many_seconds(teacher: Run, scene: Scene, monkeypa
 
 
 def test_the_scratch_column_is_measured(teacher: Run, scene: Scene) -> None:
-    figures = compared(costing(teacher, 0.5), teacher, scratch=True, seed=0)
+    figures = compare_student(costing(teacher, 0.5), teacher, scratch=True, seed=0)
     assert 5 < float(figures["scratch_psnr"]) < 40
     assert float(figures["scratch_processor_seconds"]) > 0.45
     assert int(figures["scratch_steps"]) >= 10

@@ -6,7 +6,7 @@ import torch
 
 from mappers.draws import Draws
 from nerf.cameras import Cameras, Rays, orbit
-from nerf.distillation.hard_examples import HardExamples, _replace, important, rotations
+from nerf.distillation.hard_examples import HardExamples, _replace, heaviest_samples, rotations
 from nerf.rendering.compositing import Rendered
 from nerf.rendering.sampling import Samples
 from nerf.settings import DistillConfig
@@ -72,9 +72,9 @@ def test_important_points_are_the_heaviest_of_opaque_rays_to_either_field() -> N
     weights[13] = 0.3  # the second ray is not opaque
     opacity = torch.tensor([0.8, 0.3])
     rendered = Rendered(torch.zeros(2, 3), opacity, torch.zeros(2), weights)
-    assert important(samples, rendered, rendered).nonzero()[:, 0].tolist() == [2, 5, 7]
+    assert heaviest_samples(samples, rendered, rendered).nonzero()[:, 0].tolist() == [2, 5, 7]
     other = weights.roll(1)
-    both = important(samples, rendered, Rendered(torch.zeros(2, 3), opacity, torch.zeros(2), other))
+    both = heaviest_samples(samples, rendered, Rendered(torch.zeros(2, 3), opacity, torch.zeros(2), other))
     assert both.nonzero()[:, 0].tolist() == [2, 3, 5, 6, 7, 8]
 
 

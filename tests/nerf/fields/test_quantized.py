@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nerf.fields.quantized import Quantized, bits_of, multiples, rounded
+from nerf.fields.quantized import Quantized, bits_per_tensor, quantize, rounded
 
 
 @settings(max_examples=60, deadline=None)
 @given(bits=st.integers(2, 8), seed=st.integers(0, 99), scale=st.floats(1e-6, 1e4))
 def test_rounding_is_near_small_and_stable(bits: int, seed: int, scale: float) -> None:
     value = scale * torch.randn(50, generator=torch.Generator().manual_seed(seed))
-    whole, exponent = multiples(value, bits)
+    whole, exponent = quantize(value, bits)
     assert int(whole.abs().max()) <= 2 ** (bits - 1) - 1
     near = rounded(value, bits)
     assert torch.equal(near, whole.float() * 2.0**exponent)
@@ -32,8 +32,8 @@ def test_zeros_stay_zeros_and_gradients_pass() -> None:
 
 
 def test_the_largest_value_of_all_levels_needs_no_larger_step() -> None:
-    assert multiples(torch.tensor([7.0, 1.0]), 4)[1] == 0
-    assert multiples(torch.tensor([7.1, 1.0]), 4)[1] == 1
+    assert quantize(torch.tensor([7.0, 1.0]), 4)[1] == 0
+    assert quantize(torch.tensor([7.1, 1.0]), 4)[1] == 1
 
 
 def test_a_quantised_field_is_asked_with_rounded_weights_and_learns_the_others() -> None:
@@ -54,11 +54,11 @@ def test_a_quantised_field_is_asked_with_rounded_weights_and_learns_the_others()
 
 def test_bits_are_chosen_by_size_or_by_name() -> None:
     field = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 3))
-    assert bits_of(field, 4) == {"0.weight": 4, "0.bias": 8, "1.weight": 8, "1.bias": 8}
-    assert bits_of(field, {"0": 5, "0.bias": 7})["0.bias"] == 7
+    assert bits_per_tensor(field, 4) == {"0.weight": 4, "0.bias": 8, "1.weight": 8, "1.bias": 8}
+    assert bits_per_tensor(field, {"0": 5, "0.bias": 7})["0.bias"] == 7
     with pytest.raises(ValueError, match=r"must be in 2\.\.8, got 9"):
-        bits_of(field, 9)
+        bits_per_tensor(field, 9)
     with pytest.raises(ValueError, match="'nope', which no tensor"):
-        bits_of(field, {"nope": 4})
+        bits_per_tensor(field, {"nope": 4})
     with pytest.raises(ValueError, match="not a finite number"):
-        multiples(torch.tensor([float("nan")]), 4)
+        quantize(torch.tensor([float("nan")]), 4)

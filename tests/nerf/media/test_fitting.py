@@ -16,7 +16,7 @@ from mappers.train_config import TrainConfig
 from nerf.cli import main
 from nerf.export import write_film
 from nerf.fields import FieldError
-from nerf.fields.quantized import bits_of, rounded
+from nerf.fields.quantized import bits_per_tensor, rounded
 from nerf.media.fields import PictureConfig, VideoConfig
 from nerf.media.fitting import FitTask, build_media_field, fit_media
 from nerf.media.reading import read_media
@@ -101,7 +101,7 @@ def test_quantised_weights_are_those_that_were_trained(picture: Path) -> None:
     config = dataclasses.replace(QUICK, bits=5)
     fit = fit_media(picture, size=TINY, config=config)
     for name, value in fit.field.named_parameters():
-        assert torch.equal(value, rounded(value, bits_of(fit.field, 5)[name])), name
+        assert torch.equal(value, rounded(value, bits_per_tensor(fit.field, 5)[name])), name
     assert fit.figures["psnr"] > 18
 
 

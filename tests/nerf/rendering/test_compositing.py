@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nerf.rendering.compositing import composite, distortion, opacity_entropy, visibility
-from nerf.rendering.sampling import Samples, importance, intersect_box, stratified, tiled
+from nerf.rendering.compositing import composite, distortion, opacity_entropy, render_weights
+from nerf.rendering.sampling import Samples, intersect_box, invert_cdf, samples_between, stratified
 
 UNIT = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
 
@@ -28,7 +28,7 @@ def test_homogeneous_slab(count: int) -> None:
 
 def test_two_slabs() -> None:
     """The front one hides the back one by its transmittance."""
-    samples = tiled(torch.tensor([[0.0, 1.0, 2.0, 3.0]]))
+    samples = samples_between(torch.tensor([[0.0, 1.0, 2.0, 3.0]]))
     density = torch.tensor([0.7, 0.0, 2.0])
     color = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
     out = composite(samples, density, color, torch.zeros(1, 3))
@@ -74,15 +74,15 @@ def test_last_rays_of_a_long_list_lose_nothing() -> None:
     samples = stratified(torch.zeros(4000), torch.ones(4000), 64)
     density = torch.full((len(samples),), 1000.0)
     density[-64:] = 0.01
-    out = visibility(samples, density)
+    out = render_weights(samples, density)
     torch.testing.assert_close(out[-64:].sum(), torch.tensor(1 - math.exp(-0.01)), atol=1e-6, rtol=0)
 
 
 def test_a_wall_on_one_ray_leaves_the_next_one_as_it_is() -> None:
     """The densest that a field can be, exp(50), in front of a ray through thin fog."""
     density = torch.tensor([math.exp(50.0), 0.3, 0.7, 2.0], requires_grad=True)
-    samples = tiled(torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]))
-    weights = visibility(samples, density)
+    samples = samples_between(torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]))
+    weights = render_weights(samples, density)
     expected = [1.0, 0.0, 1 - math.exp(-0.7), math.exp(-0.7) * (1 - math.exp(-2.0))]
     torch.testing.assert_close(weights, torch.tensor(expected))
     weights.sum().backward()
@@ -91,9 +91,11 @@ def test_a_wall_on_one_ray_leaves_the_next_one_as_it_is() -> None:
 
 
 def test_splitting_an_interval_changes_nothing() -> None:
-    whole = composite(tiled(torch.tensor([[0.0, 2.0]])), torch.tensor([0.8]), torch.rand(1, 3), torch.ones(1, 3))
-    parts = tiled(torch.tensor([[0.0, 0.3, 1.1, 2.0]]))
-    split = visibility(parts, torch.full((3,), 0.8))
+    whole = composite(
+        samples_between(torch.tensor([[0.0, 2.0]])), torch.tensor([0.8]), torch.rand(1, 3), torch.ones(1, 3)
+    )
+    parts = samples_between(torch.tensor([[0.0, 0.3, 1.1, 2.0]]))
+    split = render_weights(parts, torch.full((3,), 0.8))
     torch.testing.assert_close(split.sum(), whole.opacity[0])
 
 
@@ -178,11 +180,11 @@ def test_jitter_moves_the_edges_and_still_tiles_the_ray() -> None:
 def test_importance_follows_the_weights() -> None:
     edges = torch.tensor([[0.0, 1.0, 2.0, 4.0]])
     weights = torch.tensor([[1.0, 0.0, 3.0]])
-    drawn = importance(edges, weights, torch.linspace(0, 1, 10001)[None])[0]
+    drawn = invert_cdf(edges, weights, torch.linspace(0, 1, 10001)[None])[0]
     assert abs(((drawn <= 1).float().mean()) - 0.25) < 1e-3
     assert ((drawn > 1.001) & (drawn < 1.999)).float().mean() < 1e-3
     assert abs(drawn[drawn > 2].mean() - 3) < 1e-2
-    even = importance(edges, torch.zeros(1, 3), torch.linspace(0, 1, 301)[None])[0]
+    even = invert_cdf(edges, torch.zeros(1, 3), torch.linspace(0, 1, 301)[None])[0]
     assert (even[1:] >= even[:-1]).all()
     assert even[-1] == 4
 

@@ -15,7 +15,7 @@ from nerf.distillation.training import distill
 from nerf.fields import build_field
 from nerf.fields.mlp import MLPConfig
 from nerf.rendering.hierarchical import CoarseField
-from nerf.rendering.sampling import Marching, importance, refined, stratified, tiled
+from nerf.rendering.sampling import Marching, invert_cdf, resample_pdf, samples_between, stratified
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene
 from nerf.settings import DistillConfig, RadianceConfig
@@ -28,7 +28,7 @@ WEIGHTS = torch.tensor([[1.0, 0.0, 3.0, 4.0]])
 
 def test_random_draws_have_the_histogram_of_the_weights() -> None:
     u = torch.rand(1, 40_000, generator=torch.Generator().manual_seed(0))
-    drawn = importance(EDGES, WEIGHTS, u)[0]
+    drawn = invert_cdf(EDGES, WEIGHTS, u)[0]
     counts = torch.stack([((drawn >= a) & (drawn < b)).float().mean() for a, b in EDGES[0].unfold(0, 2, 1).tolist()])
     torch.testing.assert_close(counts, WEIGHTS[0] / WEIGHTS.sum(), atol=0.01, rtol=0)
     inside = drawn[(drawn >= 2) & (drawn < 4)]  # uniform within an interval
@@ -40,13 +40,13 @@ def test_quantiles_invert_the_distribution() -> None:
     """The distribution function is 1/8 at 1 and at 2, 1/2 at 4 and 1 at 4.5, linear between."""
     u = torch.tensor([[0.0, 1 / 16, 5 / 16, 3 / 4, 1.0]])
     expected = torch.tensor([[0.0, 0.5, 3.0, 4.25, 4.5]])
-    torch.testing.assert_close(importance(EDGES, WEIGHTS, u), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(invert_cdf(EDGES, WEIGHTS, u), expected, atol=1e-3, rtol=0)
 
 
 def test_refined_intervals_are_the_sorted_union_and_still_tile_the_ray() -> None:
     even = stratified(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0]), 4)
     weights = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], requires_grad=True)
-    both = refined(even, weights, 5)
+    both = resample_pdf(even, weights, 5)
     start, end = both.start.view(2, 9), both.end.view(2, 9)
     assert torch.equal(start[:, 1:], end[:, :-1])
     torch.testing.assert_close(start[:, 0], torch.tensor([1.0, 2.0]))
@@ -59,7 +59,7 @@ def test_refined_intervals_are_the_sorted_union_and_still_tile_the_ray() -> None
 
 
 def test_no_rays_can_be_refined() -> None:
-    assert len(refined(tiled(torch.zeros(0, 5)), torch.zeros(0), 3)) == 0
+    assert len(resample_pdf(samples_between(torch.zeros(0, 5)), torch.zeros(0), 3)) == 0
 
 
 def nerf(settings: RadianceConfig, **changes: object) -> RadianceConfig:

@@ -10,7 +10,7 @@ from nerf.fields import Field
 from nerf.fields.base import EMPTY
 from nerf.rendering.occupancy import OccupancyGrid
 from nerf.rendering.renderer import render_picture
-from nerf.rendering.sampling import Marching, points_of, span
+from nerf.rendering.sampling import Marching, sample_points, span
 
 BOUNDS = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
@@ -59,7 +59,7 @@ def test_skips_empty_cells_only() -> None:
     grid = updated()
     found = grid.march(rays(), Marching(step=0.05))
     assert len(found) < 0.4 * len(everywhere)
-    expected = grid.occupied_at(points_of(rays(), everywhere))
+    expected = grid.occupied_at(sample_points(rays(), everywhere))
     assert torch.equal(found.ray, everywhere.ray[expected])
     assert torch.equal(found.start, everywhere.start[expected])
 

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from nerf.cameras import Cameras, orbit, random_orbits
-from nerf.scenes.bounds import hull_bounds, nearest_to_axes, ray_limits, viewed_region
+from nerf.cameras import Cameras, nearest_to_axes, orbit, random_orbits
+from nerf.scenes.bounds import hull_bounds, ray_limits, viewed_region
 from nerf.scenes.synthetic.primitives import Solid, Solids
 
 

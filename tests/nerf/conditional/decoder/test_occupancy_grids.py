@@ -8,7 +8,7 @@ from nerf.cameras import Rays
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.occupancy_grids import ShapeGrids
 from nerf.conditional.model import cell_density, grown
-from nerf.rendering.sampling import Marching, points_of
+from nerf.rendering.sampling import Marching, sample_points
 
 RESOLUTION = 20
 
@@ -53,9 +53,9 @@ def test_rays_are_sampled_in_their_own_shape_only(balls: ConditionalModel) -> No
     marching = Marching.through(field.bounds, 60, near=0.0, far=10.0)
     for shape in (0, 1, 4):
         samples = grids.march(rays, torch.full((count,), shape), marching)
-        radius = points_of(rays, samples).norm(dim=-1)
+        radius = sample_points(rays, samples).norm(dim=-1)
         every = ShapeGrids(field.bounds, 1, 4).march(rays, torch.zeros(count, dtype=torch.long), marching)
-        inside = points_of(rays, every).norm(dim=-1) < codes[shape, 0]
+        inside = sample_points(rays, every).norm(dim=-1) < codes[shape, 0]
         assert int((radius < codes[shape, 0]).sum()) == int(inside.sum()) > 0
         if shape != 1:
             cell = float((field.bounds[1] - field.bounds[0]).norm()) / RESOLUTION
