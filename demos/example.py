@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw
 
 import pipelines
 from pipelines.nano.world import dataset as world
+from pipelines.sheets import labelled_grid
 
 OBJECT, TOKEN = "teapot", "<new-thing>"
 SCENES = (
@@ -20,7 +20,6 @@ SCENES = (
     "on a yellow ground",
     "on blue stripes",
 )
-CELL, LABEL = 128, 18
 
 
 def run(output: Path) -> Path:
@@ -48,16 +47,3 @@ def run(output: Path) -> Path:
     labelled_grid(rows).save(path)
     print(f"look at {path}: four pictures of an unseen object on top, the learned object in new places below")
     return path
-
-
-def labelled_grid(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
-    """Rows of pictures, each under its label."""
-    columns = max(len(pictures) for _, pictures in rows)
-    sheet = Image.new("RGB", (columns * CELL, len(rows) * (CELL + LABEL)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, (label, pictures) in enumerate(rows):
-        top = i * (CELL + LABEL)
-        draw.text((4, top + 3), label, fill="black")
-        for j, picture in enumerate(pictures):
-            sheet.paste(picture.resize((CELL, CELL), Image.Resampling.LANCZOS), (j * CELL, top + LABEL))
-    return sheet

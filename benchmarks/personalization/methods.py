@@ -32,12 +32,12 @@ from transformers import CLIPModel, CLIPTokenizer
 
 import pipelines
 from benchmarks.personalization.lora import learn
-from demos.example import labelled_grid
 from mappers.hub import resolve
 from mappers.yaml_settings import load_settings
 from pipelines.nano.recipes.clip import tokens_of
 from pipelines.nano.world import dataset as world
 from pipelines.personalization.settings import PersonalizeConfig
+from pipelines.sheets import labelled_grid
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "<thing>"

@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 import pipelines
 from benchmarks.distillation.all_pairs import ROOT, Table
-from demos.example import labelled_grid
 from mappers.yaml_settings import load_settings
 from pipelines.images import load_images, square
 from pipelines.personalization.domain_check import unexplained_variance
 from pipelines.personalization.settings import EvaluateConfig, PersonalizeConfig
+from pipelines.sheets import labelled_grid
 
 PROMPTS = ("a photo of a {}", "a photo of a {} on the beach", "a photo of a {} in the snow", "a sketch of a {}")
 SIDE = 64
