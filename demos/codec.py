@@ -110,7 +110,7 @@ def examples(root: Path) -> list[str]:
     """A face of NASA's archive and a thing of nano's world, written once."""
     from PIL import Image
 
-    from pipelines.nano.world import dataset as world
+    from pipelines.nano import world
 
     folder = root / "examples" / "codec"
     paths = [folder / "face.png", folder / "cactus.png"]

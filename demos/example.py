@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import pipelines
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 from pipelines.sheets import labelled_grid
 
 OBJECT, TOKEN = "teapot", "<new-thing>"

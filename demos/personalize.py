@@ -146,7 +146,7 @@ def _pipeline(model: str) -> Any:
 
 def examples(root: Path, *, others: bool = False) -> list[str]:
     """Four pictures of an object, drawn once, or four ``others`` of it."""
-    from pipelines.nano.world import dataset as world
+    from pipelines.nano import world
 
     folder = root / "examples" / (f"other {OBJECT}" if others else OBJECT)
     paths = [folder / f"{i}.png" for i in range(4)]

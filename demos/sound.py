@@ -50,7 +50,7 @@ def _sonifier(model: str) -> Any:
 
 def examples(root: Path) -> list[str]:
     """One picture of each example object, drawn once."""
-    from pipelines.nano.world import dataset as world
+    from pipelines.nano import world
 
     folder = root / "examples" / "sounding"
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .normalization import scaled, whitened
+from .normalization import normalize_rms, whiten
 from .pretrained import load_pretrained
 from .registry import register_mapper
 from .ridge import ridge_regression
@@ -173,13 +173,13 @@ class CodeMapper(CodeEditor):
 
     def told(self, kind: Kind, embedding: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
         """The place m and the directions F that embeddings say."""
-        out = self.nets[kind](scaled(embedding))
+        out = self.nets[kind](normalize_rms(embedding))
         size = self.config[kind]
         return out[:, :size], out[:, size:].view(len(out), size, self.config.rank)
 
     def whitened(self, kind: Kind, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """Codes in standard deviations."""
-        return whitened(code, getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_factor"))
+        return whiten(code, getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_factor"))
 
     def missed(
         self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
@@ -239,7 +239,7 @@ class RidgeCodeMapper(CodeEditor):
     def displacement(
         self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b c"]:
-        return (self.guesses[kind](scaled(embedding)) - code) @ self.told[kind].T
+        return (self.guesses[kind](normalize_rms(embedding)) - code) @ self.told[kind].T
 
     @torch.no_grad()
     def fit(
@@ -263,7 +263,7 @@ class RidgeCodeMapper(CodeEditor):
                 f"a fit needs two pairs or more, got {len(embedding)} embeddings, {len(shape_code)} shape codes and"
                 f" {len(appearance_code)} appearance codes"
             )
-        x = scaled(embedding)
+        x = normalize_rms(embedding)
         codes: dict[Kind, Tensor] = {"shape": shape_code, "appearance": appearance_code}
         for kind, code in codes.items():
             weight, bias = ridge_regression(x, code, ridge * len(x))

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .draws import Draws
-from .normalization import scaled
+from .normalization import normalize_rms
 from .registry import register_mapper
 from .v2a import EmbeddingMapper
 
 __all__ = ["DiffusionPriorMapper", "ModelMixin"]  # diffusers finds the loader of a pipeline's part by this name here
 
 TIMESTEPS = 1000
-REACH = 128
+MAX_DISTANCE = 128
 """Distance in tokens from which on the position bias tells no differences."""
 
 
@@ -75,7 +75,7 @@ class DiffusionPriorMapper(EmbeddingMapper):
         self.layers = nn.ModuleList(
             nn.ModuleList([Attention(target, heads, head_width), FeedForward(target)]) for _ in range(depth)
         )
-        self.norm = Gain(target)
+        self.norm = GainLayerNorm(target)
         self.output = nn.Linear(target, target, bias=False)
 
     def forward(
@@ -87,12 +87,12 @@ class DiffusionPriorMapper(EmbeddingMapper):
         with_condition: Bool[Tensor, " b"] | None = None,
         with_target: Bool[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b a"]:
-        """The clean embedding, scaled to a root mean square of about one.
+        """The clean embedding, at a root mean square of about one.
 
         Args:
-            noisy: the noisy target, of a scaled embedding.
+            noisy: noisy target; the clean one has a root mean square of one (`normalize_rms`).
             timesteps: 0..999.
-            condition: scaled embedding of the source space.
+            condition: embedding of the source space, of a root mean square of one.
             with_condition: rows that see their condition; None means all.
             with_target: rows that see their noisy target; None means all.
         """
@@ -117,13 +117,13 @@ class DiffusionPriorMapper(EmbeddingMapper):
         draws: Draws,
     ) -> Tensor:
         """Squared error of the clean embedding at even timesteps of a cosine schedule."""
-        clean = scaled(target)
+        clean = normalize_rms(target)
         noise = draws.normal("noise", clean.shape[1:])
         u = draws.uniform("prior", (3,))
         timesteps = (u[:, 0] * TIMESTEPS).long()
         noisy = self.noising.add_noise(clean, noise, timesteps)
         predicted = forward(
-            noisy, timesteps, scaled(condition),
+            noisy, timesteps, normalize_rms(condition),
             with_condition=u[:, 1] >= self.config.drop, with_target=u[:, 2] >= self.config.drop,
         )  # fmt: skip
         return F.mse_loss(predicted.float(), clean)
@@ -156,7 +156,7 @@ class DiffusionPriorMapper(EmbeddingMapper):
             )
         scheduler = prior_scheduler() if scheduler is None else checked_scheduler(scheduler)
         scheduler.set_timesteps(steps, device=condition.device)
-        seen = scaled(self.checked(condition))
+        seen = normalize_rms(self.checked(condition))
         shape = (len(seen), self.config.target)
         sample = randn_tensor(shape, generator=generator, device=seen.device, dtype=torch.float32)
         nothing = torch.zeros(len(seen), dtype=torch.bool, device=seen.device)
@@ -198,7 +198,7 @@ def checked_scheduler(scheduler: DDIMScheduler) -> DDIMScheduler:
     return scheduler
 
 
-class Gain(nn.Module):
+class GainLayerNorm(nn.Module):
     """Layer normalization with a gain and no shift."""
 
     def __init__(self, width: int):
@@ -224,7 +224,7 @@ class PositionBias(nn.Module):
         distance = place[:, None] - key
         exact = self.buckets // 2
         near = distance.clamp(min=1)
-        wide = exact + (near / exact).log() / math.log(REACH / exact) * (self.buckets - exact)
+        wide = exact + (near / exact).log() / math.log(MAX_DISTANCE / exact) * (self.buckets - exact)
         bucket = torch.where(distance < exact, distance.clamp(min=0), wide.long().clamp(max=self.buckets - 1))
         return self.table(bucket).permute(2, 0, 1).masked_fill(distance < 0, float("-inf"))
 
@@ -235,11 +235,11 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, head_width: int):
         super().__init__()
         self.heads = heads
-        self.norm = Gain(width)
+        self.norm = GainLayerNorm(width)
         self.query = nn.Linear(width, heads * head_width, bias=False)
         self.key_value = nn.Linear(width, 2 * head_width, bias=False)
         self.null = nn.Parameter(torch.randn(2, head_width))
-        self.output = nn.Sequential(nn.Linear(heads * head_width, width, bias=False), Gain(width))
+        self.output = nn.Sequential(nn.Linear(heads * head_width, width, bias=False), GainLayerNorm(width))
 
     def forward(self, x: Float[Tensor, "b l d"], bias: Float[Tensor, "h l k"]) -> Float[Tensor, "b l d"]:
         x = self.norm(x)
@@ -256,9 +256,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norm = Gain(width)
+        self.norm = GainLayerNorm(width)
         self.input = nn.Linear(width, 8 * width, bias=False)
-        self.inner = Gain(4 * width)
+        self.inner = GainLayerNorm(4 * width)
         self.output = nn.Linear(4 * width, width, bias=False)
 
     def forward(self, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:

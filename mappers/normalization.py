@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def whitened(
+def whiten(
     codes: Float[Tensor, "*n c"], mean: Float[Tensor, " c"], factor: Float[Tensor, "c c"]
 ) -> Float[Tensor, "*n c"]:
     """The z with codes = mean + factor z, where ``factor`` is lower triangular. Differentiable."""
@@ -15,7 +15,7 @@ def whitened(
     return torch.linalg.solve_triangular(factor, offset.T, upper=False).T.reshape(codes.shape)
 
 
-def scaled(embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+def normalize_rms(embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
     """Directions at a root mean square of one: unit length times the square root of the width.
 
     Raises:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .draws import Draws
-from .normalization import scaled
+from .normalization import normalize_rms
 from .registry import register_mapper
 from .ridge import ridge_regression
 
@@ -39,7 +39,7 @@ class EmbeddingMapper(ModelMixin, ConfigMixin):
         draws: Draws,
     ) -> Tensor:
         """The training loss; ``forward`` is this module as the trainer prepared it."""
-        return F.mse_loss(forward(scaled(condition)).float(), scaled(target))
+        return F.mse_loss(forward(normalize_rms(condition)).float(), normalize_rms(target))
 
     @torch.no_grad()
     def translate(
@@ -65,7 +65,7 @@ class EmbeddingMapper(ModelMixin, ConfigMixin):
             raise ValueError(
                 f"num_inference_steps and guidance_scale are for generative mappers; {type(self).__name__} has neither"
             )
-        return F.normalize(self(scaled(self.checked(condition))).float(), dim=-1)
+        return F.normalize(self(normalize_rms(self.checked(condition))).float(), dim=-1)
 
     def checked(self, condition: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """``condition`` in the mapper's precision.
@@ -142,7 +142,7 @@ class LinearMapper(EmbeddingMapper):
     @torch.no_grad()
     def fit(self, condition: Float[Tensor, "n c"], target: Float[Tensor, "n a"], ridge: float = 1e-2) -> None:
         """The weights of least squared error with a penalty of ``ridge`` per pair on them, bias left free."""
-        weight, bias = ridge_regression(scaled(condition), scaled(target), ridge * len(condition))
+        weight, bias = ridge_regression(normalize_rms(condition), normalize_rms(target), ridge * len(condition))
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(bias)
 

@@ -30,7 +30,7 @@ def steps_of(job: str, steps: int) -> None:
     if job == "personalize":
         import pipelines
         from mappers.yaml_settings import load_settings
-        from pipelines.nano.world import dataset as world
+        from pipelines.nano import world
         from pipelines.personalization.settings import PersonalizeConfig
 
         pictures = world.render_all(world.reference_scenes("teapot"))

@@ -27,9 +27,9 @@ from pipelines.audio.files import read_sound
 from pipelines.audio.generation import Sonifier
 from pipelines.audio.mel import RATE, log_mel
 from pipelines.audio.metrics import accuracy, recall_at
-from pipelines.audio.pairs import Embedded, Item, read_pairs
+from pipelines.audio.pairs import EmbeddedItems, Item, read_pairs
 from pipelines.audio.settings import FitMapperConfig, SoundConfig
-from pipelines.audio.training import Sides
+from pipelines.audio.training import EmbeddedPairs
 from pipelines.estimate import Estimate, bootstrap
 
 METHODS = ("linear", "regression", "prior")
@@ -69,7 +69,7 @@ def features(wave: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " 128"]:
     return np.concatenate([mel.mean(0), mel.std(0)])
 
 
-def numbers(side: Embedded, classes: list[str]) -> Int[np.ndarray, " n"]:
+def numbers(side: EmbeddedItems, classes: list[str]) -> Int[np.ndarray, " n"]:
     """Indices of the kinds of its items."""
     return np.array([classes.index(name) for name in side.names])
 
@@ -82,10 +82,10 @@ def retrieval(rows: np.ndarray, kinds: np.ndarray, gallery: np.ndarray, known: n
     }
 
 
-def those(side: Embedded, classes: list[str]) -> Embedded:
+def those(side: EmbeddedItems, classes: list[str]) -> EmbeddedItems:
     """Its items of some kinds."""
     chosen = [number for number, name in enumerate(side.names) if name in classes]
-    return Embedded([side.items[number] for number in chosen], side.rows[chosen])
+    return EmbeddedItems([side.items[number] for number in chosen], side.rows[chosen])
 
 
 def naming(judge: Judge, waves: list[np.ndarray], kinds: np.ndarray) -> Estimate:
@@ -121,7 +121,7 @@ def main() -> None:
             arguments.pairs, arguments.runs / method, cache=arguments.runs / "cache", seed=arguments.seed,
             resume="auto", config=load_settings(FitMapperConfig, SETTINGS[method], task="fit_mapper"),
         )  # fmt: skip
-    sides = Sides.load(arguments.runs / METHODS[0] / "embeddings.safetensors")
+    sides = EmbeddedPairs.load(arguments.runs / METHODS[0] / "embeddings.safetensors")
     asked, gallery = sides.pictures.part(held_out=True), sides.sounds.part(held_out=True)
     classes = sorted(set(gallery.names))
     asked = those(asked, classes)

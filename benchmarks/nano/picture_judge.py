@@ -24,8 +24,8 @@ from torchvision.transforms.functional import gaussian_blur
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared, fit
+from pipelines.nano import world
 from pipelines.nano.recipes.vae import pictures_of
-from pipelines.nano.world import dataset as world
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 SEED = 1_000_003

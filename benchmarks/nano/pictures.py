@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from benchmarks.nano.picture_judge import accuracy, load_classifier
 from mappers.hub import resolve
+from pipelines.nano import world
 from pipelines.nano.recipes.vae import pictures_of, psnr
-from pipelines.nano.world import dataset as world
 
 SEED = 5_000_011
 STEPS, GUIDANCE = 25, 4.0

@@ -93,7 +93,7 @@ class ClassifierTask:
     def __init__(self, model: nn.Module, clips: Clips, held_out: Clips):
         self.model, self.clips, self.held_out = model, clips, held_out
         self.modules: Mapping[str, nn.Module] = {"classifier": model}
-        self.ways = torch.tensor([moment.way for moment in clips.moments])
+        self.ways = torch.tensor([moment.sound_class for moment in clips.moments])
         self.factors = torch.tensor([moment.factors for moment in clips.moments])
 
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,8 +120,10 @@ class ClassifierTask:
         self.model.eval()
         ways, told, _ = judge(self.model, self.held_out.waves(slice(None)).to(next(self.model.parameters()).device))
         self.model.train(training)
-        right = ways.argmax(1).cpu() == torch.tensor([moment.way for moment in self.held_out.moments])
-        objects = ways.argmax(1).cpu() // 2 == torch.tensor([moment.way // 2 for moment in self.held_out.moments])
+        right = ways.argmax(1).cpu() == torch.tensor([moment.sound_class for moment in self.held_out.moments])
+        objects = ways.argmax(1).cpu() // 2 == torch.tensor(
+            [moment.sound_class // 2 for moment in self.held_out.moments]
+        )
         size = torch.stack([told[:, 0].cpu(), torch.tensor([moment.factors[0] for moment in self.held_out.moments])])
         return {
             "way": right.float().mean().item(),

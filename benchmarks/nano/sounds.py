@@ -37,6 +37,7 @@ from pipelines.audio.mel import log_mel
 from pipelines.audio.metrics import accuracy, frechet_distance, inception_score, recall_at
 from pipelines.audio.pipeline import VisionToAudioPipeline
 from pipelines.estimate import bootstrap
+from pipelines.nano import world
 from pipelines.nano.recipes.audio_clip import plain_caption
 from pipelines.nano.recipes.audio_mappers import embed_moments
 from pipelines.nano.recipes.clap import measure_clap
@@ -44,8 +45,7 @@ from pipelines.nano.recipes.clip import tokens_of
 from pipelines.nano.recipes.mel_vae import mels_of, spectrogram_grid
 from pipelines.nano.train import shared_tokenizer
 from pipelines.nano.train_audio import CLAP, VISION_TO_AUDIO
-from pipelines.nano.world import dataset as world
-from pipelines.nano.world.moments import NAMES, Moment, moment_of
+from pipelines.nano.world.moments import NAMES, Moment, numbered_moment
 from pipelines.nano.world.sounds import RATE, SAMPLES
 
 SEED = 5_000_011
@@ -57,7 +57,7 @@ ROOT = Path(__file__).parents[2]
 
 def moments_from(seed: int, count: int) -> list[Moment]:
     """Fresh moments; objects and ways to sound take turns."""
-    return [moment_of(seed, index) for index in range(count)]
+    return [numbered_moment(seed, index) for index in range(count)]
 
 
 def sounds_of(moments: Sequence[Moment]) -> Float[Tensor, "n samples"]:
@@ -198,7 +198,7 @@ def variants_covered(m: Measured, mapper: EmbeddingMapper) -> float:
     """Share of objects of whose two ways to sound eight draws for one picture hit both, by nearest real sound."""
     pictures = m.pictures[shown(m)].repeat_interleave(DRAWS, 0)
     nearest = (mapped(mapper, pictures) @ m.reference_embeds.T).argmax(1)
-    ways = torch.tensor([moment.way for moment in m.reference])[nearest].view(len(NAMES), DRAWS)
+    ways = torch.tensor([moment.sound_class for moment in m.reference])[nearest].view(len(NAMES), DRAWS)
     wanted = 2 * torch.arange(len(NAMES))[:, None]
     return ((ways == wanted).any(1) & (ways == wanted + 1).any(1)).float().mean().item()
 
@@ -243,7 +243,7 @@ def measure_generation(m: Measured, mappers: dict[str, EmbeddingMapper]) -> tupl
     count = len(m.moments)
     _, _, real = judge(m.judge, m.reference_sounds[:count])
     real, real_clap = real.numpy(), m.reference_embeds[:count].numpy()
-    train = [moment_of(0, index) for index in range(count)]
+    train = [numbered_moment(0, index) for index in range(count)]
     rows = {"training sounds": sounds_of(train), "real sounds": m.sounds, **copies(m), **sanity_rows(m)}
     rows["oracle"] = m.generate(m.embeds)
     for name in ("regression", "prior"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 
 ROWS, COLUMNS, CELL = 8, 12, 88
 LINE, LINES = 11, 4

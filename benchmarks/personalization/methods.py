@@ -34,8 +34,8 @@ import pipelines
 from benchmarks.personalization.lora import learn
 from mappers.hub import resolve
 from mappers.yaml_settings import load_settings
+from pipelines.nano import world
 from pipelines.nano.recipes.clip import tokens_of
-from pipelines.nano.world import dataset as world
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.sheets import labelled_grid
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mappers.normalization import whitened
+from mappers.normalization import whiten
 
 FLOOR = 0.02
 """Share of the mean variance that is added to all, so that few codes still have a full covariance."""
@@ -34,7 +34,7 @@ class Gaussian:
 
     def whitened(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
         """The z that codes came from; standard normal for codes like the table's. Differentiable."""
-        return whitened(codes, self.mean, self.factor)
+        return whiten(codes, self.mean, self.factor)
 
     def unwhitened(self, z: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
         """The inverse of `whitened`."""

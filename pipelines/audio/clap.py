@@ -14,7 +14,7 @@ from transformers import ClapFeatureExtractor, ClapModel, ClapTextModelWithProje
 
 from mappers.embedding_cache import space_id
 
-from .files import check_wave, resampled
+from .files import check_wave, resample
 
 
 class Clap:
@@ -67,7 +67,7 @@ class Clap:
         pieces: list[np.ndarray] = []
         owners: list[int] = []
         for number, wave in enumerate(waves):
-            wave = resampled(check_wave(wave), sampling_rate, rate)
+            wave = resample(check_wave(wave), sampling_rate, rate)
             starts = [*range(0, len(wave) - length, length), len(wave) - length] if len(wave) > length else [0]
             pieces += [wave[start : start + length] for start in starts]
             owners += [number] * len(starts)

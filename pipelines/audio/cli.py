@@ -92,7 +92,7 @@ class EvaluateAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .evaluation import as_table, evaluate_audio
+        from .evaluation import evaluate_audio, figures_table
         from .generation import Sonifier
 
         sonifier = Sonifier.load(
@@ -103,7 +103,7 @@ class EvaluateAudio:
             extractors=self.extractor, sound_to_picture=self.sound_to_picture, duration=self.duration, seed=self.seed,
             config=self.settings,
         )  # fmt: skip
-        print(as_table(rows))
+        print(figures_table(rows))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,7 @@ def translate(
     return slerp(found, regression_mapper.translate(embeds), blend)
 
 
-def project_off(embeds: Float[Tensor, "n a"], directions: Float[Tensor, "k a"]) -> Float[Tensor, "n a"]:
+def remove_directions(embeds: Float[Tensor, "n a"], directions: Float[Tensor, "k a"]) -> Float[Tensor, "n a"]:
     """``embeds`` without what they have of ``directions``: orthogonal to each of them, of unit length.
 
     Raises:

@@ -20,12 +20,12 @@ from mappers.v2a import EmbeddingMapper, LinearMapper
 
 from ..estimate import Estimate, bootstrap
 from .metrics import recall_at
-from .pairs import Embedded
+from .pairs import EmbeddedItems
 
 logger = logging.getLogger(__name__)
 
-FILE = "domain.safetensors"
-MOST = 1024
+FILE_NAME = "domain.safetensors"
+MAX_ANCHORS = 1024
 """Embeddings of training pictures that are kept."""
 
 
@@ -35,23 +35,23 @@ class Domain:
 
     anchors: Float[Tensor, "n c"]
     """Unit vectors."""
-    least: float
+    threshold: float
     """Cosine to the nearest other one that 95 % of them reach."""
 
     @classmethod
     def of(cls, embeds: Float[Tensor, "n c"]) -> Domain:
-        """The domain of training embeddings, thinned out evenly to `MOST`."""
-        chosen = torch.linspace(0, len(embeds) - 1, min(len(embeds), MOST)).round().long()
+        """The domain of training embeddings, thinned out evenly to `MAX_ANCHORS`."""
+        chosen = torch.linspace(0, len(embeds) - 1, min(len(embeds), MAX_ANCHORS)).round().long()
         anchors = F.normalize(embeds[chosen].float(), dim=1)
         if len(anchors) < 2:
             return cls(anchors, -1.0)
         others = (anchors @ anchors.T).fill_diagonal_(-1)
         return cls(anchors, float(others.amax(1).quantile(0.05)))
 
-    def far(self, embeds: Float[Tensor, "k c"]) -> list[int]:
+    def out_of_domain(self, embeds: Float[Tensor, "k c"]) -> list[int]:
         """Rows that are further from all anchors than nearly all anchors are from each other."""
         nearest = (F.normalize(embeds.float(), dim=1).cpu() @ self.anchors.T).amax(1)
-        return torch.nonzero(nearest < self.least - 1e-4).flatten().tolist()
+        return torch.nonzero(nearest < self.threshold - 1e-4).flatten().tolist()
 
     def save(self, folder: str | Path) -> None:
         """Write it beside a mapper.
@@ -59,8 +59,8 @@ class Domain:
         Raises:
             OSError: the file cannot be written.
         """
-        with replacing(Path(folder) / FILE) as temporary:
-            save_file({"anchors": self.anchors.contiguous(), "least": torch.tensor(self.least)}, temporary)
+        with replacing(Path(folder) / FILE_NAME) as temporary:
+            save_file({"anchors": self.anchors.contiguous(), "least": torch.tensor(self.threshold)}, temporary)
 
     @classmethod
     def load(cls, folder: str | Path) -> Domain | None:
@@ -69,7 +69,7 @@ class Domain:
         Raises:
             ValueError: the file is damaged.
         """
-        path = Path(folder) / FILE
+        path = Path(folder) / FILE_NAME
         if not path.is_file():
             return None
         try:
@@ -91,7 +91,10 @@ class GapRow:
 
 
 def gap_report(
-    pictures: Embedded, sounds: Embedded, mapper: EmbeddingMapper, training: tuple[Tensor, Tensor] | None = None
+    pictures: EmbeddedItems,
+    sounds: EmbeddedItems,
+    mapper: EmbeddingMapper,
+    training: tuple[Tensor, Tensor] | None = None,
 ) -> list[GapRow]:
     """The gap between picture and sound space before and after mapping.
 
@@ -148,7 +151,7 @@ def _among_others(k: int, heard: np.ndarray, classes: np.ndarray, several: np.nd
     return bootstrap(lambda rows: float(rows.mean()), right[:, None].astype(float))
 
 
-def as_table(rows: Sequence[GapRow]) -> str:
+def gap_table(rows: Sequence[GapRow]) -> str:
     """The report as a Markdown table."""
     lines = ["| translated by | recall at 1 | recall at 5 |", "|---|---|---|"]
     return "\n".join(lines + [f"| {row.way} | {row.first} | {row.fifth} |" for row in rows])

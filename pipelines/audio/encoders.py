@@ -1,11 +1,13 @@
-"""What sees and translates: a CLIP picture tower and mappers from its space, loaded and checked together."""
+"""CLIP image encoder with its mappers to CLAP: loaded together and checked against each other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
@@ -13,23 +15,23 @@ from mappers.embedding_cache import space_id
 from mappers.hub import resolve
 from mappers.v2a import EmbeddingMapper
 
-from .conditioning import load_mapper, mapper_folder
+from .conditioning import embed_pictures, load_mapper, mapper_folder
 from .domain_gap import Domain
 from .pipeline import VisionToAudioPipeline
 
 NANO, NANO_CLAP = "nano-audio", "nano-clap"
-"""Ids of the embedded generator, with its picture tower and mappers, and of the CLAP that it was trained with."""
+"""Ids of the embedded generator (with CLIP image encoder and mappers) and of the CLAP that it was trained with."""
 
 
 @dataclass
-class Eyes:
-    """What sees and translates.
+class VisionEncoder:
+    """CLIP image encoder with the mappers from its embedding space to the generator's CLAP space.
 
     Args:
-        image_encoder: CLIP's picture tower.
+        image_encoder: CLIP's image encoder.
         feature_extractor: prepares pictures for it.
-        mapper: from its space to the generator's CLAP.
-        regression_mapper: the other end of the blend.
+        mapper: from CLIP image embeddings to CLAP embeddings.
+        regression_mapper: the mapper that ``blend`` mixes in.
         domain: of the pictures that ``mapper`` was trained on, to warn of others.
     """
 
@@ -39,8 +41,16 @@ class Eyes:
     regression_mapper: EmbeddingMapper | None = None
     domain: Domain | None = None
 
+    def embed(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "n c"]:
+        """CLIP image embeddings of unit length, on the CPU.
+
+        Raises:
+            ValueError: no usable pictures.
+        """
+        return embed_pictures(self.image_encoder, self.feature_extractor, pictures).cpu()
+
     def check(self, target_space: str) -> None:
-        """Refuse mappers of other models.
+        """Refuse mappers that were trained with other models.
 
         Raises:
             ValueError: a mapper was trained with another CLIP or towards another CLAP.
@@ -49,23 +59,23 @@ class Eyes:
         for mapper in filter(None, (self.mapper, self.regression_mapper)):
             mapper.check_spaces(source_space, target_space)
 
-    def far(self, embeds: Float[Tensor, "n c"]) -> list[int]:
-        """Rows that are unlike all that the mapper was trained on."""
-        return self.domain.far(embeds) if self.domain else []
+    def out_of_domain(self, embeds: Float[Tensor, "n c"]) -> list[int]:
+        """Rows of ``embeds`` unlike all pictures that the mapper was trained on; see `Domain.out_of_domain`."""
+        return self.domain.out_of_domain(embeds) if self.domain else []
 
 
-def load_eyes(
+def load_vision_encoder(
     own: VisionToAudioPipeline | None,
     clip: str | Path | None,
     mapper: str | Path | None,
     regression_mapper: str | Path | None,
     device: str,
-) -> Eyes:
-    """Eyes of the folders given, else those of the pipeline ``own``.
+) -> VisionEncoder:
+    """Load the encoder and mappers from the folders given; a part without a folder is taken from ``own``.
 
     Raises:
         FileNotFoundError: a folder holds nothing that can be loaded.
-        ValueError: there is neither a folder nor a part of ``own``.
+        ValueError: a part has neither a folder nor a counterpart in ``own``.
     """
     if clip is not None:
         image_encoder, feature_extractor = load_clip(clip)
@@ -73,7 +83,7 @@ def load_eyes(
         image_encoder, feature_extractor = getattr(own, "image_encoder", None), getattr(own, "feature_extractor", None)
     if image_encoder is None or feature_extractor is None:
         raise ValueError(
-            "this model has no picture tower; give clip=, the CLIP folder that the mapper was trained with"
+            "this model has no CLIP image encoder; give clip=, the CLIP folder that the mapper was trained with"
         )
     first = load_mapper(mapper) if mapper is not None else getattr(own, "mapper", None)
     if first is None:
@@ -83,14 +93,14 @@ def load_eyes(
     )
     domain = Domain.load(mapper_folder(mapper)) if mapper is not None else None
     second = second.to(device) if second is not None else None
-    return Eyes(image_encoder.to(device), feature_extractor, first.to(device), second, domain)
+    return VisionEncoder(image_encoder.to(device), feature_extractor, first.to(device), second, domain)
 
 
 def load_clip(folder: str | Path) -> tuple[CLIPVisionModelWithProjection, CLIPImageProcessor]:
-    """The picture tower of a CLIP folder, or of a pipeline's, and what prepares its pictures.
+    """The image encoder and the image processor in ``folder``: a CLIP folder or a pipeline's folder.
 
     Raises:
-        FileNotFoundError: it holds none.
+        FileNotFoundError: the folder holds no CLIP model.
     """
     path = resolve(folder, "CLIP", "vision-to-audio")
     tower, processor = ("image_encoder", "feature_extractor") if (Path(path) / "image_encoder").is_dir() else ("", "")

@@ -20,6 +20,7 @@ from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
 from mappers.v2a import EmbeddingMapper
 
+from ..estimate import Estimate, bootstrap
 from . import metrics
 from .clap import Clap
 from .conditioning import load_mapper
@@ -27,7 +28,7 @@ from .encoders import NANO_CLAP
 from .extractors import ClapExtractor, Extractor, Features, load_extractor
 from .files import SOUND_SUFFIXES, read_sound, write_sound
 from .generation import Sonifier, check_duration
-from .pairs import Embedded, Item, embed_looks, read_pairs
+from .pairs import EmbeddedItems, Item, embed_picture_files, read_pairs
 from .settings import SoundConfig
 
 logger = logging.getLogger(__name__)
@@ -40,14 +41,14 @@ class Row:
     """The figures of one set of sounds, by name; what a set has no figure for is left out."""
 
     sounds: str
-    figures: dict[str, metrics.Estimate]
+    figures: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationSet:
     """What sounds are asked for: pictures, each with a reference of the same name."""
 
-    pictures: Embedded
+    pictures: EmbeddedItems
     references: Waves
     """One for each picture; of a name with several, they take turns."""
     gallery: Waves
@@ -133,7 +134,7 @@ def evaluate_audio(
         sets["training"] = asked.others
     back = None if sound_to_picture is None else load_mapper(sound_to_picture)
     if back is not None:
-        back.check_spaces(judge.space_id, space_id(sonifier.eyes.image_encoder))
+        back.check_spaces(judge.space_id, space_id(sonifier.vision_encoder.image_encoder))
     fewest = min(len(asked.references), len(asked.gallery))
     if fewest <= judge.model.config.projection_dim:
         logger.warning("only %d sounds: Frechet distances are biased upwards; compare rows, not runs", fewest)
@@ -143,11 +144,11 @@ def evaluate_audio(
         held = [dataclasses.asdict(row) for row in rows]
         temporary.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
     with replacing(output / "report.md") as temporary:
-        temporary.write_text(as_table(rows) + "\n", encoding="utf-8")
+        temporary.write_text(figures_table(rows) + "\n", encoding="utf-8")
     return rows
 
 
-def as_table(rows: Sequence[Row]) -> str:
+def figures_table(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table, with 95 % intervals."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     lines = ["| sounds | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
@@ -157,24 +158,24 @@ def as_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _asked(pairs: Path, sonifier: Sonifier, samples: int, cache: Path, config: SoundConfig) -> Asked:
+def _asked(pairs: Path, sonifier: Sonifier, samples: int, cache: Path, config: SoundConfig) -> EvaluationSet:
     files = read_pairs(pairs)
     held = files.part(held_out=True)
     if not {item.name for item in held.pictures} & {item.name for item in held.sounds}:
         logger.warning("no pair is held out: all are measured, also those that a mapper may have been trained on")
         held = files
-    rate, eyes = sonifier.backend.sampling_rate, sonifier.eyes
+    rate, encoder = sonifier.backend.sampling_rate, sonifier.vision_encoder
     sounds = _read(held.sounds, rate, samples)
     trained = _read([] if held is files else files.part(held_out=False).sounds, rate, samples)
     known = {item.name for item, _ in sounds}
     chosen = [item for item in held.pictures if item.name in known]
-    store = EmbeddingCache(cache, f"{space_id(eyes.image_encoder)}-{config.frames_per_second:g}")
-    pictures = embed_looks(
-        chosen, eyes.image_encoder, eyes.feature_extractor, store, frames_per_second=config.frames_per_second
+    store = EmbeddingCache(cache, f"{space_id(encoder.image_encoder)}-{config.frames_per_second:g}")
+    pictures = embed_picture_files(
+        chosen, encoder.image_encoder, encoder.feature_extractor, store, frames_per_second=config.frames_per_second
     )
     if len(pictures.items) < 2:
         raise ValueError(f"{pairs} has {len(pictures.items)} usable pair to measure; at least two are needed")
-    return Asked(
+    return EvaluationSet(
         pictures,
         _in_turns(pictures.names, sounds),
         np.stack([wave for _, wave in sounds]),
@@ -208,7 +209,7 @@ def _in_turns(names: Sequence[str], sounds: Sequence[tuple[Item, np.ndarray]]) -
     return np.stack(chosen)
 
 
-def _found(folder: Path, asked: Asked) -> Waves:
+def _found(folder: Path, asked: EvaluationSet) -> Waves:
     """Sounds made elsewhere, by the names of the pictures."""
     rows, samples = [], asked.references.shape[1]
     for item in asked.pictures.items:
@@ -221,7 +222,7 @@ def _found(folder: Path, asked: Asked) -> Waves:
 
 
 def _made(
-    sonifier: Sonifier, asked: Asked, seconds: float, seed: int, config: SoundConfig, *, batch: int = 16
+    sonifier: Sonifier, asked: EvaluationSet, seconds: float, seed: int, config: SoundConfig, *, batch: int = 16
 ) -> tuple[Waves, Waves]:
     """Sounds of the pictures, and of the references' own embeddings with the same noise."""
     if sonifier.clap is None:
@@ -256,53 +257,49 @@ def _elsewhere(classes: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[
 def _row(
     name: str,
     waves: Waves,
-    asked: Asked,
+    asked: EvaluationSet,
     judge: Clap,
     judges: Sequence[tuple[Extractor, tuple[Features, Features]]],
     back: EmbeddingMapper | None,
 ) -> Row:
     """Figures by CLAP and by each judge, which comes with its features of all references and of the paired ones."""
     rate, classes = asked.sampling_rate, asked.numbers(asked.pictures.names)
-    figures: dict[str, metrics.Estimate] = {}
+    figures: dict[str, Estimate] = {}
     for extractor, (gallery, wanted) in judges:
         found = extractor(list(waves), rate)
         figures |= _judged(extractor.name, extractor.distance, found, gallery, wanted)
         if extractor.classes is not None and found.logits is not None:
-            figures[f"accuracy {extractor.name}"] = metrics.bootstrap(
+            figures[f"accuracy {extractor.name}"] = bootstrap(
                 lambda logits, right: metrics.accuracy(logits, right[:, 0]), found.logits, classes[:, None]
             )
     heard = judge.embed_sounds(list(waves), rate).numpy()
     texts = judge.embed_texts([f"the sound of {each.replace('_', ' ')}" for each in asked.pictures.names]).numpy()
-    figures["CLAP score"] = metrics.bootstrap(metrics.cosine_score, heard, texts)
+    figures["CLAP score"] = bootstrap(metrics.cosine_score, heard, texts)
     references = judge.embed_sounds(list(asked.gallery), rate).numpy()
-    figures["recall at 1"] = metrics.bootstrap(
+    figures["recall at 1"] = bootstrap(
         lambda rows, right: metrics.recall_at(1, rows, right[:, 0], references, asked.numbers(asked.gallery_names)),
         heard, classes[:, None],
     )  # fmt: skip
     if back is not None:
         seen = back.translate(torch.from_numpy(heard), generator=torch.Generator().manual_seed(0)).numpy()
-        figures["CS"] = metrics.bootstrap(metrics.cosine_score, seen, asked.pictures.rows.numpy())
+        figures["CS"] = bootstrap(metrics.cosine_score, seen, asked.pictures.rows.numpy())
     return Row(name, figures)
 
 
-def _judged(
-    name: str, distance: str, found: Features, gallery: Features, wanted: Features
-) -> dict[str, metrics.Estimate]:
+def _judged(name: str, distance: str, found: Features, gallery: Features, wanted: Features) -> dict[str, Estimate]:
     """Distance to all references and, where quick enough, its limit for endless sounds; of a judge with classes IS too,
     and KL from the paired references."""
     narrow = found.embeds.shape[1] <= 256  # the root of a wide covariance takes seconds
     frechet = partial(metrics.frechet_distance, warn=False)
-    figures = {
-        distance: metrics.bootstrap(frechet, found.embeds, gallery.embeds, rounds=200 if narrow else 20, centred=True)
-    }
+    figures = {distance: bootstrap(frechet, found.embeds, gallery.embeds, rounds=200 if narrow else 20, centred=True)}
     if found.logits is not None and wanted.logits is not None:
-        figures["IS"] = metrics.bootstrap(metrics.inception_score, found.logits, centred=True)
-        figures["KL"] = metrics.bootstrap(
-            lambda a, b: metrics.paired_divergence(a, _names(a), b, _names(b)), found.logits, wanted.logits
+        figures["IS"] = bootstrap(metrics.inception_score, found.logits, centred=True)
+        figures["KL"] = bootstrap(
+            lambda a, b: metrics.paired_kl(a, _names(a), b, _names(b)), found.logits, wanted.logits
         )
     if narrow and len(found.embeds) >= 32:
-        figures[f"{distance}∞"] = metrics.bootstrap(
-            metrics.frechet_without_bias, found.embeds, gallery.embeds, rounds=20, centred=True
+        figures[f"{distance}∞"] = bootstrap(
+            metrics.extrapolated_frechet_distance, found.embeds, gallery.embeds, rounds=20, centred=True
         )
     return {f"{figure} {name}": value for figure, value in figures.items()}
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from mappers.hub import resolve
 
 from .clap import Clap
-from .files import check_wave, resampled
+from .files import check_wave, resample
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Cnn14Extractor:
     def __call__(self, waves: Sequence[Float[np.ndarray, " samples"]], sampling_rate: int) -> Features:
         rows = []
         for wave in waves:
-            at_rate = resampled(check_wave(wave), sampling_rate, self.model.sampling_rate)
+            at_rate = resample(check_wave(wave), sampling_rate, self.model.sampling_rate)
             # Five halvings of the time need 32 frames.
             at_rate = np.pad(at_rate, (0, max(32 * self.model.hop - len(at_rate), 0)))
             rows.append(self.model(torch.from_numpy(at_rate)[None]))
@@ -223,7 +223,7 @@ class VggishExtractor:
         shortest = self.model.window + (self.model.frames - 1) * self.model.hop
         rows = []
         for wave in waves:
-            at_rate = resampled(check_wave(wave), sampling_rate, self.model.sampling_rate)
+            at_rate = resample(check_wave(wave), sampling_rate, self.model.sampling_rate)
             at_rate = np.pad(at_rate, (0, max(shortest - len(at_rate), 0)))
             rows.append(self.model(torch.from_numpy(at_rate)))
         return Features(torch.cat(rows).numpy(), None)

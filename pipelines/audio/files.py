@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 SOUND_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac", ".opus", ".aiff"}
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"}
-IN_MP4 = {"h264", "hevc", "mpeg4", "av1"}
+MP4_CODECS = {"h264", "hevc", "mpeg4", "av1"}
 """Codecs whose pictures are copied from one mp4 file to another; all else is encoded anew."""
-SILENT = 1e-4
+SILENCE = 1e-4
 """A sound whose loudest sample is below this, -80 dB, counts as silent."""
 
 Wave = Float[np.ndarray, " samples"]
@@ -50,7 +50,7 @@ def read_sound(path: str | Path, sampling_rate: int) -> Wave:
         raise ValueError(f"{path} is damaged or no sound file ({error.strerror}); replace or remove it") from error
     if not sum(map(len, pieces)):
         raise ValueError(f"{path} holds no samples; replace or remove it")
-    return resampled(check_wave(np.concatenate(pieces), str(path)), rate, sampling_rate)
+    return resample(check_wave(np.concatenate(pieces), str(path)), rate, sampling_rate)
 
 
 def check_wave(wave: np.ndarray, name: str = "a sound") -> Wave:
@@ -69,10 +69,10 @@ def check_wave(wave: np.ndarray, name: str = "a sound") -> Wave:
 
 def is_silent(wave: Wave) -> bool:
     """Whether there is nothing to hear."""
-    return bool(np.abs(wave).max() < SILENT)
+    return bool(np.abs(wave).max() < SILENCE)
 
 
-def resampled(wave: Wave, rate: int, wanted: int) -> Wave:
+def resample(wave: Wave, rate: int, wanted: int) -> Wave:
     """``wave`` at another sampling rate, by one resampler everywhere: figures move with it."""
     if rate == wanted:
         return wave
@@ -174,7 +174,7 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
         raise ValueError(f"{source.name} has no pictures; choose a file with a video track")
     pictures = source.streams.video[0]
     # Packets of other containers lack the decoding times that mp4 wants.
-    copied = pictures.codec_context.name in IN_MP4 and "mp4" in source.format.name
+    copied = pictures.codec_context.name in MP4_CODECS and "mp4" in source.format.name
     if copied:
         video = target.add_stream_from_template(pictures)
     else:

@@ -23,17 +23,17 @@ from mappers.hub import resolve
 from ..images import load_images
 from .backends import AudioBackend, AudioLDMBackend, load_backend
 from .clap import Clap
-from .conditioning import aggregate, embed_pictures, project_off, translate
-from .encoders import NANO, NANO_CLAP, Eyes, load_eyes
+from .conditioning import aggregate, remove_directions, translate
+from .encoders import NANO, NANO_CLAP, VisionEncoder, load_vision_encoder
 from .files import VIDEO_SUFFIXES, Frames, read_frames
 from .settings import SoundConfig
-from .timing import motion_of, onset_gain, onsets_of, windows_of
+from .timing import find_onsets, frame_motion, onset_gain, window_embeds
 
 logger = logging.getLogger(__name__)
 
-FRAME = 0.01
+FRAME_SECONDS = 0.01
 """Seconds of a frame of AudioLDM's spectrograms."""
-ONSET_FRAMES = 12.0
+MIN_ONSET_FPS = 12.0
 """Frames a second, at least, where onsets are looked for."""
 
 Source = str | Path | Image.Image | np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
@@ -61,25 +61,25 @@ class Sounds:
 
 
 class Sonifier:
-    """A generator with eyes, loaded once for many pictures.
+    """An audio generator with a vision encoder, loaded once for many pictures.
 
     Args:
         backend: makes sounds of CLAP embeddings.
-        eyes: make CLAP embeddings of pictures.
+        vision_encoder: turns pictures into CLAP embeddings.
         clap: ranks candidates.
 
     Raises:
         ValueError: the parts do not belong together.
     """
 
-    def __init__(self, backend: AudioBackend, eyes: Eyes, clap: Clap | None = None):
-        eyes.check(backend.space_id)
+    def __init__(self, backend: AudioBackend, vision_encoder: VisionEncoder, clap: Clap | None = None):
+        vision_encoder.check(backend.space_id)
         if clap is not None and clap.space_id != backend.space_id:
             raise ValueError(
                 f"the CLAP given ({clap.space_id}) is another than the generator's ({backend.space_id}); give the one"
                 " that the generator was trained with"
             )
-        self.backend, self.eyes, self.clap = backend, eyes, clap
+        self.backend, self.vision_encoder, self.clap = backend, vision_encoder, clap
 
     @classmethod
     def load(
@@ -99,7 +99,7 @@ class Sonifier:
         judge = None if chosen is None else Clap.from_folder(resolve(chosen, "CLAP"))
         backend = load_backend(NANO if nano else model, clap=judge, device=on)
         own = backend.pipeline if isinstance(backend, AudioLDMBackend) else None
-        return cls(backend, load_eyes(own, clip, mapper, regression_mapper, on), judge)
+        return cls(backend, load_vision_encoder(own, clip, mapper, regression_mapper, on), judge)
 
     def __call__(
         self,
@@ -120,7 +120,8 @@ class Sonifier:
         frames = _video(image_or_video, config)
         seconds = duration or (frames.seconds if frames else self.backend.native_seconds)
         embeds, gain = self._seen(image_or_video, frames, seconds, config)
-        for number in sorted({row // embeds.shape[1] for row in self.eyes.far(embeds.flatten(0, 1))}):
+        unlike = self.vision_encoder.out_of_domain(embeds.flatten(0, 1))
+        for number in sorted({row // embeds.shape[1] for row in unlike}):
             which = f"picture {number + 1}" if len(embeds) > 1 else "the input"
             logger.warning("%s is unlike all that the mapper was trained on; its sound may not fit", which)
         return self.from_embeddings(
@@ -171,18 +172,19 @@ class Sonifier:
             if config.window or config.onset_strength:
                 raise ValueError("window and onset_strength are for videos; a picture has no time")
             pictures = load_images([source] if isinstance(source, Image.Image | np.ndarray) else source)
-            return embed_pictures(self.eyes.image_encoder, self.eyes.feature_extractor, pictures).cpu()[:, None], None
+            return self.vision_encoder.embed(pictures)[:, None], None
         if not self.backend.keeps_time and (config.window or config.onset_strength):
             raise ValueError("this generator has one embedding for a whole sound; leave out window and onset_strength")
-        embeds = embed_pictures(self.eyes.image_encoder, self.eyes.feature_extractor, frames.pictures).cpu()
+        embeds = self.vision_encoder.embed(frames.pictures)
         if config.window is None:
             windows = aggregate(embeds)
         else:
-            windows = windows_of(embeds, frames.times, seconds, config.window)
+            windows = window_embeds(embeds, frames.times, seconds, config.window)
         if not config.onset_strength:
             return windows[None], None
-        onsets = onsets_of(motion_of(frames.pictures), frames.times)
-        return windows[None], onset_gain(onsets, math.ceil(seconds / FRAME), FRAME, config.onset_strength)
+        onsets = find_onsets(frame_motion(frames.pictures), frames.times)
+        frames_of_mel = math.ceil(seconds / FRAME_SECONDS)
+        return windows[None], onset_gain(onsets, frames_of_mel, FRAME_SECONDS, config.onset_strength)
 
     def _translated(
         self, embeds: Float[Tensor, "k w c"], seeds: Sequence[int], candidates: int, config: SoundConfig
@@ -190,8 +192,9 @@ class Sonifier:
         """Audio embeddings, steered by text. Windows of one sound share their draws, or it would change at random."""
         count, windows, _ = embeds.shape
         rows = embeds.repeat_interleave(candidates, 0).flatten(0, 1)
+        encoder = self.vision_encoder
         found = translate(
-            rows.to(self.eyes.mapper.device), self.eyes.mapper, self.eyes.regression_mapper, blend=config.blend,
+            rows.to(encoder.mapper.device), encoder.mapper, encoder.regression_mapper, blend=config.blend,
             generator=_generators(seeds, candidates, "mapper", windows),
             num_inference_steps=config.mapper_steps, guidance_scale=config.mapper_guidance_scale,
         ).cpu()  # fmt: skip
@@ -201,7 +204,7 @@ class Sonifier:
         if config.without:
             # Relative to the empty text: all texts share much, which sounds are not to lose.
             texts = self.backend.encode_prompt([*config.without, ""])
-            found = project_off(found, texts[:-1] - texts[-1:])
+            found = remove_directions(found, texts[:-1] - texts[-1:])
         return found.unflatten(0, (count * candidates, windows))
 
     def _ranked(self, waves: Float[np.ndarray, "n samples"], embeds: Float[Tensor, "n a"], candidates: int) -> Sounds:
@@ -291,6 +294,6 @@ def _video(source: Source, config: SoundConfig) -> Frames | None:
     """The frames of ``source`` if it is a video file."""
     if isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_SUFFIXES:
         # An onset lies between two frames, so its time is no surer than they are close.
-        least = ONSET_FRAMES if config.onset_strength else 0.0
+        least = MIN_ONSET_FPS if config.onset_strength else 0.0
         return read_frames(source, per_second=max(config.frames_per_second, least))
     return None

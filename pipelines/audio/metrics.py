@@ -47,7 +47,7 @@ def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"], *, warn: boo
     return float(max(moved + np.trace(covariance) + np.trace(other) - 2 * shared, 0))
 
 
-def frechet_without_bias(
+def extrapolated_frechet_distance(
     generated: Rows, reference: Float[np.ndarray, "m d"], *, sizes: int = 8, seed: int = 0
 ) -> float:
     """The Frechet distance at infinitely many samples: the line through subsets' distances over 1 / N, at zero.
@@ -74,7 +74,7 @@ def inception_score(logits: Float[np.ndarray, "n c"]) -> float:
     return float(np.exp((p * (log_p - np.log(p.mean(0)))).sum(1).mean()))
 
 
-def paired_divergence(
+def paired_kl(
     generated: Float[np.ndarray, "n c"],
     generated_names: Sequence[str],
     reference: Float[np.ndarray, "m c"],

@@ -122,16 +122,16 @@ def _found(folder: Path) -> PairFiles:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedItems:
     """Embeddings of the usable items of one side."""
 
     items: list[Item]
     rows: Float[Tensor, "n d"]
 
-    def part(self, *, held_out: bool) -> Embedded:
+    def part(self, *, held_out: bool) -> EmbeddedItems:
         """What is trained on, or what is measured on."""
         chosen = [number for number, item in enumerate(self.items) if item.held_out == held_out]
-        return Embedded([self.items[number] for number in chosen], self.rows[chosen])
+        return EmbeddedItems([self.items[number] for number in chosen], self.rows[chosen])
 
     @property
     def names(self) -> list[str]:
@@ -139,14 +139,14 @@ class Embedded:
         return [item.name for item in self.items]
 
 
-def embed_looks(
+def embed_picture_files(
     items: Sequence[Item],
     image_encoder: Any,
     feature_extractor: Any,
     cache: EmbeddingCache,
     *,
     frames_per_second: float = 4.0,
-) -> Embedded:
+) -> EmbeddedItems:
     """Picture embeddings of pictures and, as the mean of their frames, of videos.
 
     Raises:
@@ -162,7 +162,7 @@ def embed_looks(
     return _embedded(items, embed, image_encoder.config.projection_dim, cache)
 
 
-def embed_heard(items: Sequence[Item], clap: Clap, cache: EmbeddingCache) -> Embedded:
+def embed_sound_files(items: Sequence[Item], clap: Clap, cache: EmbeddingCache) -> EmbeddedItems:
     """CLAP embeddings of sounds and of the sounds of videos.
 
     Raises:
@@ -181,7 +181,7 @@ def embed_heard(items: Sequence[Item], clap: Clap, cache: EmbeddingCache) -> Emb
 
 def _embedded(
     items: Sequence[Item], embed: Callable[[Path], Float[Tensor, "1 d"]], width: int, cache: EmbeddingCache
-) -> Embedded:
+) -> EmbeddedItems:
     """The usable items; what is unusable is remembered as such, by its content, and named in a warning."""
     problems: dict[Path, str] = {}
 
@@ -203,4 +203,4 @@ def _embedded(
     if not any(usable):
         raise ValueError(f"none of the {len(items)} files can be used: {next(iter(problems.values()), 'as before')}")
     kept = [item for item, fine in zip(items, usable, strict=True) if fine]
-    return Embedded(kept, found[np.array(usable)])
+    return EmbeddedItems(kept, found[np.array(usable)])

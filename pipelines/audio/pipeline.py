@@ -29,7 +29,7 @@ from mappers.v2a import EmbeddingMapper
 
 from .conditioning import Generators, aggregate, embed_pictures, translate
 from .griffin_lim import GriffinLim
-from .timing import tiled
+from .timing import predict_tiles
 
 
 @dataclass
@@ -281,7 +281,7 @@ class VisionToAudioPipeline(DiffusionPipeline):
             for step, timestep in enumerate(self.scheduler.timesteps):
                 noisy = self.scheduler.scale_model_input(latents, timestep)
                 predict = partial(self._predict, timestep=timestep, away=away, guidance_scale=guidance_scale)
-                noise = predict(noisy, embeds) if embeds.ndim == 2 else tiled(predict, noisy, embeds, tile)
+                noise = predict(noisy, embeds) if embeds.ndim == 2 else predict_tiles(predict, noisy, embeds, tile)
                 latents = self.scheduler.step(noise, timestep, latents, **extra).prev_sample
                 if callback is not None:
                     latents = callback(self, step, timestep, {"latents": latents}).pop("latents", latents)

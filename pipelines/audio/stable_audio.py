@@ -37,19 +37,19 @@ class StableAudioBackend:
     Args:
         pipeline: Stable Audio.
         clap: the CLAP that mappers were trained towards; its text tower reads the tags.
-        named: how many tags describe a sound.
+        tags_per_sound: how many tags describe a sound.
     """
 
     keeps_time = False
 
-    def __init__(self, pipeline: StableAudioPipeline, clap: Clap, *, named: int = 2):
-        self.pipeline, self.clap, self.named = pipeline, clap, named
+    def __init__(self, pipeline: StableAudioPipeline, clap: Clap, *, tags_per_sound: int = 2):
+        self.pipeline, self.clap, self.tags_per_sound = pipeline, clap, tags_per_sound
         self.space_id = clap.space_id
         self.sampling_rate: int = pipeline.vae.config.sampling_rate
         rows = pipeline.transformer.config.sample_size * pipeline.vae.hop_length
         self.native_seconds: float = rows / self.sampling_rate
         self.tags = [" ".join(tag.split()) for tag in TAGS.split(";")]
-        self.meanings = clap.embed_texts([f"the sound of {tag}" for tag in self.tags])
+        self.tag_embeds = clap.embed_texts([f"the sound of {tag}" for tag in self.tags])
 
     @classmethod
     def from_folder(cls, folder: str | Path, *, clap: Clap | None, device: str = "cpu") -> StableAudioBackend:
@@ -65,14 +65,16 @@ class StableAudioBackend:
     def encode_prompt(self, prompts: Sequence[str]) -> Float[Tensor, "b a"]:
         return self.clap.embed_texts(prompts)
 
-    def described(self, audio_embeds: Float[Tensor, "n a"]) -> list[str]:
+    def describe(self, audio_embeds: Float[Tensor, "n a"]) -> list[str]:
         """Words for embeddings: the nearest tags, after the mean of all tags is taken off both sides.
 
         Texts share much and sounds share much, but not the same: without that the same few tags are near everything.
         """
-        middle = self.meanings.mean(0, keepdim=True)
-        near = F.normalize(audio_embeds.float().cpu() - middle, dim=-1) @ F.normalize(self.meanings - middle, dim=-1).T
-        return [", ".join(self.tags[i] for i in row) for row in near.topk(self.named, dim=1).indices.tolist()]
+        middle = self.tag_embeds.mean(0, keepdim=True)
+        near = (
+            F.normalize(audio_embeds.float().cpu() - middle, dim=-1) @ F.normalize(self.tag_embeds - middle, dim=-1).T
+        )
+        return [", ".join(self.tags[i] for i in row) for row in near.topk(self.tags_per_sound, dim=1).indices.tolist()]
 
     @torch.no_grad()
     def generate(
@@ -96,7 +98,7 @@ class StableAudioBackend:
             )
         given = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
         out = self.pipeline(
-            prompt=self.described(audio_embeds),
+            prompt=self.describe(audio_embeds),
             negative_prompt=[negative_prompt] * len(audio_embeds) if negative_prompt else None,
             audio_end_in_s=seconds,
             generator=generator,

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from .conditioning import aggregate, slerp
 
-QUIETEST = 0.05
+ONSET_FLOOR = 0.05
 """Share of the magnitude that is left long after an onset, at full strength."""
-RINGING = 0.35
+DECAY_SECONDS = 0.35
 """Seconds in which a gated sound falls to 1/e after an onset."""
 
 
-def windows_of(
+def window_embeds(
     embeds: Float[Tensor, "n c"], times: Sequence[float], seconds: float, window: float
 ) -> Float[Tensor, "w c"]:
     """The embedding of each window of about ``window`` seconds: of the frames in it, or of the nearest one.
@@ -48,7 +48,7 @@ def windows_of(
     return torch.cat(rows)
 
 
-def along(embeds: Float[Tensor, "n w a"], place: float) -> Float[Tensor, "n a"]:
+def embeds_at(embeds: Float[Tensor, "n w a"], place: float) -> Float[Tensor, "n a"]:
     """Embeddings at ``place`` (0..1) of the way: the middles of the windows are joined by great arcs."""
     count = embeds.shape[1]
     at = min(max(place * count - 0.5, 0.0), count - 1.0)
@@ -57,7 +57,7 @@ def along(embeds: Float[Tensor, "n w a"], place: float) -> Float[Tensor, "n a"]:
     return slerp(embeds[:, first], embeds[:, second], at - first)
 
 
-def tiles_of(height: int, longest: int) -> list[tuple[int, int]]:
+def tile_bounds(height: int, longest: int) -> list[tuple[int, int]]:
     """Starts and ends of tiles of at most ``longest`` rows that fill ``height``, neighbours overlapping by half."""
     if height <= longest:
         return [(0, height)]
@@ -66,7 +66,7 @@ def tiles_of(height: int, longest: int) -> list[tuple[int, int]]:
     return [(start, start + longest) for start in starts]
 
 
-def tiled(
+def predict_tiles(
     predict: Callable[[Float[Tensor, "n z t b"], Float[Tensor, "n a"]], Float[Tensor, "n z t b"]],
     latents: Float[Tensor, "n z h b"],
     embeds: Float[Tensor, "n w a"],
@@ -80,27 +80,27 @@ def tiled(
     Args:
         predict: prediction for a tile and its embeddings.
         latents: noisy latents, time along the height.
-        embeds: along the sound, see `along`.
+        embeds: along the sound, see `embeds_at`.
         longest: rows of a tile.
     """
     height = latents.shape[2]
     total, weights = torch.zeros_like(latents), torch.zeros(height, 1, dtype=latents.dtype, device=latents.device)
-    for start, end in tiles_of(height, longest):
+    for start, end in tile_bounds(height, longest):
         rows = torch.arange(end - start, device=latents.device)
         weight = torch.minimum(rows + 1, end - start - rows).to(latents.dtype)[:, None]
-        found = predict(latents[:, :, start:end], along(embeds, (start + end) / 2 / height))
+        found = predict(latents[:, :, start:end], embeds_at(embeds, (start + end) / 2 / height))
         total[:, :, start:end] += weight * found
         weights[start:end] += weight
     return total / weights
 
 
-def motion_of(pictures: Sequence[Image.Image]) -> Float[np.ndarray, " n"]:
+def frame_motion(pictures: Sequence[Image.Image]) -> Float[np.ndarray, " n"]:
     """How much each frame differs from the one before, 0..1: the mean change of small gray pictures."""
     small = np.stack([np.asarray(picture.convert("L").resize((32, 32)), dtype=np.float32) for picture in pictures])
     return np.concatenate([[0.0], np.abs(np.diff(small, axis=0)).mean((1, 2)) / 255])
 
 
-def onsets_of(motion: Float[np.ndarray, " n"], times: Sequence[float]) -> list[float]:
+def find_onsets(motion: Float[np.ndarray, " n"], times: Sequence[float]) -> list[float]:
     """Seconds at which something starts to move: peaks of ``motion`` well above its usual size."""
     if len(motion) < 3:
         return []
@@ -117,7 +117,7 @@ def onset_gain(onsets: Sequence[float], frames: int, frame_seconds: float, stren
         onsets: seconds.
         frames: of the spectrogram.
         frame_seconds: from frame to frame.
-        strength: 0 changes nothing, 1 leaves `QUIETEST` between onsets.
+        strength: 0 changes nothing, 1 leaves `ONSET_FLOOR` between onsets.
 
     Raises:
         ValueError: ``strength`` is out of range.
@@ -129,4 +129,4 @@ def onset_gain(onsets: Sequence[float], frames: int, frame_seconds: float, stren
     times = torch.arange(frames) * frame_seconds
     past = times[:, None] - torch.tensor(list(onsets))
     since = past.masked_fill(past < -frame_seconds / 2, float("inf")).clamp(min=0).amin(1)
-    return strength * (-since / RINGING).exp().clamp(min=QUIETEST).log()
+    return strength * (-since / DECAY_SECONDS).exp().clamp(min=ONSET_FLOOR).log()

@@ -25,23 +25,23 @@ from mappers.trainer import FitReport, fit
 from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
 
 from .clap import Clap
-from .domain_gap import Domain, GapRow, as_table, gap_report
+from .domain_gap import Domain, GapRow, gap_report, gap_table
 from .encoders import NANO, NANO_CLAP, load_clip
-from .pairs import Embedded, Item, embed_heard, embed_looks, read_pairs
+from .pairs import EmbeddedItems, Item, embed_picture_files, embed_sound_files, read_pairs
 from .settings import FitMapperConfig
 
 logger = logging.getLogger(__name__)
 
-FEW = 20
+FEW_PAIRS = 20
 """Training pairs below which a mapper is likely to know them by heart."""
 
 
 @dataclass(frozen=True)
-class Sides:
+class EmbeddedPairs:
     """Embeddings of pictures and sounds, and the spaces that they are in."""
 
-    pictures: Embedded
-    sounds: Embedded
+    pictures: EmbeddedItems
+    sounds: EmbeddedItems
     source_space: str
     target_space: str
 
@@ -60,12 +60,12 @@ class Sides:
                 {"source_space": self.source_space, "target_space": self.target_space, "names": names},
             )
 
-    def swapped(self) -> Sides:
+    def swapped(self) -> EmbeddedPairs:
         """The same pairs the other way round."""
-        return Sides(self.sounds, self.pictures, self.target_space, self.source_space)
+        return EmbeddedPairs(self.sounds, self.pictures, self.target_space, self.source_space)
 
     @classmethod
-    def load(cls, path: Path) -> Sides:
+    def load(cls, path: Path) -> EmbeddedPairs:
         """Read what `save` wrote.
 
         Raises:
@@ -80,7 +80,7 @@ class Sides:
                 items = [Item(path, name, held_out) for name, held_out in zip(names, marks, strict=True)]
                 if len(items) != len(tensors[side]) or not torch.isfinite(tensors[side]).all():
                     raise ValueError(f"{side} of other numbers than its names, or not finite")
-                sides.append(Embedded(items, tensors[side].float()))
+                sides.append(EmbeddedItems(items, tensors[side].float()))
             return cls(*sides, about["source_space"], about["target_space"])
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path} does not hold cached embeddings ({error}); give a folder of pairs") from error
@@ -133,7 +133,7 @@ def fit_mapper(
     sides = embedded.swapped() if config.reverse else embedded
     seen, heard = sides.pictures.part(held_out=False), sides.sounds.part(held_out=False)
     train = Pairs.by_name(seen.rows, seen.names, heard.rows, heard.names)
-    if len(train.index) < FEW:
+    if len(train.index) < FEW_PAIRS:
         logger.warning("only %d training pairs: the mapper will know them by heart and little else", len(train.index))
     asked, found = _measured(sides)
     held_out = Pairs.by_name(asked.rows, asked.names, found.rows, found.names)
@@ -158,9 +158,9 @@ def fit_mapper(
 
 def _sides(
     pairs: Path, clip: str | Path, clap: str | Path, cache: Path, config: FitMapperConfig, device: str | None
-) -> Sides:
+) -> EmbeddedPairs:
     if pairs.suffix == ".safetensors" and pairs.is_file():
-        return Sides.load(pairs)
+        return EmbeddedPairs.load(pairs)
     files = read_pairs(pairs)
     on = device or ("cuda" if torch.cuda.is_available() else "cpu")
     image_encoder, feature_extractor = load_clip(clip)
@@ -168,15 +168,15 @@ def _sides(
     source_space = space_id(image_encoder)
     # What a video's embedding is depends on how many of its frames are looked at.
     looks = EmbeddingCache(cache, f"{source_space}-{config.frames_per_second:g}")
-    pictures = embed_looks(
+    pictures = embed_picture_files(
         files.pictures, image_encoder.to(on), feature_extractor, looks, frames_per_second=config.frames_per_second
     )
     hearing.model.to(on)
-    sounds = embed_heard(files.sounds, hearing, EmbeddingCache(cache, hearing.space_id))
-    return Sides(pictures, sounds, source_space, hearing.space_id)
+    sounds = embed_sound_files(files.sounds, hearing, EmbeddingCache(cache, hearing.space_id))
+    return EmbeddedPairs(pictures, sounds, source_space, hearing.space_id)
 
 
-def _measured(sides: Sides) -> tuple[Embedded, Embedded]:
+def _measured(sides: EmbeddedPairs) -> tuple[EmbeddedItems, EmbeddedItems]:
     """Held-out pictures and sounds, or where a side has none of the other's names, all of them."""
     asked, found = sides.pictures.part(held_out=True), sides.sounds.part(held_out=True)
     if set(asked.names) & set(found.names):
@@ -185,7 +185,7 @@ def _measured(sides: Sides) -> tuple[Embedded, Embedded]:
     return sides.pictures, sides.sounds
 
 
-def _build(sides: Sides, config: FitMapperConfig) -> EmbeddingMapper:
+def _build(sides: EmbeddedPairs, config: FitMapperConfig) -> EmbeddingMapper:
     sizes = {"source": sides.pictures.rows.shape[1], "target": sides.sounds.rows.shape[1]}
     spaces = {"source_space": sides.source_space, "target_space": sides.target_space}
     if config.method == "linear":
@@ -198,7 +198,9 @@ def _build(sides: Sides, config: FitMapperConfig) -> EmbeddingMapper:
     )  # fmt: skip
 
 
-def _write_report(output: Path, sides: Sides, report: FitReport, config: FitMapperConfig, gap: list[GapRow]) -> None:
+def _write_report(
+    output: Path, sides: EmbeddedPairs, report: FitReport, config: FitMapperConfig, gap: list[GapRow]
+) -> None:
     result = {
         "pictures": len(sides.pictures.items),
         "sounds": len(sides.sounds.items),
@@ -214,8 +216,8 @@ def _write_report(output: Path, sides: Sides, report: FitReport, config: FitMapp
     with replacing(output / "report.json") as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     with replacing(output / "gap.md") as temporary:
-        temporary.write_text(as_table(gap) + "\n", encoding="utf-8")
+        temporary.write_text(gap_table(gap) + "\n", encoding="utf-8")
 
 
-def _held_out(side: Embedded) -> Bool[Tensor, " n"]:
+def _held_out(side: EmbeddedItems) -> Bool[Tensor, " n"]:
     return torch.tensor([item.held_out for item in side.items])

@@ -23,6 +23,7 @@ from mappers.model_training import ModelTraining
 from mappers.train_config import TrainConfig
 from mappers.trainer import FitReport
 
+from . import world
 from .recipes.clip import MEAN, STD, CLIPTask, build_clip
 from .recipes.clip_families import (
     FOLDER,
@@ -35,7 +36,6 @@ from .recipes.clip_families import (
 from .recipes.diffusion import DiffusionTask, build_text_encoder, build_unet
 from .recipes.tokenizer import train_tokenizer
 from .recipes.vae import VAETask, build_vae, pictures_of, standardize_latents
-from .world import dataset as world
 
 HERE = Path(__file__).parent
 TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"

@@ -10,17 +10,17 @@ from PIL import Image
 
 from demos.sound import examples, listen
 from mappers.hub import resolve
-from pipelines.audio.encoders import NANO, load_eyes
+from pipelines.audio.encoders import NANO, load_vision_encoder
 from pipelines.audio.pipeline import VisionToAudioPipeline
 
 
 @pytest.mark.slow
-def test_a_generator_with_its_eyes_in_one_folder_can_be_chosen(tmp_path: Path) -> None:
+def test_a_generator_with_its_picture_encoder_in_one_folder_can_be_chosen(tmp_path: Path) -> None:
     """Put together as the manual says; the same parts make the same sound but for the last digits."""
     nano = Path(resolve(NANO, "vision-to-audio"))
-    eyes = load_eyes(None, nano, nano / "mapper", None, "cpu")
+    encoder = load_vision_encoder(None, nano, nano / "mapper", None, "cpu")
     pipeline = VisionToAudioPipeline.from_pretrained(
-        nano, image_encoder=eyes.image_encoder, feature_extractor=eyes.feature_extractor, mapper=eyes.mapper
+        nano, image_encoder=encoder.image_encoder, feature_extractor=encoder.feature_extractor, mapper=encoder.mapper
     )
     pipeline.save_pretrained(tmp_path / "mine")
     bell = examples(tmp_path)[0]

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch.nn import functional as F
 
-from mappers.diffusion_prior import REACH, DiffusionPriorMapper, PositionBias, prior_scheduler
+from mappers.diffusion_prior import MAX_DISTANCE, DiffusionPriorMapper, PositionBias, prior_scheduler
 from mappers.draws import Draws
 from mappers.pairs import Pairs, PairTask
 from mappers.train_config import TrainConfig
@@ -36,7 +36,9 @@ def test_position_bias_is_causal_with_one_bucket_for_each_near_distance() -> Non
     for query, key in ((0, -1), (5, 5), (5, 0), (15, 0), (39, -1)):
         distance = query - key
         exact = 16
-        wide = exact + int(math.log(max(distance, 1) / exact) / math.log(REACH / exact) * exact) if distance else 0
+        wide = (
+            exact + int(math.log(max(distance, 1) / exact) / math.log(MAX_DISTANCE / exact) * exact) if distance else 0
+        )
         bucket = distance if distance < exact else min(wide, 31)
         torch.testing.assert_close(out[:, query, key + 1], table[bucket])
     assert (out[:, 3, 5:] == float("-inf")).all()

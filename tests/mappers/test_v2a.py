@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mappers.diffusion_prior import DiffusionPriorMapper
-from mappers.normalization import scaled
+from mappers.normalization import normalize_rms
 from mappers.registry import mapper_class
 from mappers.v2a import EmbeddingMapper, IdentityMapper, LinearMapper, RegressionMapper
 
@@ -63,9 +63,9 @@ def test_linear_fit_finds_a_linear_map_and_equals_the_normal_equations() -> None
     target = torch.randn(400, 4, generator=generator)
     mapper = LinearMapper(6, 4)
     mapper.fit(condition, target, ridge=0.3)
-    x = torch.cat([scaled(condition), torch.ones(400, 1)], 1).double()
+    x = torch.cat([normalize_rms(condition), torch.ones(400, 1)], 1).double()
     penalty = 0.3 * 400 * torch.diag(torch.tensor([1.0] * 6 + [0.0], dtype=torch.float64))
-    expected = torch.linalg.solve(x.T @ x + penalty, x.T @ scaled(target).double())
+    expected = torch.linalg.solve(x.T @ x + penalty, x.T @ normalize_rms(target).double())
     torch.testing.assert_close(mapper.linear.weight.double(), expected[:6].T, atol=1e-6, rtol=0)
     torch.testing.assert_close(mapper.linear.bias.double(), expected[6], atol=1e-6, rtol=0)
 

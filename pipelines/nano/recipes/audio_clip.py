@@ -21,8 +21,8 @@ from mappers.hub import resolve
 from mappers.trainer import Prepared
 
 from ..world.captions import with_article
-from ..world.moments import FACTORS, NAMES, Moment, moment_of, sample_moment
-from .clap import matching_loss
+from ..world.moments import FACTORS, NAMES, Moment, numbered_moment, sample_moment
+from .clap import multi_positive_loss
 from .clip import tokens_of
 
 WIDTH = 128
@@ -61,7 +61,7 @@ class AudioCLIPTask:
         self.clip, self.tokenizer = clip, tokenizer
         self.naming, self.telling = nn.Linear(WIDTH, len(NAMES)), nn.Linear(WIDTH, FACTORS)
         self.modules: Mapping[str, nn.Module] = {"clip": clip, "naming": self.naming, "telling": self.telling}
-        self.held_out = [moment_of(HELD_OUT_SEED, index) for index in range(self.validated)]
+        self.held_out = [numbered_moment(HELD_OUT_SEED, index) for index in range(self.validated)]
         self.unseen = pixels_of(self.held_out)
 
     def batch(self, draws: Draws) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class AudioCLIPTask:
     def loss(self, modules: Prepared, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         output = modules["clip"](input_ids=batch["tokens"], pixel_values=batch["pixels"])
         logits, fits = output.logits_per_image.float(), batch["fits"]
-        contrastive = (matching_loss(logits, fits) + matching_loss(logits.T, fits.T)) / 2
+        contrastive = (multi_positive_loss(logits, fits) + multi_positive_loss(logits.T, fits.T)) / 2
         direction = output.image_embeds * WIDTH**0.5
         naming = F.cross_entropy(modules["naming"](direction).float(), batch["names"])
         telling = F.mse_loss(modules["telling"](direction).float(), batch["factors"])

@@ -18,7 +18,7 @@ from mappers.v2a import EmbeddingMapper, RegressionMapper
 
 from ...audio.clap import Clap
 from ...audio.conditioning import embed_pictures
-from ..world import dataset as world
+from .. import world
 from ..world.moments import Clips, Moment
 from .audio_clip import WIDTH
 from .clap import WIDTH as SOUND_WIDTH

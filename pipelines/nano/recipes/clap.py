@@ -19,7 +19,7 @@ from mappers.trainer import Prepared
 
 from ...audio.clap import Clap
 from ..world.captions import with_article
-from ..world.moments import FACTORS, NAMES, Clips, Moment, all_texts, sample_text
+from ..world.moments import FACTORS, NAMES, Clips, Moment, all_captions, sample_caption
 from ..world.sounds import RATE
 
 MAX_LENGTH = 24
@@ -49,7 +49,7 @@ def train_text_tokenizer() -> RobertaTokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=len(alphabet) + LEARNED, initial_alphabet=alphabet, show_progress=False
     )  # fmt: skip
-    learner.train_from_iterator(all_texts(), trainer)
+    learner.train_from_iterator(all_captions(), trainer)
     learned = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *alphabet, *("".join(pair) for pair in learned)]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
@@ -136,14 +136,14 @@ class CLAPTask:
             "clap": _Towers(clap), "naming": self.naming, "telling": self.telling,
         }  # fmt: skip
         self.features = features_of(extractor, clips.waves(slice(None))).half()
-        self.ways = torch.tensor([moment.way for moment in clips.moments])
+        self.ways = torch.tensor([moment.sound_class for moment in clips.moments])
         self.factors = torch.tensor([moment.factors for moment in clips.moments])
 
     def batch(self, draws: Draws) -> dict[str, Any]:
         rows = draws.integers("clip", len(self.clips)).cpu()
         moments = [self.clips.moments[row] for row in rows]
-        texts = [sample_text(moment, draws.numpy(i)) for i, moment in enumerate(moments)]
-        fits = torch.tensor([[text.fits(moment) for text in texts] for moment in moments])
+        texts = [sample_caption(moment, draws.numpy(i)) for i, moment in enumerate(moments)]
+        fits = torch.tensor([[text.describes(moment) for text in texts] for moment in moments])
         features = self.features[rows].to(draws.device).float()
         features = features + self.grain * draws.normal("grain", features.shape[1:])
         tokens = tokens_of(self.tokenizer, [text.text for text in texts])
@@ -158,7 +158,7 @@ class CLAPTask:
     def loss(self, modules: Prepared, batch: dict[str, Any], draws: Draws) -> dict[str, Tensor]:
         sounds, per_sound, per_text = modules["clap"](batch["features"], batch["tokens"])
         fits = batch["fits"]
-        contrastive = (matching_loss(per_sound.float(), fits) + matching_loss(per_text.float(), fits.T)) / 2
+        contrastive = (multi_positive_loss(per_sound.float(), fits) + multi_positive_loss(per_text.float(), fits.T)) / 2
         direction = sounds * WIDTH**0.5
         naming = F.cross_entropy(modules["naming"](direction).float(), batch["ways"])
         telling = F.mse_loss(modules["telling"](direction).float(), batch["factors"])
@@ -174,7 +174,7 @@ class CLAPTask:
         return found
 
 
-def matching_loss(logits: Float[Tensor, "a b"], fits: Tensor) -> Tensor:
+def multi_positive_loss(logits: Float[Tensor, "a b"], fits: Tensor) -> Tensor:
     """Cross-entropy against an even spread over all that fit, a mean over rows."""
     shares = fits.float() / fits.sum(1, keepdim=True)
     return -(shares * logits.log_softmax(1)).sum(1).mean()

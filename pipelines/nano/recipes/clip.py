@@ -14,7 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 from mappers.draws import Draws
 from mappers.trainer import Prepared
 
-from ..world import dataset as world
+from .. import world
 from .tokenizer import END, MAX_LENGTH, START
 from .vae import pictures_of
 

@@ -34,15 +34,15 @@ from .tokenizer import MAX_LENGTH, train_tokenizer
 FOLDER = Path(__file__).parents[1] / "clip_families"
 SIZE = 64
 """Side of the pictures, pixels."""
-SOFT = 0.5
+BLURRED = 0.5
 """Share of the pictures that are drawn at half the size and enlarged, as mappers see a field while they learn."""
-WHITE = 0.3
+WHITE_GROUND = 0.3
 """Share of the pictures before white; the others stand before any colour."""
-READING = 5.0
+TRAIT_WEIGHT = 5.0
 """Weight of reading traits and colours beside the contrast: what shapes look like is learned from it first."""
-GROUP = 8
+PALETTE_GROUP = 8
 """Samples that have one palette, in every other group. Whole batches of one would vanish in batch normalisation."""
-TEXTS = 512
+VOCABULARY_CAPTIONS = 512
 """Captions of each family that the vocabulary is learned from."""
 
 
@@ -52,7 +52,7 @@ def families_tokenizer() -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(FOLDER)
     generator, texts = torch.Generator().manual_seed(0), []
     for family in FAMILIES.values():
-        pairs = zip(family.shapes(TEXTS, 0), family.palettes(TEXTS, 0), strict=True)
+        pairs = zip(family.shapes(VOCABULARY_CAPTIONS, 0), family.palettes(VOCABULARY_CAPTIONS, 0), strict=True)
         texts += [family.caption(shape, palette, generator) for shape, palette in pairs]
     return train_tokenizer(texts, merges=400)
 
@@ -99,7 +99,7 @@ def save_open_clip(clip: nn.Module, config: dict[str, Any], tokenizer: CLIPToken
 
 
 @dataclass(frozen=True)
-class Described:
+class CaptionedPictures:
     """Pictures of objects, what is said of them, and the truth."""
 
     family: str
@@ -110,7 +110,7 @@ class Described:
     """Traits and colours, standardised."""
 
 
-class Reader(nn.Module):
+class TraitReader(nn.Module):
     """A CLIP with a linear layer that reads numbers off embeddings, whose length it may use."""
 
     def __init__(self, clip: nn.Module, width: int, numbers: int):
@@ -139,25 +139,27 @@ class FamiliesTask:
         self.size: int = config["vision_cfg"]["image_size"]
         widths = [len(family.usual[0]) for family in FAMILIES.values()]
         self.columns = dict(zip(FAMILIES, torch.arange(sum(widths)).split(widths), strict=True))
-        self.reader = Reader(clip, config["embed_dim"], sum(widths))
+        self.reader = TraitReader(clip, config["embed_dim"], sum(widths))
         self.modules: Mapping[str, nn.Module] = {"clip": self.reader}
 
-    def batch(self, draws: Draws) -> Described:
-        return self.described(list(FAMILIES)[draws.step % len(FAMILIES)], draws)
+    def batch(self, draws: Draws) -> CaptionedPictures:
+        return self.captioned_pictures(list(FAMILIES)[draws.step % len(FAMILIES)], draws)
 
-    def described(self, name: str, draws: Draws) -> Described:
+    def captioned_pictures(self, name: str, draws: Draws) -> CaptionedPictures:
         """Random objects of a family; the whole step's are drawn at once, which takes less than the step itself."""
         family, rows = FAMILIES[name], draws.indices
         count, generator = max(self.batch_size, max(rows) + 1), draws.shared_generator("objects")
         seed = int(torch.randint(2**62, (), generator=generator))
         shapes = family.shapes(count, seed)[rows]
-        palettes = family.palettes(count, seed)[[row - row % GROUP if row // GROUP % 2 else row for row in rows]]
+        palettes = family.palettes(count, seed)[
+            [row - row % PALETTE_GROUP if row // PALETTE_GROUP % 2 else row for row in rows]
+        ]
         said = [
             family.caption(shape, palette, draws.shared_generator(f"caption {row}"))
             for shape, palette, row in zip(shapes, palettes, rows, strict=True)
         ]
         mean, std = family.usual
-        return Described(
+        return CaptionedPictures(
             name,
             self._pixels(family, shapes, palettes, draws).to(draws.device),
             tokens_of(self.tokenizer, said).to(draws.device),
@@ -167,14 +169,14 @@ class FamiliesTask:
     def _pixels(self, family: Family, shapes: Tensor, palettes: Tensor, draws: Draws) -> Float[Tensor, "b 3 s s"]:
         """Pictures before random grounds, some of them soft."""
         ground, kind = draws.uniform("ground", (3,)).cpu(), draws.uniform("kind", (2,)).cpu()
-        ground = torch.where(kind[:, :1] < WHITE, torch.ones(3), ground)
+        ground = torch.where(kind[:, :1] < WHITE_GROUND, torch.ones(3), ground)
         rgb, alpha, _ = family.render(shapes, palettes, facing(family, SIZE, draws))
         values = torch.where(alpha[..., None] > 0, rgb, ground[:, None, None]).permute(0, 3, 1, 2)
-        softened = resized(F.avg_pool2d(values, 2), SIZE)
-        values = torch.where((kind[:, 1] < SOFT)[:, None, None, None], softened, values)
+        blurred = resized(F.avg_pool2d(values, 2), SIZE)
+        values = torch.where((kind[:, 1] < BLURRED)[:, None, None, None], blurred, values)
         return resized(values, self.size) * 2 - 1
 
-    def loss(self, modules: Prepared, batch: Described, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: CaptionedPictures, draws: Draws) -> dict[str, Tensor]:
         seen, said, scale, *read = modules["clip"](batch.pixels, batch.tokens)
         logits = scale * seen @ said.T
         equal = (batch.tokens[:, None] == batch.tokens[None]).all(-1).float()
@@ -182,14 +184,14 @@ class FamiliesTask:
         contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         columns = self.columns[batch.family].to(logits.device)
         reading, telling = (F.smooth_l1_loss(values[:, columns], batch.truth) for values in read)
-        loss = contrastive + READING * (reading + telling)
+        loss = contrastive + TRAIT_WEIGHT * (reading + telling)
         return {"loss": loss, "contrastive": contrastive, "reading": reading, "telling": telling}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         """How often a fresh picture's own caption, or one equal to it, comes first among 128."""
         found = {}
         for name in FAMILIES:
-            batch = self.described(name, Draws(1, 0, range(128)))
+            batch = self.captioned_pictures(name, Draws(1, 0, range(128)))
             device = next(self.clip.parameters()).device
             seen, said, _ = self.clip(batch.pixels.to(device), batch.tokens.to(device))
             first = (seen @ said.T).argmax(1).cpu()

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from mappers.draws import Draws
 from mappers.trainer import Prepared
 
-from ..world import dataset as world
+from .. import world
 from .clip import text_config, tokens_of
 from .vae import pictures_of
 

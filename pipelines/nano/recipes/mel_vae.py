@@ -18,6 +18,7 @@ from mappers.trainer import Prepared
 
 from ...audio.mel import log_mel
 from ..world.moments import Clips
+from .vae import AutoencoderPass
 
 LATENTS = 8
 """Channels."""
@@ -58,19 +59,6 @@ def mels_of(waves: Float[Tensor, "b samples"]) -> Float[Tensor, "b 1 frames 64"]
     return log_mel(waves)[:, None]
 
 
-class _Autoencode(nn.Module):
-    """The whole pass as one module, so that data-parallel wrapping sees it."""
-
-    def __init__(self, vae: AutoencoderKL):
-        super().__init__()
-        self.vae = vae
-
-    def forward(self, mels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.vae.encode(mels).latent_dist
-        latents = posterior.mean + posterior.std * noise
-        return self.vae.decode(latents).sample, posterior.kl()
-
-
 class MelVAETask:
     """Absolute error in nats and a small KL term (per value of the spectrogram)."""
 
@@ -78,7 +66,7 @@ class MelVAETask:
 
     def __init__(self, vae: AutoencoderKL, clips: Clips, held_out: Clips):
         self.vae, self.clips = vae, clips
-        self.modules: Mapping[str, nn.Module] = {"vae": _Autoencode(vae)}
+        self.modules: Mapping[str, nn.Module] = {"vae": AutoencoderPass(vae)}
         self.unseen = mels_of(held_out.waves(slice(0, 96)))
 
     def batch(self, draws: Draws) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mappers.draws import Draws
 from mappers.trainer import Prepared
 
-from ..world import dataset as world
+from .. import world
 
 
 def build_vae() -> AutoencoderKL:
@@ -46,7 +46,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return 10 * torch.log10(4 / mse)
 
 
-class _Autoencode(nn.Module):
+class AutoencoderPass(nn.Module):
     """The whole pass as one module, so that data-parallel wrapping sees it."""
 
     def __init__(self, vae: AutoencoderKL):
@@ -67,7 +67,7 @@ class VAETask:
 
     def __init__(self, vae: AutoencoderKL, *, freeze_encoder: bool = False):
         self.vae = vae
-        self.modules: Mapping[str, nn.Module] = {"vae": _Autoencode(vae)}
+        self.modules: Mapping[str, nn.Module] = {"vae": AutoencoderPass(vae)}
         if freeze_encoder:
             # Latents stay as they are, so the decoder can improve under a diffusion model that is in training.
             vae.encoder.requires_grad_(False)

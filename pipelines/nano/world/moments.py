@@ -25,9 +25,10 @@ from tqdm.auto import tqdm
 
 from mappers.files import replacing
 
-from . import dataset as world
 from .captions import plural, where, with_article
 from .colors import COLORS
+from .rendering import render
+from .scenes import Scene, sample_scene
 from .sounds import BIGGEST, SAMPLES, SMALLEST, SOUNDING, VARIANTS, Wave, brightness_of, render_sound, sound_caption
 from .sprites import aspect
 
@@ -40,7 +41,7 @@ FACTORS = 3
 class Moment:
     """A picture and a sound of the same thing."""
 
-    scene: world.Scene
+    scene: Scene
     variant: int
     """0 or 1: which of the object's two ways to sound."""
     seed: int
@@ -57,7 +58,7 @@ class Moment:
         return int(self.scene.scale >= 0.5) + int(self.scene.scale > 0.75)
 
     @property
-    def way(self) -> int:
+    def sound_class(self) -> int:
         """Index of object and variant, 0..31."""
         return 2 * NAMES.index(self.name) + self.variant
 
@@ -69,7 +70,7 @@ class Moment:
 
     def picture(self) -> UInt8[np.ndarray, "64 64 3"]:
         """RGB bytes."""
-        return world.render(self.scene)
+        return render(self.scene)
 
     def sound(self) -> Wave:
         """float32 [40960] at 16 kHz."""
@@ -124,16 +125,16 @@ def sample_moment(
     if variant is None:
         variant = int(chance[2] < 0.5)
     if scale is None:
-        scale = SMALLEST + float(chance[3]) * (_room(name, count) - SMALLEST)
+        scale = SMALLEST + float(chance[3]) * (_largest_scale(name, count) - SMALLEST)
     tilt = float(rng.uniform(-10, 10))
     fixed: dict[str, Any] = {"scale": scale, "count": count, "tint": tint, "style": style, "tilt": tilt}
     drift = max(0.48 - scale / 2, 0) / 2 if count == 1 else 0.0
     fixed["x"], fixed["y"] = (float(0.5 + drift * rng.uniform(-1, 1)) for _ in range(2))
-    scene = world.sample_scene(rng, [name], **fixed)
+    scene = sample_scene(rng, [name], **fixed)
     return Moment(scene=scene, variant=variant, seed=int(rng.integers(2**31)))
 
 
-def _room(name: str, count: int) -> float:
+def _largest_scale(name: str, count: int) -> float:
     """The biggest scale at which the object, or two side by side, fit into the frame."""
     width, height = aspect(name)
     turn = math.radians(10)
@@ -142,7 +143,7 @@ def _room(name: str, count: int) -> float:
 
 
 @dataclass(frozen=True)
-class SoundText:
+class SoundCaption:
     """A caption of a sound and what it says; None where it leaves something open."""
 
     text: str
@@ -151,26 +152,26 @@ class SoundText:
     size: int | None = None
     variant: int | None = None
 
-    def fits(self, moment: Moment) -> bool:
+    def describes(self, moment: Moment) -> bool:
         """Whether the caption is true of ``moment``."""
         said = ((self.name, moment.name), (self.count, moment.scene.count), (self.size, moment.size),
                 (self.variant, moment.variant))  # fmt: skip
         return all(wanted is None or wanted == found for wanted, found in said)
 
 
-def sample_text(moment: Moment, rng: np.random.Generator) -> SoundText:
+def sample_caption(moment: Moment, rng: np.random.Generator) -> SoundCaption:
     """A caption: two in three say everything, the others the object alone or with its way to sound, a few nothing."""
     name, variant, chance = moment.name, moment.variant, rng.random()
     if chance < 0.67:
-        return SoundText(moment.sound_caption(), name, moment.scene.count, moment.size, variant)
+        return SoundCaption(moment.sound_caption(), name, moment.scene.count, moment.size, variant)
     if chance < 0.77:
-        return SoundText(f"{with_article(name)}, {VARIANTS[name][variant]}", name, variant=variant)
+        return SoundCaption(f"{with_article(name)}, {VARIANTS[name][variant]}", name, variant=variant)
     if chance < 0.87:
-        return SoundText(f"the sound of {with_article(name)}", name)
-    return SoundText(with_article(name), name) if chance < 0.97 else SoundText("")
+        return SoundCaption(f"the sound of {with_article(name)}", name)
+    return SoundCaption(with_article(name), name) if chance < 0.97 else SoundCaption("")
 
 
-def all_texts() -> list[str]:
+def all_captions() -> list[str]:
     """Every caption of a sound, to learn a tokenizer on."""
     full = [
         sound_caption(name, count=count, scale=scale, variant=variant)
@@ -183,7 +184,7 @@ def all_texts() -> list[str]:
     return full + loose + [with_article(name) for name in NAMES]
 
 
-def moment_of(seed: int, index: int) -> Moment:
+def numbered_moment(seed: int, index: int) -> Moment:
     """The ``index``-th moment of the endless list that ``seed`` stands for; objects and variants take turns."""
     rng = np.random.default_rng([seed, index])
     return sample_moment(rng, name=NAMES[index % len(NAMES)], variant=index // len(NAMES) % 2)
@@ -195,11 +196,11 @@ class Clips:
     Args:
         folder: where the file is; made when needed. None keeps nothing.
         count: how many.
-        seed: which; see `moment_of`.
+        seed: which; see `numbered_moment`.
     """
 
     def __init__(self, folder: Path | None, count: int, seed: int):
-        self.moments = [moment_of(seed, index) for index in range(count)]
+        self.moments = [numbered_moment(seed, index) for index in range(count)]
         waves = _stored(folder / f"{seed}-{count}.safetensors") if folder else None
         if waves is None:
             rows = tqdm(self.moments, unit="clip", desc="rendering sounds", disable=None)

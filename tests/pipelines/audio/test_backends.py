@@ -164,10 +164,10 @@ def test_stable_audio_reads_the_nearest_tags(stable_audio: Path, folders: Any) -
     backend = load_backend(stable_audio, clap=clap)
     assert isinstance(backend, StableAudioBackend)
     backend.pipeline.set_progress_bar_config(disable=True)
-    backend.meanings = embeds(*range(len(backend.tags)))  # the tiny tokenizer cuts most tags to the same few letters
-    described = backend.described(backend.meanings[[3, 70]])
-    assert [words.split(", ")[0] for words in described] == [backend.tags[3], backend.tags[70]]
-    assert all(len(words.split(", ")) == 2 for words in described)
+    backend.tag_embeds = embeds(*range(len(backend.tags)))  # the tiny tokenizer cuts most tags to the same few letters
+    describe = backend.describe(backend.tag_embeds[[3, 70]])
+    assert [words.split(", ")[0] for words in describe] == [backend.tags[3], backend.tags[70]]
+    assert all(len(words.split(", ")) == 2 for words in describe)
     assert len(set(backend.tags)) == len(backend.tags)
     waves = backend.generate(embeds(0, 1), seconds=0.25, num_inference_steps=2, generator=generators(0, 1))
     assert waves.shape == (2, 1_000)
@@ -187,10 +187,10 @@ def test_pictures_sound_through_every_layout(layout: str, folders: Any, request:
     assert sounds.audios.shape == (2, round(0.25 * sounds.sampling_rate))
     assert np.isfinite(sounds.audios).all()
     sonifier = Sonifier.load(**parts)
-    assert sonifier.backend.space_id == sonifier.eyes.mapper.config.target_space
+    assert sonifier.backend.space_id == sonifier.vision_encoder.mapper.config.target_space
     sonifier.backend.space_id = "f" * 16
     with pytest.raises(ValueError, match="target model .* but the one in use is ffffffffffffffff"):
-        Sonifier(sonifier.backend, sonifier.eyes)
+        Sonifier(sonifier.backend, sonifier.vision_encoder)
     with pytest.raises(ValueError, match="stable|Stable|picture has no time"):
         sonifier(picture, config=SoundConfig(window=1.0))
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pipelines.audio.evaluation import as_table, evaluate_audio
+from pipelines.audio.evaluation import evaluate_audio, figures_table
 from pipelines.audio.extractors import Cnn14, Cnn14Extractor, Vggish, load_extractor
 from pipelines.audio.files import write_sound
 from pipelines.audio.generation import Sonifier
@@ -72,7 +72,7 @@ def test_rows_and_figures(pairs: Path, folders: Any, sonifier: Sonifier, tmp_pat
     assert by_name["silence"]["IS clap"].value == pytest.approx(1)
     assert len(list((tmp_path / "run" / "sounds" / "generated").glob("*.wav"))) == 4
     assert json.loads((tmp_path / "run" / "report.json").read_text())[0]["sounds"] == "generated"
-    assert (tmp_path / "run" / "report.md").read_text() == as_table(rows) + "\n"
+    assert (tmp_path / "run" / "report.md").read_text() == figures_table(rows) + "\n"
     again = evaluate_audio(pairs, tmp_path / "again", sonifier=sonifier, clap=folders.clap, config=QUICK)
     assert again[0].figures["FD clap"] == by_name["generated"]["FD clap"]
 

@@ -124,7 +124,7 @@ def test_a_video_has_the_sound_of_its_mean_frame_and_its_own_length(sonifier: So
 
 
 def test_windows_of_a_video_follow_its_pictures(sonifier: Sonifier, tmp_path: Path) -> None:
-    sonifier.eyes.mapper, kept = sonifier.eyes.regression_mapper, sonifier.eyes.mapper
+    sonifier.vision_encoder.mapper, kept = sonifier.vision_encoder.regression_mapper, sonifier.vision_encoder.mapper
     try:
         clip = write_clip(tmp_path / "a.mp4", [0] * 20 + [255] * 20)
         dark, light = (
@@ -139,7 +139,7 @@ def test_windows_of_a_video_follow_its_pictures(sonifier: Sonifier, tmp_path: Pa
         onsets = make(sonifier, clip, window=0.5, onset_strength=1.0, **options)
         assert np.abs(onsets.audios - windows.audios)[:, 20_000:].max() > 1e-4
     finally:
-        sonifier.eyes.mapper = kept
+        sonifier.vision_encoder.mapper = kept
     with pytest.raises(ValueError, match="a picture has no time"):
         make(sonifier, picture(0), window=0.5)
 
@@ -164,7 +164,7 @@ def test_mappers_and_clap_of_other_models_are_refused(folders: Any, tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"clip": None}, "no picture tower; give clip="),
+        ({"clip": None}, "no CLIP image encoder; give clip="),
         ({"mapper": None}, "no mapper; give mapper="),
         ({"mapper": "none"}, "there is no mapper in none"),
         ({"clap": "./none"}, "could not load a CLAP model|neither a folder"),
@@ -184,7 +184,12 @@ def test_what_cannot_be_used_is_one_sentence(folders: Any, change: dict[str, Any
 
 
 def test_frozen_parts_stay_as_they_are(sonifier: Sonifier) -> None:
-    parts = [sonifier.eyes.image_encoder, sonifier.eyes.mapper, sonifier.clap.model, sonifier.backend.pipeline.unet]  # pyright: ignore
+    parts = [
+        sonifier.vision_encoder.image_encoder,
+        sonifier.vision_encoder.mapper,
+        sonifier.clap.model,
+        sonifier.backend.pipeline.unet,
+    ]  # pyright: ignore
     before = [[p.clone() for p in part.parameters()] for part in parts]
     make(sonifier, picture(0), candidates=2)
     for part, old in zip(parts, before, strict=True):

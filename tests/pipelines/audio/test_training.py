@@ -25,7 +25,7 @@ from pipelines.audio.files import write_sound
 from pipelines.audio.generation import Sonifier
 from pipelines.audio.pairs import read_pairs
 from pipelines.audio.settings import FitMapperConfig, SoundConfig
-from pipelines.audio.training import Sides, fit_mapper
+from pipelines.audio.training import EmbeddedPairs, fit_mapper
 from pipelines.cli import main
 
 KINDS = {"low": (30, 200), "middle": (128, 900), "high": (230, 3000)}
@@ -152,7 +152,7 @@ def test_cached_embeddings_give_the_same_mapper_and_a_resumed_run_too(
     for other in (again, resumed):
         for a, b in zip(whole.parameters(), other.parameters(), strict=True):
             assert torch.equal(a, b)
-    sides = Sides.load(cached)
+    sides = EmbeddedPairs.load(cached)
     assert sides.source_space == whole.config.source_space
     assert isinstance(whole, RegressionMapper)
     back = fit_mapper(cached, tmp_path / "back", config=quick("linear", reverse=True))
@@ -169,8 +169,8 @@ def test_pictures_unlike_all_training_are_warned_of(
 ) -> None:
     anchors = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     domain = Domain.of(torch.cat([anchors, anchors + 0.01]))
-    assert domain.far(anchors) == []
-    assert domain.far(-anchors[:1] + 0.0) == [0]
+    assert domain.out_of_domain(anchors) == []
+    assert domain.out_of_domain(-anchors[:1] + 0.0) == [0]
     domain.save(tmp_path)
     loaded = Domain.load(tmp_path)
     assert loaded is not None

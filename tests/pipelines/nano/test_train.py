@@ -14,12 +14,11 @@ from transformers import CLIPModel
 from mappers.draws import Draws
 from mappers.hub import resolve
 from mappers.trainer import FitReport
-from pipelines.nano import train
+from pipelines.nano import train, world
 from pipelines.nano.recipes.clip import CLIPTask, tokens_of
 from pipelines.nano.recipes.diffusion import DiffusionTask, build_scheduler
 from pipelines.nano.recipes.vae import VAETask, build_vae, pictures_of, psnr, standardize_latents
 from pipelines.nano.train import build_task, shared_tokenizer
-from pipelines.nano.world import dataset as world
 
 
 def test_tokenizer_knows_the_words_of_the_world_and_any_other() -> None:

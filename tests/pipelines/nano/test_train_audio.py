@@ -23,12 +23,12 @@ from pipelines.nano.recipes.clap import (
     build_extractor,
     embed_clips,
     features_of,
-    matching_loss,
+    multi_positive_loss,
     train_text_tokenizer,
 )
 from pipelines.nano.recipes.mel_vae import LATENT_SHAPE, MelVAETask, mels_of, spectrogram_grid
 from pipelines.nano.train_audio import build_task
-from pipelines.nano.world.moments import Clips, all_texts
+from pipelines.nano.world.moments import Clips, all_captions
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def draws(count: int) -> Draws:
 
 def test_every_caption_of_a_sound_has_its_tokens_and_any_text_can_be_said() -> None:
     tokenizer = train_text_tokenizer()
-    assert max(len(tokenizer(text).input_ids) for text in all_texts()) <= 16
+    assert max(len(tokenizer(text).input_ids) for text in all_captions()) <= 16
     assert tokenizer.unk_token_id not in tokenizer("zyx Ünïcödé 漢字!").input_ids
     assert tokenizer.decode(tokenizer("a bell").input_ids, skip_special_tokens=True) == "a bell"
 
@@ -60,9 +60,9 @@ def test_spectrograms_fill_the_audio_tower_exactly(clips: Clips) -> None:
 
 def test_matching_loss_spreads_over_all_that_fits() -> None:
     fits = torch.tensor([[True, True, False], [False, True, False], [True, False, True]])
-    assert matching_loss(torch.zeros(3, 3), fits).item() == pytest.approx(np.log(3))
+    assert multi_positive_loss(torch.zeros(3, 3), fits).item() == pytest.approx(np.log(3))
     sure = torch.where(fits, 50.0, -50.0)
-    assert matching_loss(sure, fits).item() == pytest.approx((np.log(2) + 0 + np.log(2)) / 3, abs=1e-5)
+    assert multi_positive_loss(sure, fits).item() == pytest.approx((np.log(2) + 0 + np.log(2)) / 3, abs=1e-5)
 
 
 def test_clap_loss_of_a_fresh_model_is_that_of_chance(clips: Clips) -> None:
@@ -124,7 +124,7 @@ def test_views_show_the_same_thing_elsewhere(clips: Clips) -> None:
     views = views_of(clips.moments[:8], 3)
     assert views[::3] == clips.moments[:8]
     for first in range(0, 24, 3):
-        assert len({(v.factors, v.way, v.seed) for v in views[first : first + 3]}) == 1
+        assert len({(v.factors, v.sound_class, v.seed) for v in views[first : first + 3]}) == 1
         assert len({v.scene.seed for v in views[first : first + 3]}) == 3
 
 

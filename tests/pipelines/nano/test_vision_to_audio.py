@@ -18,7 +18,7 @@ from pipelines.audio.pipeline import VisionToAudioPipeline
 from pipelines.nano.recipes.audio_mappers import embed_moments
 from pipelines.nano.recipes.clap import measure_clap
 from pipelines.nano.recipes.mel_vae import mels_of
-from pipelines.nano.world.moments import NAMES, moment_of
+from pipelines.nano.world.moments import NAMES, numbered_moment
 
 FRESH = 12_345
 """Seed that no training drew from."""
@@ -67,7 +67,7 @@ def test_mappers_belong_to_the_models_beside_them(pipeline: VisionToAudioPipelin
 def test_nano_clap_loads_with_its_processor_and_names_sounds(clap: Clap) -> None:
     assert isinstance(ClapModel.from_pretrained(resolve("nano-clap", "CLAP")), ClapModel)
     assert ClapProcessor.from_pretrained(resolve("nano-clap", "CLAP")).feature_extractor.sampling_rate == 16_000
-    moments = [moment_of(FRESH, index) for index in range(48)]
+    moments = [numbered_moment(FRESH, index) for index in range(48)]
     found = measure_clap(clap, clap.embed_sounds([moment.sound() for moment in moments], 16_000), moments)
     assert found["named"] >= 0.95
     assert found["text_recall"] >= 0.7
@@ -77,7 +77,7 @@ def test_nano_clap_loads_with_its_processor_and_names_sounds(clap: Clap) -> None
 
 @torch.no_grad()
 def test_the_autoencoder_keeps_fresh_sounds(pipeline: VisionToAudioPipeline) -> None:
-    mels = mels_of(torch.from_numpy(np.stack([moment_of(FRESH, index).sound() for index in range(16)])))
+    mels = mels_of(torch.from_numpy(np.stack([numbered_moment(FRESH, index).sound() for index in range(16)])))
     posterior = pipeline.vae.encode(mels).latent_dist
     assert (pipeline.vae.decode(posterior.mode()).sample - mels).abs().mean() <= 0.20
     channels = posterior.mode().var((0, 2, 3)) + posterior.var.mean((0, 2, 3))
@@ -85,7 +85,7 @@ def test_the_autoencoder_keeps_fresh_sounds(pipeline: VisionToAudioPipeline) -> 
 
 
 def test_mappers_cross_the_gap_between_pictures_and_sounds(pipeline: VisionToAudioPipeline, clap: Clap) -> None:
-    asked, gallery = ([moment_of(FRESH + seed, index) for index in range(64)] for seed in (0, 1))
+    asked, gallery = ([numbered_moment(FRESH + seed, index) for index in range(64)] for seed in (0, 1))
     classes, known = (np.array([NAMES.index(m.name) for m in some]) for some in (asked, gallery))
     sounds = clap.embed_sounds([moment.sound() for moment in gallery], 16_000).numpy()
     pictures = embed_moments(pipeline.image_encoder, pipeline.feature_extractor, asked)
@@ -98,7 +98,7 @@ def test_mappers_cross_the_gap_between_pictures_and_sounds(pipeline: VisionToAud
 
 def test_pictures_sound_like_what_they_show(pipeline: VisionToAudioPipeline, clap: Clap) -> None:
     """By nano-clap, in few steps; the independent judge is in ``benchmarks``."""
-    moments = [moment_of(FRESH, index) for index in range(16)]
+    moments = [numbered_moment(FRESH, index) for index in range(16)]
     pictures = [Image.fromarray(moment.picture()) for moment in moments]
     out = pipeline(pictures, num_inference_steps=5, generator=torch.Generator().manual_seed(0))
     assert out.audios.shape == (16, 40_960)

@@ -14,7 +14,7 @@ from PIL import Image
 from mappers.hub import resolve
 from pipelines import personalize
 from pipelines.images import load_images, square
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 from pipelines.personalization.domain_check import unexplained_variance, warn_if_out_of_domain
 
 

@@ -15,7 +15,7 @@ from nerf.conditional.clip.scorer import DEFAULT, Scorer, resized
 from nerf.conditional.families import FAMILIES
 from nerf.conditional.views import facing
 from pipelines.nano.recipes import clip_families as train_families
-from pipelines.nano.recipes.clip_families import Described, FamiliesTask, families_tokenizer, save_open_clip
+from pipelines.nano.recipes.clip_families import CaptionedPictures, FamiliesTask, families_tokenizer, save_open_clip
 from pipelines.nano.train import build_task
 
 
@@ -54,7 +54,7 @@ def test_families_come_in_turn_and_halves_of_a_batch_draw_what_the_whole_draws(t
 def test_equal_captions_are_right_for_each_other_s_pictures(task: FamiliesTask) -> None:
     """Four pictures, two captions: a model that tells the captions apart and no more can do no better than ln 2."""
     first = task.batch(Draws(0, 0, range(4)))
-    batch = Described(first.family, first.pixels, first.tokens[[0, 0, 1, 1]], first.truth)
+    batch = CaptionedPictures(first.family, first.pixels, first.tokens[[0, 0, 1, 1]], first.truth)
     kinds = torch.eye(128)[[0, 0, 1, 1]]
     read = torch.zeros(4, sum(map(len, task.columns.values())))
     seer = {"clip": lambda pixels, tokens: (kinds, kinds, torch.tensor(50.0), read, read)}
@@ -71,7 +71,7 @@ def test_a_saved_model_is_read_by_open_clip(task: FamiliesTask, tmp_path: Path) 
     save_open_clip(task.clip.eval(), task.config, task.tokenizer, tmp_path)
     towers = OpenCLIPTowers(str(tmp_path))
     towers.model.eval()
-    batch = task.described("cars", Draws(0, 0, range(3)))
+    batch = task.captioned_pictures("cars", Draws(0, 0, range(3)))
     with torch.no_grad():
         seen, _, _ = task.clip(batch.pixels, batch.tokens)
         found = F.normalize(towers.pictures(batch.pixels), dim=-1)
@@ -85,8 +85,8 @@ def test_soft_pictures_are_the_sharp_ones_halved_and_resized(
 ) -> None:
     drawn = []
     for share in (0.0, 1.0):
-        monkeypatch.setattr(train_families, "SOFT", share)
-        drawn.append(task.described("chairs", Draws(0, 0, range(3))).pixels)
+        monkeypatch.setattr(train_families, "BLURRED", share)
+        drawn.append(task.captioned_pictures("chairs", Draws(0, 0, range(3))).pixels)
     torch.testing.assert_close(drawn[1], resized(F.avg_pool2d(drawn[0] / 2 + 0.5, 2), 64) * 2 - 1)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 from pipelines.nano.world.captions import IRREGULAR, PLACE_PHRASES, STYLE_PHRASES, UNITS
 
 

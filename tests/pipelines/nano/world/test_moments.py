@@ -9,13 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.nano.world import dataset as world
-from pipelines.nano.world.moments import NAMES, Clips, SoundText, all_texts, moment_of, sample_moment, sample_text
+from pipelines.nano import world
+from pipelines.nano.world.moments import (
+    NAMES,
+    Clips,
+    SoundCaption,
+    all_captions,
+    numbered_moment,
+    sample_caption,
+    sample_moment,
+)
 from pipelines.nano.world.sounds import BIGGEST, SMALLEST
 
 
 def test_moments_share_their_factors_between_picture_and_sound() -> None:
-    moments = [moment_of(3, index) for index in range(1_000)]
+    moments = [numbered_moment(3, index) for index in range(1_000)]
     assert {moment.name for moment in moments} == set(NAMES)
     scales = np.array([moment.scene.scale for moment in moments])
     assert scales.min() >= SMALLEST
@@ -27,7 +35,7 @@ def test_moments_share_their_factors_between_picture_and_sound() -> None:
         assert ("high" in moment.sound_caption()) == (moment.size == 0) == ("small" in moment.picture_caption())
     assert np.mean([moment.scene.count == 2 for moment in moments]) == pytest.approx(0.3, abs=0.05)
     assert np.mean([moment.scene.tint is not None for moment in moments]) == pytest.approx(0.4, abs=0.05)
-    assert {moment.way for moment in moments} == set(range(32))
+    assert {moment.sound_class for moment in moments} == set(range(32))
     factors = np.array([moment.factors for moment in moments])
     assert np.abs(factors).max() <= 1.0
 
@@ -43,7 +51,7 @@ def test_fixing_one_thing_leaves_the_others() -> None:
 def test_objects_stay_in_the_frame() -> None:
     """Nothing of a white object on a black ground touches the rim."""
     for index in range(32):
-        moment = moment_of(9, index)
+        moment = numbered_moment(9, index)
         scene = replace(moment.scene, place="plain", color="black", tint="white", seed=0)
         empty = world.render(replace(scene, scale=0.05)).astype(int)
         changed = np.abs(world.render(scene).astype(int) - empty).max(2) > 60
@@ -54,15 +62,15 @@ def test_objects_stay_in_the_frame() -> None:
 
 def test_captions_fit_what_they_say_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
-    moments = [moment_of(5, index) for index in range(64)]
-    texts = [sample_text(moment, rng) for moment in moments]
-    assert all(text.fits(moment) for text, moment in zip(texts, moments, strict=True))
+    moments = [numbered_moment(5, index) for index in range(64)]
+    texts = [sample_caption(moment, rng) for moment in moments]
+    assert all(text.describes(moment) for text, moment in zip(texts, moments, strict=True))
     full = [text for text in texts if text.size is not None]
     assert len(full) == pytest.approx(43, abs=12)
     for text in full:
-        assert {moment.sound_caption() for moment in moments if text.fits(moment)} == {text.text}
-    assert all(SoundText("").fits(moment) for moment in moments)
-    assert {moment.sound_caption() for moment in moments} <= set(all_texts())
+        assert {moment.sound_caption() for moment in moments if text.describes(moment)} == {text.text}
+    assert all(SoundCaption("").describes(moment) for moment in moments)
+    assert {moment.sound_caption() for moment in moments} <= set(all_captions())
 
 
 def test_clips_are_rendered_once_and_come_back(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 from pipelines.nano.world.sprites import draw_object
 
 

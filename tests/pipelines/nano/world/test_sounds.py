@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 from pipelines.nano.world.sounds import (
     BIGGEST,
     PEAK,

@@ -1,15 +1,4 @@
-"""The nano world: captioned pictures of 373 objects in seven places and on plain and patterned grounds.
-
-Everything the nano models learn is drawn here on the fly. A `Scene` holds all that determines a picture, so
-its fields are the ground truth; `sample_scene` draws one, `caption` describes it and `render` paints it:
-
->>> rng = np.random.default_rng(0)
->>> scene = sample_scene(rng, place="beach", object="duck", tint=None, count=1, style=None)
->>> caption(scene, rng, use_category=False)
-'a picture of a duck on the beach'
->>> render(scene).shape
-(64, 64, 3)
-"""
+"""Paints scenes of the nano world: place or ground, shadow, object, style."""
 
 from __future__ import annotations
 
@@ -19,38 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFilter
 
-from .captions import caption, plural, subject, vocabulary_texts, where, with_article
 from .colors import COLORS
-from .grounds import GROUNDS, PATTERNS, paint_ground
+from .grounds import PATTERNS, paint_ground
 from .painting import Canvas, Coverage, grid
 from .places import PLACES, sea_front
-from .scenes import FLOATING, Scene, sample_scene, scenes_of
-from .sprites import SUBSET, ObjectInfo, draw_object, find_object, objects, tint_object
+from .scenes import FLOATING, Scene, sample_scene
+from .sprites import draw_object, tint_object
 from .styles import STYLES
-
-__all__ = [
-    "COLORS",
-    "GROUNDS",
-    "PATTERNS",
-    "PLACES",
-    "STYLES",
-    "SUBSET",
-    "ObjectInfo",
-    "Scene",
-    "caption",
-    "find_object",
-    "objects",
-    "plural",
-    "reference_scenes",
-    "render",
-    "render_all",
-    "sample_scene",
-    "scenes_of",
-    "subject",
-    "vocabulary_texts",
-    "where",
-    "with_article",
-]
 
 
 def render(scene: Scene, size: int = 64) -> UInt8[np.ndarray, "size size 3"]:

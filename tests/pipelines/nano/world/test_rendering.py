@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.nano.world import dataset as world
+from pipelines.nano import world
 from pipelines.nano.world.colors import LUMA
 from pipelines.nano.world.sprites import draw_object
 
