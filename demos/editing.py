@@ -23,7 +23,7 @@ SETTLED = 0.5
 
 
 @dataclass
-class Looking:
+class PageState:
     """What a page last saw; on the server."""
 
     sharp: Angles | None = None
@@ -37,7 +37,7 @@ class Handlers:
     def __init__(self, studio: Studio):
         self.studio = studio
 
-    def enter(self, place: Place | None, looking: Looking, visitor: str) -> tuple[Any, ...]:
+    def enter(self, place: Place | None, page: PageState, visitor: str) -> tuple[Any, ...]:
         """The visitor's newest edits, else the first object, where the page has none yet."""
         if place is not None:
             return tuple(gr.skip() for _ in range(11))
@@ -49,37 +49,37 @@ class Handlers:
                 raise
             seen = edits.look(self.studio, first, START)  # the model was trained anew since those edits
         category = edits.category_of(self.studio, seen[0].category)
-        return category.name, *of_model(category, seen[0].instance), *START, *shown(seen, START, looking)
+        return category.name, *of_model(category, seen[0].instance), *START, *shown(seen, START, page)
 
-    def model(self, model: str, azimuth: float, elevation: float, looking: Looking) -> tuple[Any, ...]:
+    def model(self, model: str, azimuth: float, elevation: float, page: PageState) -> tuple[Any, ...]:
         """The first object of another model."""
         category = edits.category_of(self.studio, model)
         seen = edits.look(self.studio, Place(model, 0), (azimuth, elevation))
         text = samples_of(category)[0][0]
-        return text, *of_model(category, 0), *shown(seen, (azimuth, elevation), looking)
+        return text, *of_model(category, 0), *shown(seen, (azimuth, elevation), page)
 
     def choose(
-        self, model: str, instance: float, azimuth: float, elevation: float, place: Place | None, looking: Looking
+        self, model: str, instance: float, azimuth: float, elevation: float, place: Place | None, page: PageState
     ) -> tuple[Any, ...]:
         """Another object, sharply."""
         wanted, angles = current(place, model, instance), (azimuth, elevation)
-        if wanted == place and looking.sharp == angles:
+        if wanted == place and page.sharp == angles:
             return tuple(gr.skip() for _ in range(6))
-        return shown(edits.look(self.studio, wanted, angles), angles, looking)
+        return shown(edits.look(self.studio, wanted, angles), angles, page)
 
     def leaf(
-        self, model: str, instance: float, azimuth: float, elevation: float, place: Place | None, looking: Looking
+        self, model: str, instance: float, azimuth: float, elevation: float, place: Place | None, page: PageState
     ) -> tuple[Any, ...]:
         """Another object coarsely, while the slider moves."""
         wanted = current(place, model, instance)
         if wanted == place:
             return tuple(gr.skip() for _ in range(6))
-        looking.previews += 1
-        return shown(edits.look(self.studio, wanted, (azimuth, elevation), PREVIEW), None, looking)
+        page.previews += 1
+        return shown(edits.look(self.studio, wanted, (azimuth, elevation), PREVIEW), None, page)
 
     def edit(
         self, model: str, instance: float, text: str, exemplar: str | None, strength: float, shape: bool,
-        appearance: bool, azimuth: float, elevation: float, visitor: str, place: Place | None, looking: Looking,
+        appearance: bool, azimuth: float, elevation: float, visitor: str, place: Place | None, page: PageState,
     ) -> tuple[Any, ...]:  # fmt: skip
         """Towards a text or a picture."""
         angles = azimuth, elevation
@@ -89,46 +89,46 @@ class Handlers:
         )  # fmt: skip
         if doubt:
             gr.Warning(doubt)
-        return shown(seen, angles, looking)
+        return shown(seen, angles, page)
 
     def step(self, way: Way) -> Any:
         """Undo, redo, or all the way back."""
 
-        def on_step(azimuth: float, elevation: float, place: Place | None, looking: Looking) -> tuple[Any, ...]:
+        def on_step(azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, ...]:
             angles = azimuth, elevation
-            return shown(edits.step(self.studio, known(place), angles, way), angles, looking)
+            return shown(edits.step(self.studio, known(place), angles, way), angles, page)
 
         return on_step
 
-    def preview(self, azimuth: float, elevation: float, place: Place | None, looking: Looking) -> tuple[Any, Any]:
+    def preview(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, Any]:
         """Both pictures coarsely, while a slider moves."""
-        if looking.sharp == (azimuth, elevation):  # it was let go before this came up
+        if page.sharp == (azimuth, elevation):  # it was let go before this came up
             return gr.skip(), gr.skip()
-        looking.previews += 1
-        looking.sharp = None
+        page.previews += 1
+        page.sharp = None
         return edits.look(self.studio, known(place), (azimuth, elevation), PREVIEW)[1:3]
 
-    def look(self, azimuth: float, elevation: float, place: Place | None, looking: Looking) -> tuple[Any, Any]:
+    def look(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, Any]:
         """Both pictures sharply."""
         seen = edits.look(self.studio, known(place), (azimuth, elevation))
-        looking.sharp = azimuth, elevation
+        page.sharp = azimuth, elevation
         return seen[1:3]
 
-    def settle(self, azimuth: float, elevation: float, place: Place | None, looking: Looking) -> tuple[Any, Any]:
+    def settle(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, Any]:
         """Both pictures sharply, unless a slider moves on."""
-        previews = looking.previews
+        previews = page.previews
         time.sleep(SETTLED)
-        if looking.previews != previews or looking.sharp is not None:
+        if page.previews != previews or page.sharp is not None:
             return gr.skip(), gr.skip()
         seen = edits.look(self.studio, known(place), (azimuth, elevation))
-        if looking.previews != previews:  # it did while this was drawn
+        if page.previews != previews:  # it did while this was drawn
             return gr.skip(), gr.skip()
-        looking.sharp = azimuth, elevation
+        page.sharp = azimuth, elevation
         return seen[1:3]
 
     @job
     def find(
-        self, model: str, instance: float, picture: str | None, seed: float, visitor: str, looking: Looking,
+        self, model: str, instance: float, picture: str | None, seed: float, visitor: str, page: PageState,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:  # fmt: skip
         """The object of a picture, seen as there."""
@@ -138,7 +138,7 @@ class Handlers:
         made = self.studio.work(visitor, edits.find, progress=progress, category=category, file=picture, seed=int(seed))
         place, angles = Place(model, int(instance), made["session"]), made["angles"]
         seen = edits.look(self.studio, place, angles)
-        return *angles, tuple(made["pictures"]), made["said"], *shown(seen, angles, looking)
+        return *angles, tuple(made["pictures"]), made["said"], *shown(seen, angles, page)
 
     @job
     def turn(
@@ -156,9 +156,9 @@ class Handlers:
         return made["film"], [str(place.session), made["film"]]
 
 
-def shown(seen: Scene, sharp: Angles | None, looking: Looking) -> tuple[Any, ...]:
+def shown(seen: Scene, sharp: Angles | None, page: PageState) -> tuple[Any, ...]:
     """Values of a place's components; a film is of what was before, and goes."""
-    looking.sharp = sharp
+    page.sharp = sharp
     return (*seen, None)
 
 
@@ -301,10 +301,10 @@ class _Page:
 
     def __init__(self, handlers: Handlers, visitor: gr.BrowserState, controls: Controls, views: Views):
         self.handlers, self.visitor, self.controls, self.views = handlers, visitor, controls, views
-        self.place, self.looking = gr.State(None), gr.State(Looking())
+        self.place, self.page = gr.State(None), gr.State(PageState())
         self.angles = [views.azimuth, views.elevation]
         self.pictures = [views.before, views.after]
-        self.seen = [self.angles[0], self.angles[1], self.place, self.looking]
+        self.seen = [self.angles[0], self.angles[1], self.place, self.page]
         self.shown = [self.place, *self.pictures, views.history, views.files, views.film]
         self.quick: dict[str, Any] = {"concurrency_id": "edit", "concurrency_limit": 1}
         self.moving: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}
@@ -315,12 +315,12 @@ class _Page:
         around = gr.context.Context.block
         if isinstance(around, gr.Tab):
             around.select(
-                handlers.enter, [self.place, self.looking, self.visitor],
+                handlers.enter, [self.place, self.page, self.visitor],
                 [controls.model, controls.instance, controls.examples, *self.angles, *self.shown],
                 api_name="enter", **quick,
             )  # fmt: skip
         controls.model.input(
-            handlers.model, [controls.model, *self.angles, self.looking],
+            handlers.model, [controls.model, *self.angles, self.page],
             [controls.text, controls.instance, controls.examples, *self.shown], api_name="choose_model", **quick,
         )  # fmt: skip
         wanted = [controls.model, controls.instance, *self.seen]
@@ -335,7 +335,7 @@ class _Page:
         handlers, controls, quick = self.handlers, self.controls, self.quick
         wish: list[Any] = [
             controls.model, controls.instance, controls.text, controls.exemplar, controls.strength, controls.shape,
-            controls.appearance, *self.angles, self.visitor, self.place, self.looking,
+            controls.appearance, *self.angles, self.visitor, self.place, self.page,
         ]  # fmt: skip
         gr.on([controls.start.click, controls.text.submit], handlers.edit, wish, self.shown, api_name="edit", **quick)
         chosen = controls.examples.click(
@@ -371,7 +371,7 @@ class _Page:
         work: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1}
         controls.find.click(
             handlers.find,
-            [controls.model, controls.instance, controls.picture, controls.seed, self.visitor, self.looking],
+            [controls.model, controls.instance, controls.picture, controls.seed, self.visitor, self.page],
             [*self.angles, controls.compared, controls.said, *self.shown], api_name="find", **work,
         )  # fmt: skip
         views.turn.click(

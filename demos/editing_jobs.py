@@ -238,15 +238,15 @@ def find(category: Category, file: str, seed: int, folder: Path) -> dict[str, An
 
 def turn(category: Category, session: Path, elevation: float, folder: Path) -> dict[str, Any]:
     """A film of the object before and after, side by side, turning; runs in the worker."""
-    from nerf.conditional.views import around
+    from nerf.conditional.views import turntable_views
     from nerf.export import write_film
-    from pipelines.editing.files import turntable
+    from pipelines.editing.files import turntable_frames
 
     editor = _editor(category).load(session)
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
-    for i, view in enumerate(around(VIEWS, TURNED, elevation)):
-        frames += turntable(editor, [view])
+    for i, view in enumerate(turntable_views(VIEWS, TURNED, elevation)):
+        frames += turntable_frames(editor, [view])
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": i + 1}) + "\n")
     write_film(frames, folder / "turntable.gif", fps=FPS)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KIND = "category field"
+MODEL_TYPE = "category field"
 """Of embedded models."""
-SHIPPED = tuple(model.id for model in EMBEDDED if model.type == KIND)
+SHIPPED = tuple(model.id for model in EMBEDDED if model.type == MODEL_TYPE)
 TRAINING = "python -m nerf.conditional.train chairs --output runs/chairs"
 
 
@@ -51,7 +51,7 @@ def found(given: Sequence[str] = ()) -> tuple[Category, ...]:
     Raises:
         CategoryError: one is not there or damaged, or two have the same name.
     """
-    shipped = {model.id: model.folder for model in embedded_models() if model.type == KIND}
+    shipped = {model.id: model.folder for model in embedded_models() if model.type == MODEL_TYPE}
     categories = [_read(name, shipped[name]) if name in shipped else _read(*_named(name)) for name in given]
     names = [category.name for category in categories]
     if len({*names}) < len(names):

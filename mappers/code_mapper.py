@@ -8,7 +8,7 @@ to beat.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -16,12 +16,11 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .normalization import normalize_rms, whiten
+from .normalization import CodeName, normalize_rms, whiten
 from .pretrained import load_pretrained
 from .registry import register_mapper
 from .ridge import ridge_regression
 
-Kind = Literal["shape", "appearance"]
 FAINT = 0.03
 """Standard deviation of a fresh mapper's directions."""
 
@@ -52,7 +51,7 @@ class CodeEditor(ModelMixin, ConfigMixin):
     """
 
     def displacement(
-        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+        self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b c"]:
         """Where to ``embedding`` moves codes of a kind; an embedding's length is ignored."""
         raise NotImplementedError
@@ -79,15 +78,15 @@ class CodeEditor(ModelMixin, ConfigMixin):
             )
         if not torch.isfinite(torch.tensor(strength)):
             raise ValueError(f"strength must be a finite number, got {strength}")
-        codes: dict[Kind, Tensor] = {"shape": shape_code, "appearance": appearance_code}
-        for kind, code in codes.items():
-            if code.shape[-1] != self.config[kind]:
+        codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
+        for name, code in codes.items():
+            if code.shape[-1] != self.config[name]:
                 raise ValueError(
-                    f"the mapper moves {kind} codes of {self.config[kind]} numbers, got {code.shape[-1]}: they are of"
+                    f"the mapper moves {name} codes of {self.config[name]} numbers, got {code.shape[-1]}: they are of"
                     " another model than the one it was trained on"
                 )
             if not torch.isfinite(code).all():
-                raise ValueError(f"the {kind} code has numbers that are not finite")
+                raise ValueError(f"the {name} code has numbers that are not finite")
         if shape:
             shape_code = shape_code + strength * self.displacement("shape", embedding, codes["shape"])
         if appearance:
@@ -125,7 +124,7 @@ class CodeMapper(CodeEditor):
 
     For each kind an embedding e says a place m and directions F [c, r], in standard deviations of the codes. A code z
     moves by m - K z with K = F (I + FᵀF)⁻¹ Fᵀ: where F is long, z is replaced by m; across it, z is kept. That is the
-    step from N(0, I) to a Gaussian of mean m and precision I + F Fᵀ, which `surprise` fits. Without directions (rank 0)
+    step from N(0, I) to a Gaussian of mean m and precision I + F Fᵀ, which `nll` fits. Without directions (rank 0)
     all objects move alike, as in the paper. A fresh mapper edits nothing, or next to nothing where it has directions,
     which could not grow from zero.
 
@@ -155,55 +154,57 @@ class CodeMapper(CodeEditor):
     ):
         super().__init__()
         self.nets = nn.ModuleDict()
-        sizes: dict[Kind, int] = {"shape": shape, "appearance": appearance}
-        for kind, size in sizes.items():
+        sizes: dict[CodeName, int] = {"shape": shape, "appearance": appearance}
+        for name, size in sizes.items():
             last = nn.Linear(hidden, size * (1 + rank))
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
             nn.init.normal_(last.bias[size:], std=FAINT)
-            self.nets[kind] = nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), last)
-            self.register_buffer(f"{kind}_mean", torch.zeros(size))
-            self.register_buffer(f"{kind}_factor", torch.eye(size))
+            self.nets[name] = nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), last)
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_factor", torch.eye(size))
 
     @torch.no_grad()
-    def settle(self, kind: Kind, mean: Float[Tensor, " c"], factor: Float[Tensor, "c c"]) -> None:
+    def set_statistics(self, name: CodeName, mean: Float[Tensor, " c"], factor: Float[Tensor, "c c"]) -> None:
         """Take the Gaussian of a kind's codes; ``factor`` is lower triangular. Without it codes count as N(0, I)."""
-        getattr(self, f"{kind}_mean").copy_(mean)
-        getattr(self, f"{kind}_factor").copy_(factor)
+        getattr(self, f"{name}_mean").copy_(mean)
+        getattr(self, f"{name}_factor").copy_(factor)
 
-    def told(self, kind: Kind, embedding: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
+    def predicted_gaussian(
+        self, name: CodeName, embedding: Float[Tensor, "b d"]
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
         """The place m and the directions F that embeddings say."""
-        out = self.nets[kind](normalize_rms(embedding))
-        size = self.config[kind]
+        out = self.nets[name](normalize_rms(embedding))
+        size = self.config[name]
         return out[:, :size], out[:, size:].view(len(out), size, self.config.rank)
 
-    def whitened(self, kind: Kind, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+    def whitened(self, name: CodeName, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """Codes in standard deviations."""
-        return whiten(code, getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_factor"))
+        return whiten(code, getattr(self, f"{name}_mean"), getattr(self, f"{name}_factor"))
 
-    def missed(
-        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+    def residual(
+        self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
         """How far codes lie from the place that embeddings say, and the directions F."""
-        place, along = self.told(kind, embedding)
-        return self.whitened(kind, code) - place, along
+        place, along = self.predicted_gaussian(name, embedding)
+        return self.whitened(name, code) - place, along
 
     def displacement(
-        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+        self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b c"]:
-        place, along = self.told(kind, embedding)
+        place, along = self.predicted_gaussian(name, embedding)
         if self.config.rank:
-            seen = along.mT @ self.whitened(kind, code)[:, :, None]
+            seen = along.mT @ self.whitened(name, code)[:, :, None]
             place = place - (along @ torch.linalg.solve(_precision(along), seen))[:, :, 0]
-        return place @ getattr(self, f"{kind}_factor").T
+        return place @ getattr(self, f"{name}_factor").T
 
-    def surprise(self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
+    def nll(self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
         """Negative log likelihood of codes under what embeddings say of them, up to a constant."""
-        return surprise(*self.missed(kind, embedding, code))
+        return nll(*self.residual(name, embedding, code))
 
 
-def surprise(off: Float[Tensor, "b c"], along: Float[Tensor, "b c r"]) -> Float[Tensor, " b"]:
-    """`CodeMapper.surprise` of what `CodeMapper.missed` returns."""
+def nll(off: Float[Tensor, "b c"], along: Float[Tensor, "b c r"]) -> Float[Tensor, " b"]:
+    """`CodeMapper.nll` of what `CodeMapper.residual` returns."""
     stretched = (along.mT @ off[:, :, None]).square().sum((1, 2))
     return (off.square().sum(1) + stretched - torch.linalg.slogdet(_precision(along)).logabsdet) / 2
 
@@ -237,9 +238,9 @@ class RidgeCodeMapper(CodeEditor):
         self.told = nn.ParameterDict({"shape": torch.eye(shape), "appearance": torch.eye(appearance)})
 
     def displacement(
-        self, kind: Kind, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+        self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b c"]:
-        return (self.guesses[kind](normalize_rms(embedding)) - code) @ self.told[kind].T
+        return (self.guesses[name](normalize_rms(embedding)) - code) @ self.told[name].T
 
     @torch.no_grad()
     def fit(
@@ -264,17 +265,17 @@ class RidgeCodeMapper(CodeEditor):
                 f" {len(appearance_code)} appearance codes"
             )
         x = normalize_rms(embedding)
-        codes: dict[Kind, Tensor] = {"shape": shape_code, "appearance": appearance_code}
-        for kind, code in codes.items():
+        codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
+        for name, code in codes.items():
             weight, bias = ridge_regression(x, code, ridge * len(x))
-            guess = self.guesses[kind]
+            guess = self.guesses[name]
             guess.weight.copy_(weight)
             guess.bias.copy_(bias)
             moved, off = (values - values.mean(0) for values in (x.double() @ weight.T, code.double()))
             explained, spread = moved.T @ moved, off.T @ off
             floor = 1e-6 * spread.diagonal().mean() + 1e-12
             spread = spread + floor * torch.eye(len(spread)).to(spread)
-            self.told[kind].copy_(torch.linalg.solve(spread, explained).T)
+            self.told[name].copy_(torch.linalg.solve(spread, explained).T)
 
 
 def load_code_mapper(folder: str | Path) -> CodeEditor:

@@ -1,10 +1,17 @@
-"""Codes in standard deviations of the Gaussian that they came from."""
+"""Normalization of a category field's codes and of embeddings."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+CodeName = Literal["shape", "appearance"]
+"""One of the two codes of an object of a category field."""
+CODE_NAMES: tuple[CodeName, ...] = ("shape", "appearance")
+"""Both, in the order in which functions take them."""
 
 
 def whiten(

@@ -16,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .code_mapper import Kind
+from .normalization import CodeName
 from .pretrained import load_pretrained
 
 LIKELY = 0.2
@@ -26,7 +26,7 @@ GROUPS = 8
 
 
 @dataclass(frozen=True)
-class Glance:
+class EncodedPicture:
     """What is seen in some pictures."""
 
     azimuth: Float[Tensor, "n bins"]
@@ -85,26 +85,26 @@ class PictureEncoder(ModelMixin, ConfigMixin):
         side = size // 2 ** len(channels)
         self.trunk = nn.Sequential(*parts, nn.Flatten(), nn.Linear(channels[-1] * side**2, hidden), nn.SiLU())
         self.head = nn.Linear(hidden, bins + 1 + shape + appearance)
-        for kind, width in (("shape", shape), ("appearance", appearance)):
-            self.register_buffer(f"{kind}_mean", torch.zeros(width))
-            self.register_buffer(f"{kind}_scale", torch.ones(()))
+        for name, width in (("shape", shape), ("appearance", appearance)):
+            self.register_buffer(f"{name}_mean", torch.zeros(width))
+            self.register_buffer(f"{name}_scale", torch.ones(()))
 
     @torch.no_grad()
-    def settle(self, kind: Kind, codes: Float[Tensor, "n c"]) -> None:
+    def set_statistics(self, name: CodeName, codes: Float[Tensor, "n c"]) -> None:
         """Count the codes of a kind from the mean of a table, in units of its spread."""
-        getattr(self, f"{kind}_mean").copy_(codes.mean(0))
-        self.scale(kind).copy_(codes.var(0).sum().sqrt())
+        getattr(self, f"{name}_mean").copy_(codes.mean(0))
+        self.scale(name).copy_(codes.var(0).sum().sqrt())
 
-    def scale(self, kind: Kind) -> Float[Tensor, ""]:
+    def scale(self, name: CodeName) -> Float[Tensor, ""]:
         """Root of the summed variances of the codes of a kind."""
-        return getattr(self, f"{kind}_scale")
+        return getattr(self, f"{name}_scale")
 
     @property
     def directions(self) -> Float[Tensor, " bins"]:
         """Azimuths, radians."""
         return torch.arange(self.config.bins) * (2 * math.pi / self.config.bins)
 
-    def forward(self, pictures: Float[Tensor, "n 4 size size"]) -> Glance:
+    def forward(self, pictures: Float[Tensor, "n 4 size size"]) -> EncodedPicture:
         """Look at pictures: RGB on white, and where the object is, in 0..1.
 
         Raises:
@@ -116,7 +116,7 @@ class PictureEncoder(ModelMixin, ConfigMixin):
             )
         sizes = [self.config.bins, 1, self.config.shape, self.config.appearance]
         azimuth, elevation, shape, appearance = self.head(self.trunk(2 * pictures - 1)).split(sizes, 1)
-        return Glance(
+        return EncodedPicture(
             azimuth,
             elevation[:, 0],
             self.shape_mean + self.shape_scale * shape,

@@ -79,7 +79,7 @@ class ComparedTask(DecoderTask):
     def take_tables(self) -> None:
         """What grids and models read: the tables of shapes and palettes."""
         if self.sharing == "instance":
-            shape, appearance = self.instances.tables(~self.split.held_pairs)
+            shape, appearance = self.instances.tables(~self.split.held_out_pairs)
             self.codes.shape.copy_(shape)
             self.codes.appearance.copy_(appearance)
 
@@ -124,7 +124,7 @@ def silhouettes(model: ConditionalModel) -> dict[str, float]:
     """Overlap (IoU) of drawn and true masks over held-out pairs, and the largest change under another palette."""
     family = model.family
     split = split_of(family, SHAPES, PALETTES)
-    pairs, generator = split.held_pairs.nonzero(), torch.Generator().manual_seed(5)
+    pairs, generator = split.held_out_pairs.nonzero(), torch.Generator().manual_seed(5)
     cameras = family.cameras(len(pairs), SIZE, generator)
     truth = family.render(split.shapes[pairs[:, 0]], split.palettes[pairs[:, 1]], cameras)[1] > 0.5
     overlaps, changes = [], []

@@ -33,10 +33,10 @@ from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.decoder.task import measured
 from nerf.conditional.families import split_of
 from nerf.conditional.inversion.inversion import InversionConfig
-from nerf.conditional.mapping.caption_library import library
+from nerf.conditional.mapping.caption_library import build_library
 from nerf.conditional.mapping.code_optimization import OptimizerConfig, PromptOptimizer
 from nerf.conditional.settings import CategoryConfig
-from nerf.conditional.views import View, around
+from nerf.conditional.views import View, turntable_views
 from pipelines import edit_nerf
 from pipelines.editing.editor import Editor
 
@@ -200,22 +200,22 @@ class Edits:
         """How often the judge finds the text among all of ``texts`` by the first picture, where texts are about."""
         if self.judge is None:
             return None
-        known, hits = self.judge.texts(texts), []
+        known, hits = self.judge.embed_texts(texts), []
         for right, text in enumerate(texts):
             if text in drawn:
-                hits.append((self.judge.pictures(drawn[text][:, 0]) @ known.T).argmax(1) == right)
+                hits.append((self.judge.embed_images(drawn[text][:, 0]) @ known.T).argmax(1) == right)
         return float(torch.cat(hits).float().mean())
 
 
 def methods_of(model: ConditionalModel, editor: Editor, steps: int) -> dict[str, Callable[[str, Codes], Codes]]:
     """Rows of the table: what editing has to beat, the closed form, the trained mapper, and optimisation."""
     scorer = editor.scorer
-    known = library(model, scorer, 512, pictures=0.0)
+    known = build_library(model, scorer, 512, pictures=0.0)
     generator = torch.Generator().manual_seed(29)
 
     def by(mapper: EditsCodes) -> Callable[[str, Codes], Codes]:
         def edit(prompt: str, codes: Codes) -> Codes:
-            moved = mapper.edit(scorer.texts([prompt]), codes[0][None], codes[1][None])
+            moved = mapper.edit(scorer.embed_texts([prompt]), codes[0][None], codes[1][None])
             return moved[0][0].detach(), moved[1][0].detach()
 
         return edit
@@ -229,7 +229,7 @@ def methods_of(model: ConditionalModel, editor: Editor, steps: int) -> dict[str,
 
     def nearest(prompt: str, codes: Codes) -> Codes:
         del codes
-        row = int((known.embedding @ scorer.texts([prompt])[0]).argmax())
+        row = int((known.embedding @ scorer.embed_texts([prompt])[0]).argmax())
         return model.shape_codes[known.shape[row]], model.appearance_codes[known.palette[row]]
 
     found = {"no edit": lambda prompt, codes: codes, "random displacement": random, "nearest instance": nearest}
@@ -252,12 +252,12 @@ def speed(editor: Editor, steps: int) -> dict[str, float]:
     first = timed(lambda: editor.instance(1).apply(prompt).render(View(size=128)))
     again = timed(lambda: editor.instance(2).apply(prompt).render(View(size=128)))
     preview = timed(lambda: editor.instance(3).render(View(size=64)))
-    circle = around(12, 64)
+    circle = turntable_views(12, 64)
     turntable = timed(lambda: [editor.render(view, original=side) for side in (True, False) for view in circle])
     mapping = timed(lambda: editor.instance(4).apply(prompt))
     slow = PromptOptimizer(editor.model, editor.scorer, OptimizerConfig(steps=steps))
     codes = [code[None] for code in editor.codes]
-    optimising = timed(lambda: slow.edit(editor.scorer.texts([prompt]), codes[0], codes[1]))
+    optimising = timed(lambda: slow.edit(editor.scorer.embed_texts([prompt]), codes[0], codes[1]))
     return {
         "first_edit_and_picture": first, "edit_and_picture": again, "preview_64": preview, "turntable_24": turntable,
         "edit": mapping, "optimisation": optimising, "times_faster": optimising / mapping,

@@ -41,7 +41,7 @@ def inversions(
     split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
     values, errors, codes, seconds = [], [], [], []
     for i in range(count):
-        shape, palette = split.held_shapes[i : i + 1], split.held_palettes[i : i + 1]
+        shape, palette = split.held_out_shapes[i : i + 1], split.held_out_palettes[i : i + 1]
         camera = family.cameras(1, config.size, generator)
         rgb, alpha, _ = family.render(shape, palette, camera)
         started = time.process_time()
@@ -70,7 +70,7 @@ def sheet(model: ConditionalModel, objects: list[Codes], path: Path, size: int =
         seen = family.cameras(1, size, generator)
         others = family.cameras(4, size, generator)
         for row, camera in ((0, seen), (2, others[0])):
-            shape, palette = split.held_shapes[i : i + 1], split.held_palettes[i : i + 1]
+            shape, palette = split.held_out_shapes[i : i + 1], split.held_out_palettes[i : i + 1]
             axes[row, i].imshow(family.render(shape, palette, camera)[0][0].numpy())
             axes[row + 1, i].imshow(model.render(*codes, camera).color.clamp(0, 1).numpy())
     for row, name in enumerate(("picture", "found", "elsewhere", "found")):

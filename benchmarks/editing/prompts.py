@@ -64,11 +64,11 @@ class Truth:
     def __init__(self, family: Family, count: int, split: tuple[int, int]):
         self.family = family
         held = split_of(family, *split)
-        self.objects = list(zip(held.held_shapes[:count], held.held_palettes[:count], strict=True))
+        self.objects = list(zip(held.held_out_shapes[:count], held.held_out_palettes[:count], strict=True))
         self.prompts = {prompt.text: prompt for prompt in prompts_of(family)}
         self.captions: dict[str, tuple[Tensor, Tensor]] = {}
         generator = torch.Generator().manual_seed(31)
-        for shape, palette in zip(held.held_shapes.flip(0), held.held_palettes.flip(0), strict=True):
+        for shape, palette in zip(held.held_out_shapes.flip(0), held.held_out_palettes.flip(0), strict=True):
             text = family.caption(shape, palette, generator)
             if len(self.captions) < TWENTY and text not in self.captions and text not in self.prompts:
                 self.captions[text] = shape, palette

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .codes import Gaussian
+from .codes import CodeDistribution
 from .model import ConditionalModel, ConditionalModelError
 
-__all__ = ["ConditionalModel", "ConditionalModelError", "Gaussian"]
+__all__ = ["CodeDistribution", "ConditionalModel", "ConditionalModelError"]

@@ -12,7 +12,7 @@ FLOOR = 0.02
 """Share of the mean variance that is added to all, so that few codes still have a full covariance."""
 
 
-class Gaussian:
+class CodeDistribution:
     """Mean and covariance of codes.
 
     Args:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from torch.nn.functional import max_pool3d
 
 from mappers.embedding_cache import space_id
 from mappers.files import replacing
+from mappers.normalization import CodeName
 
 from ..cameras import Cameras, Rays
 from ..fields.conditional import ConditionalConfig, ConditionalField
@@ -24,7 +25,7 @@ from ..rendering.compositing import Rendered
 from ..rendering.occupancy import OccupancyGrid
 from ..rendering.renderer import Picture, render_picture, render_rays
 from ..rendering.sampling import Marching
-from .codes import Gaussian
+from .codes import CodeDistribution
 from .families import FAMILIES, Family
 from .families.family import RADIUS
 
@@ -35,7 +36,6 @@ ENCODER = "encoder"
 REMEDY = "train one with python -m nerf.conditional.train"
 SHIPPED = Path(__file__).parents[1] / "nano"
 """Where the package keeps nano-chairs and nano-cars."""
-Kind = Literal["shape", "appearance"]
 
 RESOLUTION = 40
 """Cells along each side of the grid that says where an object is."""
@@ -103,14 +103,14 @@ class ConditionalModel:
         return Marching.through(self.field.bounds, INTERVALS, near=0.0, far=2 * RADIUS)
 
     @cached_property
-    def shape_prior(self) -> Gaussian:
+    def shape_prior(self) -> CodeDistribution:
         """Of the shape codes."""
-        return Gaussian(self.shape_codes)
+        return CodeDistribution(self.shape_codes)
 
     @cached_property
-    def appearance_prior(self) -> Gaussian:
+    def appearance_prior(self) -> CodeDistribution:
         """Of the appearance codes."""
-        return Gaussian(self.appearance_codes)
+        return CodeDistribution(self.appearance_codes)
 
     @cached_property
     def space(self) -> str:
@@ -122,9 +122,9 @@ class ConditionalModel:
         """Whether its instances are samples, as the objective gan leaves them: the family knows no object of theirs."""
         return self.notes.get("objective") == "gan"
 
-    def prior(self, kind: Kind) -> Gaussian:
+    def prior(self, name: CodeName) -> CodeDistribution:
         """The Gaussian of a table."""
-        return self.shape_prior if kind == "shape" else self.appearance_prior
+        return self.shape_prior if name == "shape" else self.appearance_prior
 
     def sample(self, seed: int) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
         """Codes of an object that was not trained on."""
@@ -132,9 +132,9 @@ class ConditionalModel:
         shape = self.shape_prior.sample(1, generator)[0]
         return shape, self.appearance_prior.sample(1, generator)[0]
 
-    def mahalanobis(self, code: Float[Tensor, "*n c"], kind: Kind) -> Float[Tensor, "*n"]:
+    def mahalanobis(self, code: Float[Tensor, "*n c"], name: CodeName) -> Float[Tensor, "*n"]:
         """How unusual codes are, in standard deviations from the mean of their table."""
-        return self.prior(kind).mahalanobis(code)
+        return self.prior(name).mahalanobis(code)
 
     def codes(self, instance: int) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
         """Codes of training shape ``instance`` in the palette of the same number, counted around.
@@ -163,7 +163,7 @@ class ConditionalModel:
         grid = OccupancyGrid(self.field.bounds, resolution)
         density = cell_density(self.field, shape_code.detach(), resolution)
         grid.density.copy_(density)
-        grid.occupied.copy_(grown(density > OCCUPIED))
+        grid.occupied.copy_(dilate(density > OCCUPIED))
         return grid
 
     def occupancy(self, shape_code: Float[Tensor, " s"]) -> OccupancyGrid:
@@ -294,7 +294,7 @@ def cell_density(
     return torch.cat(parts).view((resolution,) * 3)
 
 
-def grown(cells: Tensor) -> Tensor:
+def dilate(cells: Tensor) -> Tensor:
     """True cells and their neighbours, of grids [..., z, y, x]."""
     flat = cells.float().view(-1, 1, *cells.shape[-3:])
     return (max_pool3d(flat, 3, stride=1, padding=1) > 0).view(cells.shape)

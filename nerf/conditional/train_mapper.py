@@ -17,7 +17,7 @@ from mappers.model_training import ModelTraining
 
 from .clip.scorer import DEFAULT, Scorer
 from .mapping.caption_library import PAIRS, fit_ridge
-from .mapping.caption_task import LibraryTask
+from .mapping.caption_task import CaptionTask
 from .mapping.render_task import MapperConfig, MapperTask
 from .model import ConditionalModel, located
 
@@ -51,7 +51,7 @@ def main(arguments: Arguments) -> CodeEditor:
         train = arguments.with_overrides(arguments.settings.train)
         task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))
         first = dataclasses.replace(arguments.settings.library, seed=arguments.seed)
-        arguments.fit(LibraryTask(task), first, "library")
+        arguments.fit(CaptionTask(task), first, "library")
         report = arguments.fit(task, train)
         mapper = task.mapper.cpu().eval()
         figures |= {"steps": report.steps, **task.validate({"mapper": mapper}, report.steps)}

@@ -47,7 +47,7 @@ class View:
         return model.camera(self.azimuth, self.elevation, self.size)
 
 
-def around(count: int, size: int, elevation: float = 25.0) -> list[View]:
+def turntable_views(count: int, size: int, elevation: float = 25.0) -> list[View]:
     """Views of a turntable.
 
     Raises:

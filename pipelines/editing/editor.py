@@ -67,7 +67,7 @@ class Editor:
         self.model, self.name, self.scorer, self.session = model, name, scorer, session
         self._mapper, self.encoder = mapper, encoder
         self.history = History([Step("instance 0", *model.codes(0))])
-        self.wish: Float[Tensor, " d"] | None = None
+        self.target_embedding: Float[Tensor, " d"] | None = None
         """CLIP's embedding of the latest edit's text or exemplar."""
 
     @property
@@ -151,7 +151,7 @@ class Editor:
         edited = moved[0][0].detach(), moved[1][0].detach()
         self._check(*edited, "lower the strength")
         self.history.add(Step(label, *edited))
-        self.wish = embedding
+        self.target_embedding = embedding
         self._keep()
         return self
 
@@ -165,7 +165,7 @@ class Editor:
             raise ValueError("give either a text or an exemplar")
         if text is None:
             assert exemplar is not None
-            return self.scorer.images([on_white(_opened(exemplar))])[0], "exemplar"
+            return self.scorer.embed_pil([on_white(_opened(exemplar))])[0], "exemplar"
         if not text.strip():
             raise ValueError('the text is empty; say what the object should be, such as "a tall red chair"')
         score = self.prompt_domain.score(text)
@@ -174,7 +174,7 @@ class Editor:
                 "%r is far from what is said of %s (score %.2f, usual are %.2f and more): expect little sense of it",
                 text, self.model.family.name, score, self.prompt_domain.limit,
             )  # fmt: skip
-        return self.scorer.texts([text])[0], text
+        return self.scorer.embed_texts([text])[0], text
 
     @cached_property
     def prompt_domain(self) -> PromptDomain:
@@ -273,12 +273,12 @@ class Editor:
                 self.model.appearance_codes,
             ),
         )
-        for kind, code, table in tables:
-            far = float(self.model.prior(kind).mahalanobis(code))
-            usual = float(self.model.prior(kind).mahalanobis(table).max())
+        for name, code, table in tables:
+            far = float(self.model.prior(name).mahalanobis(code))
+            usual = float(self.model.prior(name).mahalanobis(table).max())
             if far > FARTHEST * usual:
                 raise ValueError(
-                    f"the {kind} code lies {far:.1f} standard deviations from the family's mean, its training codes at"
+                    f"the {name} code lies {far:.1f} standard deviations from the family's mean, its training codes at"
                     f" most {usual:.1f}; {remedy}"
                 )
 

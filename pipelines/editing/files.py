@@ -12,7 +12,7 @@ from PIL import Image
 
 from mappers.files import replacing, writable_folder
 from nerf.conditional.inversion.inversion import InversionConfig
-from nerf.conditional.views import View, around
+from nerf.conditional.views import View, turntable_views
 from nerf.export import write_film
 
 from .editor import Editor, Method, Picture, edit_nerf
@@ -66,7 +66,7 @@ def edit_to_folder(
         raise ValueError("give either a picture to find the object in, or an instance or seed, not both")
     if image is None and text is None and exemplar is None:
         raise ValueError("say what to do: give a text, an exemplar, or a picture to find an object in")
-    view, circle = View(size=size), around(views, PREVIEW)
+    view, circle = View(size=size), turntable_views(views, PREVIEW)
     editor = edit_nerf(model, instance=instance, seed=seed, clip=clip, method=method, mapper=mapper)
     folder = writable_folder(output)
     report: dict[str, Any] = {"model": str(model), "clip": editor.scorer.name}
@@ -83,7 +83,7 @@ def edit_to_folder(
         started = time.monotonic()
         editor.apply(text, exemplar=exemplar, strength=strength, shape=shape, appearance=appearance)
         report["edit"] = {
-            "wish": editor.history.now.label, "strength": strength, "shape": shape, "appearance": appearance,
+            "target": editor.history.now.label, "strength": strength, "shape": shape, "appearance": appearance,
             "seconds": round(time.monotonic() - started, 2),
         }  # fmt: skip
     pictures = {name: editor.render(view, original=name == "before") for name in ("before", "after")}
@@ -91,14 +91,14 @@ def edit_to_folder(
     for name, picture in pictures.items():
         with replacing(folder / FILES[name]) as temporary:
             picture.save(temporary)
-    write_film(turntable(editor, circle), folder / FILES["turntable"], fps=FPS)
+    write_film(turntable_frames(editor, circle), folder / FILES["turntable"], fps=FPS)
     editor.save(folder / FILES["session"])
     with replacing(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 
-def turntable(editor: Editor, views: list[View]) -> list[np.ndarray]:
+def turntable_frames(editor: Editor, views: list[View]) -> list[np.ndarray]:
     """Pictures of the object as it was and as it is, side by side."""
     sides = [[np.asarray(editor.render(view, original=original)) for view in views] for original in (True, False)]
     return [np.concatenate(pair, 1) for pair in zip(*sides, strict=True)]
@@ -113,6 +113,6 @@ def figures(editor: Editor, pictures: dict[str, Image.Image]) -> dict[str, dict[
             "shape_deviation": float(editor.model.mahalanobis(step.shape_code, "shape")),
             "appearance_deviation": float(editor.model.mahalanobis(step.appearance_code, "appearance")),
         }
-        if editor.wish is not None:
-            rows[name]["clip"] = float(editor.scorer.images([pictures[name]])[0] @ editor.wish)
+        if editor.target_embedding is not None:
+            rows[name]["clip"] = float(editor.scorer.embed_pil([pictures[name]])[0] @ editor.target_embedding)
     return rows

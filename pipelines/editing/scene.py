@@ -122,7 +122,7 @@ class SceneEditTask:
         size = (len(batch), batch[0].height, batch[0].width, 3)
         # CLIP stays on the processor.
         shown, known = (torch.stack(views).view(size).cpu() for views in (after, before))
-        distance = clip_distance(self.scorer.pictures(shown), self.text).mean()
+        distance = clip_distance(self.scorer.embed_images(shown), self.text).mean()
         change = (grey(shown) - grey(known)).square().mean()
         loss = self.config.clip_weight * distance + self.config.grey_weight * change
         return {"loss": loss, "clip": distance, "grey": change}
@@ -175,16 +175,16 @@ def edit_scene(
     config = dataclasses.replace(config, train=train)
     output = output_folder(output_dir, False)
     scorer = Scorer.load(clip)
-    wish = scorer.texts([text])[0]
+    target = scorer.embed_texts([text])[0]
     field, sampler = deepcopy(teacher.field), deepcopy(teacher.sampler)
     edited = dataclasses.replace(teacher, field=field, sampler=sampler, figures={})
-    edited.report = fit(SceneEditTask(edited, wish, scorer, config), train, output_dir=output)
+    edited.report = fit(SceneEditTask(edited, target, scorer, config), train, output_dir=output)
     edited.to("cpu").field.requires_grad_(True)
     edited.count_cost(started)
     cameras = resized(teacher.viewpoints, config.size).draw(8, torch.Generator().manual_seed(seed + 1))
     for name, shown in (("clip_before", teacher), ("clip_after", edited)):
         views = torch.stack([shown.draw(cameras[i]).color for i in range(len(cameras))])
-        edited.figures[name] = float((scorer.pictures(views) @ wish).mean())
+        edited.figures[name] = float((scorer.embed_images(views) @ target).mean())
     if output:
         edited.save(output, config)
     return edited

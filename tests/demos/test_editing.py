@@ -107,8 +107,8 @@ def test_the_list_of_models_is_the_installation_s_or_what_the_app_is_started_wit
     shutil.copytree(chairs, tmp_path / "nano-chairs")
     shutil.copytree(cars, tmp_path / "nano-cars")
     (tmp_path / "nano-cars" / "config.json").write_text("{}")
-    names = {"nano-chairs": categories.KIND, "nano-cars": categories.KIND, "nano": "text-to-image"}
-    shipped = [SimpleNamespace(id=name, kind=kind, folder=tmp_path / name) for name, kind in names.items()]
+    names = {"nano-chairs": categories.MODEL_TYPE, "nano-cars": categories.MODEL_TYPE, "nano": "text-to-image"}
+    shipped = [SimpleNamespace(id=name, type=kind, folder=tmp_path / name) for name, kind in names.items()]
     monkeypatch.setattr(categories, "embedded_models", lambda: shipped)
     with caplog.at_level(logging.WARNING):
         assert [one.name for one in found()] == ["nano-chairs"]
@@ -185,16 +185,16 @@ def test_edits_are_undone_and_done_again_and_their_pictures_stay(studio: Studio,
 
 def test_a_page_that_is_loaded_again_goes_on_where_its_visitor_was(studio: Studio, cars: Path) -> None:
     visitor, handlers = new_visitor(), editing.Handlers(studio)
-    fresh = handlers.enter(None, editing.Looking(), visitor)
+    fresh = handlers.enter(None, editing.PageState(), visitor)
     assert fresh[5:6] == (Place("chairs", 0),)
     (place, _, after, history, _), _ = edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **WISH)
-    looking = editing.Looking()
-    model, instance, examples, *angles, found_place, _, shown, told, _, film = handlers.enter(None, looking, visitor)
+    page = editing.PageState()
+    model, instance, examples, *angles, found_place, _, shown, told, _, film = handlers.enter(None, page, visitor)
     assert (model, instance["value"], instance["maximum"], tuple(angles)) == ("chairs", 2, 5, START)
-    assert (found_place, told, film, looking.sharp) == (place, history, None, START)
+    assert (found_place, told, film, page.sharp) == (place, history, None, START)
     assert same(shown, after)
     assert examples["samples"][0] == ["a tall red chair"]
-    assert len(handlers.enter(place, looking, visitor)) == 11  # all as it is: the tab was only left for a while
+    assert len(handlers.enter(place, page, visitor)) == 11  # all as it is: the tab was only left for a while
     assert edits.latest(studio, new_visitor()) is None
     assert edits.latest(studio, "") is None
     others = Studio(studio.root, categories=found([str(cars)]))
@@ -210,53 +210,53 @@ def test_a_model_that_was_trained_anew_begins_anew(studio: Studio, cars: Path) -
     (cars_model,) = found([str(cars)])
     other = Studio(studio.root, categories=(categories.Category("chairs", cars_model.folder, "cars", 6),))
     assert edits.latest(other, visitor) is not None
-    assert editing.Handlers(other).enter(None, editing.Looking(), visitor)[5] == Place("chairs", 0)
+    assert editing.Handlers(other).enter(None, editing.PageState(), visitor)[5] == Place("chairs", 0)
 
 
 def test_another_view_is_drawn_coarsely_and_then_sharply(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(editing, "SETTLED", 0.0)
-    handlers, looking, visitor = editing.Handlers(studio), editing.Looking(), new_visitor()
-    edited = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, looking)
+    handlers, page, visitor = editing.Handlers(studio), editing.PageState(), new_visitor()
+    edited = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, page)
     place = edited[0]
-    assert looking.sharp == START
-    coarse = handlers.preview(300.0, 40.0, place, looking)
-    assert looking.sharp is None
+    assert page.sharp == START
+    coarse = handlers.preview(300.0, 40.0, place, page)
+    assert page.sharp is None
     small = coarse[1].resize((PREVIEW, PREVIEW), Image.Resampling.BICUBIC)
     assert not same(coarse[0], coarse[1])
-    sharp = handlers.settle(300.0, 40.0, place, looking)
-    assert looking.sharp == (300.0, 40.0)
+    sharp = handlers.settle(300.0, 40.0, place, page)
+    assert page.sharp == (300.0, 40.0)
     assert not same(sharp[1], edited[2])
     assert not same(sharp[1], coarse[1])
     near = sharp[1].resize((PREVIEW, PREVIEW), Image.Resampling.BOX)
     assert np.abs(np.asarray(near, float) - np.asarray(small, float)).mean() < 8  # the same view
     for late in (handlers.preview, handlers.settle):  # what comes up after the slider was let go changes nothing
-        assert not any(isinstance(one, Image.Image) for one in late(300.0, 40.0, place, looking))
-    assert same(handlers.look(*START, place, looking)[1], edited[2])
+        assert not any(isinstance(one, Image.Image) for one in late(300.0, 40.0, place, page))
+    assert same(handlers.look(*START, place, page)[1], edited[2])
 
     def moves_on(studio: Studio, place: Place, angles: edits.Angles) -> Any:
-        looking.previews += 1
+        page.previews += 1
         return place, None, None
 
-    looking.sharp = None
+    page.sharp = None
     with monkeypatch.context() as patch:
         patch.setattr(edits, "look", moves_on)
-        handlers.settle(10.0, 10.0, place, looking)
-    assert looking.sharp is None
+        handlers.settle(10.0, 10.0, place, page)
+    assert page.sharp is None
 
 
 def test_another_object_or_model_begins_anew(studio: Studio, cars: Path) -> None:
     studio = Studio(studio.root, categories=(*studio.categories, *found([str(cars)])))
-    handlers, looking, visitor = editing.Handlers(studio), editing.Looking(), new_visitor()
-    place = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, looking)[0]
-    assert not any(isinstance(one, Place) for one in handlers.choose("chairs", 2, *START, place, looking))
-    assert handlers.leaf("chairs", 3, *START, place, looking)[0] == Place("chairs", 3)
-    assert looking.sharp is None
-    assert handlers.choose("chairs", 3, *START, Place("chairs", 3), looking)[0] == Place("chairs", 3)
-    text, instance, examples, other, *_ = handlers.model("cars", *START, looking)
+    handlers, page, visitor = editing.Handlers(studio), editing.PageState(), new_visitor()
+    place = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, page)[0]
+    assert not any(isinstance(one, Place) for one in handlers.choose("chairs", 2, *START, place, page))
+    assert handlers.leaf("chairs", 3, *START, place, page)[0] == Place("chairs", 3)
+    assert page.sharp is None
+    assert handlers.choose("chairs", 3, *START, Place("chairs", 3), page)[0] == Place("chairs", 3)
+    text, instance, examples, other, *_ = handlers.model("cars", *START, page)
     assert (text, instance["value"], other) == ("a long red car", 0, Place("cars", 0))
     assert examples["samples"] == [[text] for text in editing.EXAMPLES["cars"]]
     # An edit of another object than the page has starts from that.
-    other = handlers.edit("cars", 1, "a red car", None, 1.0, True, True, *START, visitor, place, looking)[0]
+    other = handlers.edit("cars", 1, "a red car", None, 1.0, True, True, *START, visitor, place, page)[0]
     assert (other.category, other.instance) == ("cars", 1)
     assert other.session != place.session
 
@@ -295,9 +295,9 @@ def test_what_cannot_be_done_is_one_sentence_without_folders(studio: Studio, dis
         (lambda: edits.look(studio, Place("/etc", 0), START), "has no model '/etc'"),
         (lambda: edits.look(studio, START_PLACE, (0.0, 91.0)), "elevation must be in"),
         (lambda: edits.look(studio, Place("chairs", 0, tmp_path / "gone"), START), "there is no saved edit gone"),
-        (lambda: editing.Handlers(studio).look(0, 0, None, editing.Looking()), "there is no object yet"),
+        (lambda: editing.Handlers(studio).look(0, 0, None, editing.PageState()), "there is no object yet"),
         (lambda: editing.Handlers(studio).turn(0, visitor, START_PLACE), "no edit to turn around yet"),
-        (lambda: editing.Handlers(studio).find("chairs", 0, None, 0, visitor, editing.Looking()), "no picture yet"),
+        (lambda: editing.Handlers(studio).find("chairs", 0, None, 0, visitor, editing.PageState()), "no picture yet"),
     ]
     for act, message in wrong:
         with pytest.raises(gr.Error, match=message) as caught:

@@ -24,7 +24,7 @@ def moving(name: str) -> CodeEditor:
     mapper = CodeMapper(SOURCE, SHAPE, APPEARANCE, hidden=16, rank=2 if name == "sees code" else 0)
     for parameter in mapper.parameters():
         nn.init.normal_(parameter, std=0.3)
-    mapper.settle("shape", torch.randn(SHAPE), torch.randn(SHAPE, SHAPE).tril() + 2 * torch.eye(SHAPE))
+    mapper.set_statistics("shape", torch.randn(SHAPE), torch.randn(SHAPE, SHAPE).tril() + 2 * torch.eye(SHAPE))
     return mapper
 
 
@@ -52,14 +52,14 @@ def test_an_edit_is_the_step_to_the_gaussian_that_surprise_is_of() -> None:
     mapper = moving("sees code")
     assert isinstance(mapper, CodeMapper)
     embedding, shape, _ = inputs()
-    place, along = mapper.told("shape", embedding)
+    place, along = mapper.predicted_gaussian("shape", embedding)
     factor = mapper.get_buffer("shape_factor")
     covariance = factor @ torch.linalg.inv(torch.eye(SHAPE) + along @ along.mT) @ factor.T
     mean = mapper.get_buffer("shape_mean") + place @ factor.T
     said = torch.distributions.MultivariateNormal(mean, covariance)
     known = torch.distributions.MultivariateNormal(mapper.get_buffer("shape_mean"), factor @ factor.T)
     constant = -known.log_prob(mapper.get_buffer("shape_mean"))
-    torch.testing.assert_close(mapper.surprise("shape", embedding, shape), -said.log_prob(shape) - constant)
+    torch.testing.assert_close(mapper.nll("shape", embedding, shape), -said.log_prob(shape) - constant)
     moved = mapper.edit(embedding, shape, inputs()[2])[0]
     kept = covariance @ torch.linalg.inv(factor @ factor.T)
     expected = mean + ((shape - mapper.get_buffer("shape_mean"))[:, None] @ kept.mT)[:, 0]

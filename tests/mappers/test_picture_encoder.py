@@ -10,28 +10,28 @@ import pytest
 import torch
 
 from mappers.code_mapper import RidgeCodeMapper
-from mappers.picture_encoder import Glance, PictureEncoder, load_picture_encoder
+from mappers.picture_encoder import EncodedPicture, PictureEncoder, load_picture_encoder
 
 
 @pytest.fixture
 def encoder() -> PictureEncoder:
     torch.manual_seed(0)
     encoder = PictureEncoder(5, 3, size=16, channels=(8, 8), hidden=16, bins=12, field_space="of this field")
-    encoder.settle("shape", torch.randn(20, 5) + 3)
-    encoder.settle("appearance", torch.randn(20, 3) * 10)
+    encoder.set_statistics("shape", torch.randn(20, 5) + 3)
+    encoder.set_statistics("appearance", torch.randn(20, 3) * 10)
     return encoder.eval()
 
 
-def glance(azimuth: torch.Tensor) -> Glance:
+def encoded(azimuth: torch.Tensor) -> EncodedPicture:
     count = len(azimuth)
-    return Glance(azimuth, torch.zeros(count), torch.zeros(count, 1), torch.zeros(count, 1))
+    return EncodedPicture(azimuth, torch.zeros(count), torch.zeros(count, 1), torch.zeros(count, 1))
 
 
 def test_azimuths_are_peaks_between_directions() -> None:
     directions = torch.arange(36) * (2 * math.pi / 36)
     truth = torch.tensor([0.3, 6.25, 3.1])
     logits = (directions - truth[:, None]).cos() / 0.02
-    for found, wanted in zip(glance(logits).azimuths(), truth.tolist(), strict=True):
+    for found, wanted in zip(encoded(logits).azimuths(), truth.tolist(), strict=True):
         assert len(found) == 1
         assert math.cos(found[0] - wanted) > math.cos(0.03)
 
@@ -39,7 +39,7 @@ def test_azimuths_are_peaks_between_directions() -> None:
 def test_ambiguous_azimuths_are_all_named_the_likeliest_first() -> None:
     directions = torch.arange(36) * (2 * math.pi / 36)
     peaks = [((directions - place).cos() / 0.02).exp() / math.exp(50) for place in (1.0, 4.0, 5.5)]
-    found = glance((0.5 * peaks[0] + peaks[1] + 0.05 * peaks[2] + 1e-6).log()[None]).azimuths()[0]
+    found = encoded((0.5 * peaks[0] + peaks[1] + 0.05 * peaks[2] + 1e-6).log()[None]).azimuths()[0]
     assert found == [pytest.approx(4.0, abs=0.05), pytest.approx(1.0, abs=0.05)]  # the third is too unlikely
 
 

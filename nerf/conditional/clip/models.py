@@ -33,11 +33,11 @@ class Towers(Protocol):
     """Of the pixels, per channel."""
     std: Sequence[float]
 
-    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Embeddings of texts, of any length."""
         ...
 
-    def pictures(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
+    def embed_images(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
         """Embeddings of normalised pictures, of any length."""
         ...
 
@@ -53,14 +53,14 @@ class TransformersTowers:
         self.size: int = self.model.config.vision_config.image_size
         self.width: int = self.model.config.projection_dim
 
-    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         length = self.model.config.text_config.max_position_embeddings
         tokens = self.tokenizer(
             list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )
         return self.model.text_projection(self.model.text_model(input_ids=tokens.input_ids).pooler_output)
 
-    def pictures(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
+    def embed_images(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
         return self.model.visual_projection(self.model.vision_model(pixel_values=pixels).pooler_output)
 
 
@@ -76,12 +76,12 @@ class OpenCLIPTowers:
         sides = processing["size"] if isinstance(processing["size"], Sequence) else [processing["size"]]
         self.size: int = sides[0]
         with torch.no_grad():
-            self.width: int = self.texts(["a"]).shape[1]
+            self.width: int = self.embed_texts(["a"]).shape[1]
 
-    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         return self.model.encode_text(self.tokenizer(list(texts)))
 
-    def pictures(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
+    def embed_images(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
         return self.model.encode_image(pixels)
 
 

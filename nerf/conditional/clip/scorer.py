@@ -62,25 +62,25 @@ class Scorer:
             ) from error
 
     @torch.no_grad()
-    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Embeddings of texts, of unit length."""
-        return F.normalize(self.towers.texts(texts).float(), dim=-1)
+        return F.normalize(self.towers.embed_texts(texts).float(), dim=-1)
 
-    def pixels(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 s s"]:
+    def preprocess(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 s s"]:
         """Pictures in 0..1 as the model takes them: its size (bicubic, antialiased), its mean and deviation."""
         values = resized(pictures.permute(0, 3, 1, 2), self.size)
         return (values - self.mean[:, None, None]) / self.std[:, None, None]
 
-    def pictures(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
+    def embed_images(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
         """Embeddings of square pictures in 0..1, of unit length; differentiable."""
-        return F.normalize(self.towers.pictures(self.pixels(pictures)).float(), dim=-1)
+        return F.normalize(self.towers.embed_images(self.preprocess(pictures)).float(), dim=-1)
 
     @torch.no_grad()
-    def images(self, images: Sequence[Image.Image]) -> Float[Tensor, "n d"]:
+    def embed_pil(self, images: Sequence[Image.Image]) -> Float[Tensor, "n d"]:
         """Embeddings of square pictures from files."""
         rows = [torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8) for image in images]
         sizes = [(image.height, image.width, 3) for image in images]
-        return torch.cat([self.pictures((r.view(s) / 255)[None]) for r, s in zip(rows, sizes, strict=True)])
+        return torch.cat([self.embed_images((r.view(s) / 255)[None]) for r, s in zip(rows, sizes, strict=True)])
 
 
 def resized(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
@@ -107,10 +107,10 @@ class PromptDomain:
         generator = torch.Generator().manual_seed(0)
         shapes, palettes = family.shapes(CAPTIONS, seed=1), family.palettes(CAPTIONS, seed=1)
         captions = {family.caption(shapes[i], palettes[i], generator) for i in range(CAPTIONS)}
-        self.known = self.scorer.texts(sorted(captions))
+        self.known = self.scorer.embed_texts(sorted(captions))
         among = (self.known @ self.known.T).fill_diagonal_(-1).amax(1)
         self.limit = float(among.quantile(UNUSUAL))
 
     def score(self, text: str) -> float:
         """Cosine of a text's embedding to the nearest caption's."""
-        return float((self.known @ self.scorer.texts([text])[0]).max())
+        return float((self.known @ self.scorer.embed_texts([text])[0]).max())

@@ -30,7 +30,7 @@ from ...rendering.sampling import Marching, sample_points, span, uniform_samples
 from ..families import FAMILIES, split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig
-from .point_supervision import viewed
+from .point_supervision import random_cameras
 
 LAST = 4
 """Side of what is left of a patch after the strides; one more convolution makes a number of it."""
@@ -157,7 +157,7 @@ class AdversarialTask:
     def __init__(self, config: CategoryConfig):
         self.config, self.family = config, FAMILIES[config.family]
         self.split = split_of(self.family, config.shapes, config.palettes)
-        self.pairs = (~self.split.held_pairs).nonzero()
+        self.pairs = (~self.split.held_out_pairs).nonzero()
         self.field = ConditionalField(self.family.bounds, config.field)
         self.discriminator = Discriminator(config.gan.patch, config.gan.channels)
         self.modules: Mapping[str, nn.Module] = {"field": self.field, "discriminator": self.discriminator}
@@ -170,10 +170,10 @@ class AdversarialTask:
         white = gan.ground == "white"
         ground = torch.ones(len(draws), 3) if white else draws.uniform("ground", (3,)).cpu()
         shape, palette = self.pairs[draws.integers("pair", len(self.pairs)).cpu()].unbind(1)
-        seen = cropped(viewed(self.family, config.size, draws, "real"), gan.patch, scale, shift)
+        seen = cropped(random_cameras(self.family, config.size, draws, "real"), gan.patch, scale, shift)
         rgb, alpha, _ = self.family.render(self.split.shapes[shape], self.split.palettes[palette], seen)
         real = torch.where(alpha[..., None] > 0, rgb, ground[:, None, None])
-        cameras = cropped(viewed(self.family, config.size, draws), gan.patch, scale, shift)
+        cameras = cropped(random_cameras(self.family, config.size, draws), gan.patch, scale, shift)
         points = pixel_centers(gan.patch, gan.patch)
         rays = cameras.rays(torch.arange(len(draws)).repeat_interleave(len(points)), points.repeat(len(draws), 1))
         return Patches(

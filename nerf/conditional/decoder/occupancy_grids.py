@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...cameras import Rays
 from ...fields.conditional import ConditionalField
 from ...rendering.sampling import Marching, Samples, sample_points, span, uniform_samples
-from ..model import OCCUPIED, cell_density, grown
+from ..model import OCCUPIED, cell_density, dilate
 
 
 class ShapeGrids(nn.Module):
@@ -34,7 +34,7 @@ class ShapeGrids(nn.Module):
     def update(self, field: ConditionalField, codes: Float[Tensor, "n s"], shapes: list[int]) -> None:
         """Look where the field has density for some of the shapes. A shape that has none at all stays everywhere."""
         for shape in shapes:
-            cells = grown(cell_density(field, codes[shape], self.resolution) > OCCUPIED)
+            cells = dilate(cell_density(field, codes[shape], self.resolution) > OCCUPIED)
             self.occupied[shape] = cells if bool(cells.any()) else True
 
     def march(

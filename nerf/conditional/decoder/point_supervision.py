@@ -32,10 +32,10 @@ DENSITY_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PointSupervision:
     """Points of some objects: first those that teach density, then those that teach colour."""
 
-    of: Int[Tensor, " n"]
+    owner: Int[Tensor, " n"]
     """Which object of the batch each point belongs to."""
     points: Float[Tensor, "n 3"]
     views: Float[Tensor, "n 3"]
@@ -43,9 +43,11 @@ class Lesson:
     """Whether each of the first k points lies inside."""
     rgb: Float[Tensor, "n-k 3"]
 
-    def to(self, device: torch.device | str) -> Lesson:
+    def to(self, device: torch.device | str) -> PointSupervision:
         """The same on a device."""
-        return Lesson(*(getattr(self, name).to(device) for name in ("of", "points", "views", "full", "rgb")))
+        return PointSupervision(
+            *(getattr(self, name).to(device) for name in ("owner", "points", "views", "full", "rgb"))
+        )
 
     def loss(self, density: Float[Tensor, " n"], color: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
         """What a field that answered these at all points has still to learn."""
@@ -56,9 +58,9 @@ class Lesson:
         return {"loss": error + DENSITY_WEIGHT * entropy, "entropy": entropy, "mse": error}
 
 
-def lesson(
+def sample_supervision(
     family: Family, shapes: Float[Tensor, "b p"], palettes: Float[Tensor, "b q"], count: int, draws: Draws
-) -> Lesson:
+) -> PointSupervision:
     """``count`` points of every object for density, and a quarter as many for colour.
 
     Args:
@@ -70,7 +72,7 @@ def lesson(
     near = round(NEAR * count)
     close = scenes.around(choice[:, :near], place[:, :near], MARGIN)
     points = torch.cat([torch.minimum(torch.maximum(close, low), high), low + (high - low) * place[:, near:]], 1)
-    seen = family.surface(shapes, palettes, viewed(family, SIDE, draws))
+    seen = family.surface(shapes, palettes, random_cameras(family, SIDE, draws))
     hits = torch.bincount(seen.scene, minlength=len(shapes))[:, None]
     first = hits.cumsum(0) - hits
     chosen = first + (draws.uniform("pixels", (count // 4,)).cpu() * hits).long()
@@ -78,7 +80,7 @@ def lesson(
     of = [torch.arange(len(shapes)).repeat_interleave(n) for n in (count, count // 4)]
     # Density looks at no direction; any will do.
     upwards = torch.tensor([0.0, 0.0, 1.0]).expand(len(of[0]), 3)
-    return Lesson(
+    return PointSupervision(
         torch.cat(of),
         torch.cat([points.flatten(0, 1), seen.points[chosen]]),
         torch.cat([upwards, seen.views[chosen]]),
@@ -87,7 +89,7 @@ def lesson(
     ).to(draws.device)
 
 
-def viewed(family: Family, size: int, draws: Draws, name: str = "camera") -> Cameras:
+def random_cameras(family: Family, size: int, draws: Draws, name: str = "camera") -> Cameras:
     """A random camera of the family for every sample of a batch; another for every ``name``."""
     seeds = draws.integers(name, 2**62).tolist()
     poses = [family.cameras(1, size, torch.Generator().manual_seed(seed)).poses for seed in seeds]

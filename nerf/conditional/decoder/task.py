@@ -27,7 +27,7 @@ from ..families import FAMILIES, split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig
 from .occupancy_grids import ShapeGrids
-from .point_supervision import Lesson, lesson, viewed
+from .point_supervision import PointSupervision, random_cameras, sample_supervision
 
 REACH = 3
 """Pixels around an object that count as near it."""
@@ -74,7 +74,7 @@ class Batch:
     palette: Int[Tensor, "b 2"]
     share: Float[Tensor, " b"]
     """How far the lesson's objects are on the way: 0 is the object, 1 the partner."""
-    lesson: Lesson
+    supervision: PointSupervision
     pictures: Pictures | None
     """Of the objects themselves; none at first."""
 
@@ -98,21 +98,21 @@ class DecoderTask:
         shape = draws.integers("shape", config.shapes, (2,)).cpu()
         palette = draws.integers("palette", config.palettes, (2,)).cpu()
         for _ in range(2):  # past the last palette the next one may be held out too, but not the one after it
-            held = self.split.held_pairs[shape, palette]
+            held = self.split.held_out_pairs[shape, palette]
             palette = torch.where(held, (palette + 1) % config.palettes, palette)
         chance, way = draws.uniform("share", (2,)).cpu().unbind(1)
         share = torch.where(chance < OWN, 0.0, way * (1 + 2 * BEYOND) - BEYOND)
         shapes, palettes = self.split.shapes[shape], self.split.palettes[palette]
-        taught = lesson(
+        supervision = sample_supervision(
             self.family, *(between(ends, share).clamp(0, 1) for ends in (shapes, palettes)), config.points, draws
         )
         pictures = self._pictures(shapes[:, 0], palettes[:, 0], draws) if draws.step >= config.taught_steps else None
-        return Batch(*(value.to(draws.device) for value in (shape, palette, share)), taught, pictures)
+        return Batch(*(value.to(draws.device) for value in (shape, palette, share)), supervision, pictures)
 
     def _pictures(self, shapes: Float[Tensor, "b p"], palettes: Float[Tensor, "b q"], draws: Draws) -> Pictures:
         """Rays of one picture of each object."""
         count, size = self.config.rays, self.config.size
-        cameras = viewed(self.family, size, draws)
+        cameras = random_cameras(self.family, size, draws)
         rgb, alpha, _ = self.family.render(shapes, palettes, cameras)
         uniform = draws.uniform("rays", (count, 5)).cpu()
         chances = self._chances(alpha).cumsum(1)
@@ -136,9 +136,9 @@ class DecoderTask:
         codes = [
             table.unflatten(0, (-1, 2)) for table in modules["codes"](batch.shape.flatten(), batch.palette.flatten())
         ]
-        taught, pictures = batch.lesson, batch.pictures
-        points, views = [taught.points], [taught.views]
-        of = [[between(code, batch.share)[taught.of]] for code in codes]
+        supervision, pictures = batch.supervision, batch.pictures
+        points, views = [supervision.points], [supervision.views]
+        of = [[between(code, batch.share)[supervision.owner]] for code in codes]
         if pictures is not None:
             self._renew(draws.step)
             samples = self.grids.march(pictures.rays, batch.shape[pictures.picture, 0], self.marching, pictures.jitter)
@@ -148,8 +148,8 @@ class DecoderTask:
                 mixed.append(code[:, 0][pictures.picture[samples.ray]])
         shape_code, appearance_code = (torch.cat(parts) for parts in of)
         density, color = modules["field"](torch.cat(points), torch.cat(views), shape_code, appearance_code)
-        count = len(taught.points)
-        values = taught.loss(density[:count], color[:count])
+        count = len(supervision.points)
+        values = supervision.loss(density[:count], color[:count])
         if pictures is not None:
             drawn = composite(samples, density[count:], color[count:], pictures.background).color
             error = (drawn - pictures.target).square().mean()
@@ -190,7 +190,7 @@ def measured(model: ConditionalModel, config: CategoryConfig, count: int = MEASU
     family = model.family
     split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
     figures = {}
-    for name, wanted in (("train", ~split.held_pairs), ("held_pairs", split.held_pairs)):
+    for name, wanted in (("train", ~split.held_out_pairs), ("held_pairs", split.held_out_pairs)):
         pairs = wanted.nonzero()
         generator = torch.Generator().manual_seed(7)
         pairs = pairs[torch.randperm(len(pairs), generator=generator)[:count]]

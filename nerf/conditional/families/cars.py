@@ -10,42 +10,42 @@ from torch import Tensor
 
 from .captions import Trait
 from .family import Family
-from .solids import Placed, turned
+from .solids import SolidBatch, turned
 
 FLOOR = -0.4
 MARGIN = 0.04
 """From the end of the body to the cabin, at least."""
 
 
-def build(values: Mapping[str, Tensor]) -> list[Placed]:
+def build(values: Mapping[str, Tensor]) -> list[SolidBatch]:
     """The solids of cars."""
     length, width, tall = values["length"], values["width"], values["body_height"]
     low = FLOOR + values["clearance"]
     zero = torch.zeros_like(length)
-    body = Placed(
+    body = SolidBatch(
         "body", "box", torch.stack([zero, zero, low + tall / 2], -1), torch.stack([length, width, tall], -1) / 2
     )
     nose_half = torch.stack([values["nose"], width * 0.49, tall * 0.48], -1)
-    nose = Placed("body", "ball", torch.stack([-length / 2, zero, low + tall / 2], -1), nose_half)
+    nose = SolidBatch("body", "ball", torch.stack([-length / 2, zero, low + tall / 2], -1), nose_half)
     return [body, nose, _cabin(values, low + tall), *_wheels(values), *_spoiler(values, low + tall)]
 
 
-def _cabin(values: Mapping[str, Tensor], top: Tensor) -> Placed:
+def _cabin(values: Mapping[str, Tensor], top: Tensor) -> SolidBatch:
     """A box on the body, from its front end (position 0) to its rear end (1)."""
     length, tall = values["cabin_length"], values["cabin_height"]
     room = values["length"] - length - 2 * MARGIN
     x = room * (values["cabin_position"] - 0.5)
     center = torch.stack([x, torch.zeros_like(x), top + tall / 2], -1)
-    return Placed("cabin", "box", center, torch.stack([length, values["width"] * 0.86, tall], -1) / 2)
+    return SolidBatch("cabin", "box", center, torch.stack([length, values["width"] * 0.86, tall], -1) / 2)
 
 
-def _wheels(values: Mapping[str, Tensor]) -> list[Placed]:
+def _wheels(values: Mapping[str, Tensor]) -> list[SolidBatch]:
     """Four discs on the ground, half in the body's sides."""
     radius, width = values["wheel_radius"], values["wheel_width"]
     axes = turned(0, torch.full_like(radius, math.pi / 2))
     x, y = values["length"] / 2 - radius - MARGIN, values["width"] / 2
     return [
-        Placed(
+        SolidBatch(
             "wheels", "tube", torch.stack([end * x, side * y, FLOOR + radius], -1),
             torch.stack([radius, radius, width / 2], -1), axes,
         )
@@ -53,17 +53,19 @@ def _wheels(values: Mapping[str, Tensor]) -> list[Placed]:
     ]  # fmt: skip
 
 
-def _spoiler(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
+def _spoiler(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
     """A wing on two posts over the rear end; it belongs to the body."""
-    shown = values["spoiler"] > 0.5
+    present = values["spoiler"] > 0.5
     x = values["length"] / 2 - 0.07
     zero, rise = torch.zeros_like(x), torch.full_like(x, 0.13)
     small = torch.full_like(x, 0.025)
     wing = torch.stack([x, zero, top + rise], -1)
-    solids = [Placed("body", "box", wing, torch.stack([small * 2.6, values["width"] / 2, small], -1), None, shown)]
+    solids = [
+        SolidBatch("body", "box", wing, torch.stack([small * 2.6, values["width"] / 2, small], -1), None, present)
+    ]
     for side in (-1, 1):
         post = torch.stack([x, side * (values["width"] / 2 - 0.1), top + rise / 2], -1)
-        solids.append(Placed("body", "box", post, torch.stack([small, small, rise / 2], -1), None, shown))
+        solids.append(SolidBatch("body", "box", post, torch.stack([small, small, rise / 2], -1), None, present))
     return solids
 
 

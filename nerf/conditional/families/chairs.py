@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .captions import Trait
 from .family import Family
-from .solids import Placed, standing, turned
+from .solids import SolidBatch, standing, turned
 
 FLOOR = -0.62
 SLATS = 5
@@ -21,12 +21,12 @@ INSET = 0.06
 """From the seat's edge to the middle of a leg's upper end."""
 
 
-def build(values: Mapping[str, Tensor]) -> list[Placed]:
+def build(values: Mapping[str, Tensor]) -> list[SolidBatch]:
     """The solids of chairs."""
     width, depth, thickness = values["seat_width"], values["seat_depth"], values["seat_thickness"]
     top = FLOOR + values["seat_height"]
     zero = torch.zeros_like(width)
-    seat = Placed(
+    seat = SolidBatch(
         "seat",
         "box",
         torch.stack([zero, zero, top - thickness / 2], -1),
@@ -40,7 +40,7 @@ def slat_count(values: Mapping[str, Tensor]) -> Tensor:
     return values["back_slats"].round().clamp(1, SLATS)
 
 
-def _back(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
+def _back(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
     """Slats as wide as the gaps between them under a rail, all leaning backwards around the seat's rear edge."""
     width, tall = values["seat_width"], values["back_height"]
     count = slat_count(values)
@@ -48,10 +48,12 @@ def _back(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
     pivot = torch.stack([torch.zeros_like(width), values["seat_depth"] / 2 - BOARD / 2, top], -1)
     board = torch.full_like(width, BOARD / 2)
 
-    def leaning(x: Tensor, height: Tensor, half_width: Tensor, half_height: Tensor, shown: Tensor | None) -> Placed:
+    def leaning(
+        x: Tensor, height: Tensor, half_width: Tensor, half_height: Tensor, present: Tensor | None
+    ) -> SolidBatch:
         offset = torch.stack([x, torch.zeros_like(x), height], -1)
         center = pivot + (axes @ offset[:, :, None])[:, :, 0]
-        return Placed("back", "box", center, torch.stack([half_width, board, half_height], -1), axes, shown)
+        return SolidBatch("back", "box", center, torch.stack([half_width, board, half_height], -1), axes, present)
 
     slat = width / (2 * count - 1)
     slats = [leaning(-width / 2 + slat * (2 * i + 0.5), tall / 2, slat / 2, tall / 2, count > i) for i in range(SLATS)]
@@ -59,7 +61,7 @@ def _back(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
     return [*slats, leaning(torch.zeros_like(width), tall - rail, width / 2, rail, None)]
 
 
-def _legs(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
+def _legs(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
     """Round legs that spread downwards; of three, one stands in the middle of the rear."""
     three = values["leg_count"].round() < 4
     under = top - values["seat_thickness"]
@@ -68,20 +70,20 @@ def _legs(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
     zero = torch.zeros_like(x)
     places = [(-x, -y, None), (x, -y, None), (torch.where(three, zero, -x), y, None), (x, y, ~three)]
     legs = []
-    for across, along, shown in places:
+    for across, along, present in places:
         head = torch.stack([across, along, under], -1)
         outwards = torch.stack([across.sign(), along.sign(), zero], -1)
         foot = head + outwards * spread[:, None] * math.sqrt(0.5)
         foot = torch.cat([foot[:, :2], torch.full_like(foot[:, 2:], FLOOR)], -1)
         thick = values["leg_thickness"] / 2
         half = torch.stack([thick, thick, (head - foot).norm(dim=-1) / 2], -1)
-        legs.append(Placed("legs", "tube", (head + foot) / 2, half, standing(foot, head), shown))
+        legs.append(SolidBatch("legs", "tube", (head + foot) / 2, half, standing(foot, head), present))
     return legs
 
 
-def _arms(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
+def _arms(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
     """An arm and its post on either side; they belong to the back."""
-    shown = values["arms"] > 0.5
+    present = values["arms"] > 0.5
     depth = values["seat_depth"]
     board = torch.full_like(depth, BOARD / 2)
     rise = torch.full_like(depth, 0.24)
@@ -89,9 +91,9 @@ def _arms(values: Mapping[str, Tensor], top: Tensor) -> list[Placed]:
     for side in (-1, 1):
         x = side * (values["seat_width"] / 2 - BOARD / 2)
         arm = torch.stack([x, torch.zeros_like(x), top + rise], -1)
-        solids.append(Placed("back", "box", arm, torch.stack([board * 1.4, depth / 2, board], -1), None, shown))
+        solids.append(SolidBatch("back", "box", arm, torch.stack([board * 1.4, depth / 2, board], -1), None, present))
         post = torch.stack([x, -depth / 2 + INSET, top + rise / 2], -1)
-        solids.append(Placed("back", "box", post, torch.stack([board, board, rise / 2], -1), None, shown))
+        solids.append(SolidBatch("back", "box", post, torch.stack([board, board, rise / 2], -1), None, present))
     return solids
 
 

@@ -14,7 +14,7 @@ from ...cameras import Cameras, look_at, spherical
 from ...viewpoints import Viewpoints
 from .captions import Trait, caption
 from .colors import COLORS, sample_palettes
-from .solids import Placed, Scenes, colored
+from .solids import Scenes, SolidBatch, colored
 
 Values = Mapping[str, Tensor]
 """Parameters in world units by name, [n] each."""
@@ -61,7 +61,7 @@ class Family:
     parts: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float]]
     """World units (or degrees, or counts) of each shape parameter at 0 and at 1."""
-    build: Callable[[Values], list[Placed]]
+    build: Callable[[Values], list[SolidBatch]]
     """Solids from parameters in world units."""
     traits: tuple[Trait, ...]
     """What captions and measurements speak of."""

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from ...cameras import Cameras, Rays, pixel_centers
 from ...scenes.synthetic.primitives import Solid, shaded
 
-Kind = Literal["box", "tube", "ball"]
+SolidShape = Literal["box", "tube", "ball"]
 
 CANONICAL = {kind: Solid(kind, (0, 0, 0), (1, 1, 1), (0, 0, 0)) for kind in ("box", "tube", "ball")}
 """The solids of half length 1, in whose frame rays are met."""
@@ -27,18 +27,18 @@ SHINE = 0.5
 
 
 @dataclass(frozen=True)
-class Placed:
+class SolidBatch:
     """One solid in each of n scenes."""
 
     part: str
     """What it belongs to; decides its colour."""
-    kind: Kind
+    kind: SolidShape
     center: Float[Tensor, "n 3"]
     half: Float[Tensor, "n 3"]
     """Half the lengths along its own axes."""
     axes: Float[Tensor, "n 3 3"] | None = None
     """Rotation, its own axes as columns; none for the world's."""
-    shown: Bool[Tensor, " n"] | None = None
+    present: Bool[Tensor, " n"] | None = None
     """In which scenes it exists; none for all."""
 
 
@@ -57,7 +57,7 @@ class Hits:
 class Scenes:
     """The solids of n scenes, stacked: [n, s, ...] for s solids."""
 
-    def __init__(self, solids: list[Placed], parts: tuple[str, ...]):
+    def __init__(self, solids: list[SolidBatch], parts: tuple[str, ...]):
         n = len(solids[0].center)
         self.kinds = [solid.kind for solid in solids]
         self.part = torch.tensor([parts.index(solid.part) for solid in solids])
@@ -66,7 +66,7 @@ class Scenes:
         upright = torch.eye(3).expand(n, 3, 3)
         self.axes = torch.stack([upright if solid.axes is None else solid.axes for solid in solids], 1)
         everywhere = torch.ones(n, dtype=torch.bool)
-        self.shown = torch.stack([everywhere if solid.shown is None else solid.shown for solid in solids], 1)
+        self.present = torch.stack([everywhere if solid.present is None else solid.present for solid in solids], 1)
 
     def __len__(self) -> int:
         return len(self.center)
@@ -77,7 +77,7 @@ class Scenes:
 
     def extents(self, index: int, part: int | None = None) -> Float[Tensor, "2 3"]:
         """Lower and upper corner of the exact box around a part of one scene; none for all parts."""
-        chosen = self.shown[index] & (
+        chosen = self.present[index] & (
             torch.ones_like(self.part, dtype=torch.bool) if part is None else self.part == part
         )
         reach = torch.stack(
@@ -89,11 +89,11 @@ class Scenes:
     def inside(self, points: Float[Tensor, "n p 3"]) -> Bool[Tensor, "n p"]:
         """Which points lie in any solid of their scene."""
         local = (points[:, None] - self.center[:, :, None]) @ self.axes / self.half[:, :, None]
-        held = torch.zeros(local.shape[:-1], dtype=torch.bool)
+        inside = torch.zeros(local.shape[:-1], dtype=torch.bool)
         for kind in set(self.kinds):
             own = [s for s, other in enumerate(self.kinds) if other == kind]
-            held[:, own] = CANONICAL[kind].inside(local[:, own].reshape(-1, 3)).view(len(self), len(own), -1)
-        return (held & self.shown[:, :, None]).any(1)
+            inside[:, own] = CANONICAL[kind].inside(local[:, own].reshape(-1, 3)).view(len(self), len(own), -1)
+        return (inside & self.present[:, :, None]).any(1)
 
     def around(
         self, choice: Float[Tensor, "n p"], place: Float[Tensor, "n p 3"], margin: float
@@ -104,7 +104,7 @@ class Scenes:
             choice: random numbers in [0, 1) that choose the solid.
             place: random numbers in [0, 1) that choose the place in its box.
         """
-        numbers = self.shown.cumsum(1)
+        numbers = self.present.cumsum(1)
         solid = torch.searchsorted(numbers, (choice * numbers[:, -1:]).long() + 1)
         scene = torch.arange(len(self))[:, None]
         local = (place * 2 - 1) * (self.half[scene, solid] + margin)
@@ -149,7 +149,7 @@ class Scenes:
         size = torch.tensor([cameras.width, cameras.height])
         low = (spot.amin(2) - 0.5).ceil().long().clamp(min=0)
         high = torch.minimum((spot.amax(2) - 0.5).floor().long(), size - 1)
-        extent = (high - low + 1).clamp(min=0) * self.shown[..., None]
+        extent = (high - low + 1).clamp(min=0) * self.present[..., None]
         count = extent.prod(-1).flatten()
         pair = torch.arange(len(count)).repeat_interleave(count)
         within = torch.arange(len(pair)) - (count.cumsum(0) - count)[pair]
@@ -160,7 +160,7 @@ class Scenes:
         return scene * (cameras.width * cameras.height) + row * cameras.width + column, solid
 
 
-def _reach(kind: Kind, half: Float[Tensor, " 3"], axes: Float[Tensor, "3 3"]) -> Float[Tensor, " 3"]:
+def _reach(kind: SolidShape, half: Float[Tensor, " 3"], axes: Float[Tensor, "3 3"]) -> Float[Tensor, " 3"]:
     """How far a solid goes from its middle along the world's axes."""
     along = axes * half
     if kind == "ball":

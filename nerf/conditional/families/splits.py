@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .family import Family
 
-TRAIN_SHAPES, HELD_SHAPES, TRAIN_PALETTES, HELD_PALETTES = 100, 200, 300, 400
+TRAIN_SHAPES, HELD_OUT_SHAPES, TRAIN_PALETTES, HELD_OUT_PALETTES = 100, 200, 300, 400
 """Seeds."""
-HELD = 64
+HELD_OUT = 64
 """Held-out shapes, and palettes, that are there to be measured."""
 
 
@@ -22,9 +22,9 @@ class Split:
 
     shapes: Float[Tensor, "n p"]
     palettes: Float[Tensor, "m q"]
-    held_shapes: Float[Tensor, "64 p"]
-    held_palettes: Float[Tensor, "64 q"]
-    held_pairs: Bool[Tensor, "n m"]
+    held_out_shapes: Float[Tensor, "64 p"]
+    held_out_palettes: Float[Tensor, "64 q"]
+    held_out_pairs: Bool[Tensor, "n m"]
     """Pairs of a training shape and a training palette that are never shown together: a diagonal."""
 
 
@@ -37,7 +37,7 @@ def split_of(family: Family, shapes: int = 256, palettes: int = 32) -> Split:
     return Split(
         family.shapes(shapes, TRAIN_SHAPES),
         family.palettes(palettes, TRAIN_PALETTES),
-        family.shapes(HELD, HELD_SHAPES),
-        family.palettes(HELD, HELD_PALETTES),
+        family.shapes(HELD_OUT, HELD_OUT_SHAPES),
+        family.palettes(HELD_OUT, HELD_OUT_PALETTES),
         diagonal,
     )

@@ -14,7 +14,7 @@ SLIGHT = 1e-3
 """Penalty of the parameters themselves, so that there is a solution for fewer objects than parameters."""
 
 
-class CodeGuess:
+class ConditionalMean:
     """A polynomial of second degree from standardised parameters to codes, fitted to a table by ridge regression.
 
     Args:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mappers.draws import Draws
-from mappers.picture_encoder import Glance, PictureEncoder, load_picture_encoder
+from mappers.picture_encoder import EncodedPicture, PictureEncoder, load_picture_encoder
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared
 
@@ -21,7 +21,7 @@ from ...cameras import degrees_between
 from ..families import split_of
 from ..families.family import ELEVATION, RADIUS
 from ..model import ENCODER, ConditionalModel, located
-from .conditional_mean import CodeGuess
+from .conditional_mean import ConditionalMean
 from .target_picture import stacked
 
 SHARP = 0.02
@@ -65,7 +65,7 @@ def encoder_of(model: str | Path) -> PictureEncoder | None:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LabelledPictures:
     """Pictures and the truth about them."""
 
     pictures: Float[Tensor, "n 4 s s"]
@@ -78,7 +78,7 @@ class EncoderTask:
     """Objects from anywhere, drawn by the family; none is seen twice.
 
     The model's table holds few objects, which would be learned by heart. So every picture shows a new one, whose codes
-    are guessed from its traits and palette (`guessing.CodeGuess`).
+    are guessed from its traits and palette (`ConditionalMean`).
 
     Args:
         model: of the category; not changed.
@@ -96,32 +96,32 @@ class EncoderTask:
         self.encoder = PictureEncoder(
             model.shape_codes.shape[1], model.appearance_codes.shape[1], field_space=model.space
         )
-        self.encoder.settle("shape", model.shape_codes)
-        self.encoder.settle("appearance", model.appearance_codes)
-        self.guess_shape = CodeGuess(model.family.traits_of(self.split.shapes), model.shape_codes)
-        self.guess_appearance = CodeGuess(self.split.palettes, model.appearance_codes)
+        self.encoder.set_statistics("shape", model.shape_codes)
+        self.encoder.set_statistics("appearance", model.appearance_codes)
+        self.shape_mean = ConditionalMean(model.family.traits_of(self.split.shapes), model.shape_codes)
+        self.appearance_mean = ConditionalMean(self.split.palettes, model.appearance_codes)
         self.modules: Mapping[str, nn.Module] = {"encoder": self.encoder}
 
-    def batch(self, draws: Draws) -> Seen:
+    def batch(self, draws: Draws) -> LabelledPictures:
         family = self.model.family
         shapes = torch.cat([family.shapes(1, seed) for seed in draws.integers("shape", SEEDS).tolist()])
         palettes = torch.cat([family.palettes(1, seed) for seed in draws.integers("palette", SEEDS).tolist()])
         turn, rise = self._angles(draws.uniform("angles", (2,)).cpu())
         far = math.exp(FARTHER * (2 * float(draws.uniform("far", ()).cpu()[0]) - 1))
         pictures = self._pictures(shapes, palettes, turn, rise, far)
-        guesses = self.guessed(shapes, palettes)
+        guesses = self.expected_codes(shapes, palettes)
         values = [value.to(draws.device) for value in (pictures, turn, rise, *guesses)]
-        return Seen(values[0], values[1], values[2], (values[3], values[4]))
+        return LabelledPictures(values[0], values[1], values[2], (values[3], values[4]))
 
-    def loss(self, modules: Prepared, batch: Seen, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: LabelledPictures, draws: Draws) -> dict[str, Tensor]:
         config, seen = self.config, modules["encoder"](batch.pictures)
         away = batch.azimuth[:, None] - self.encoder.directions.to(batch.azimuth)
         wanted = (away.cos() / SHARP).softmax(1)
         figures = {
             "azimuth": -(wanted * seen.azimuth.log_softmax(1)).sum(1).mean(),
             "elevation": (seen.elevation - batch.elevation).square().mean(),
-            "shape": self._missed(seen.shape_code, batch.codes[0], self.encoder.shape_scale),
-            "appearance": self._missed(seen.appearance_code, batch.codes[1], self.encoder.appearance_scale),
+            "shape": self._relative_error(seen.shape_code, batch.codes[0], self.encoder.shape_scale),
+            "appearance": self._relative_error(seen.appearance_code, batch.codes[1], self.encoder.appearance_scale),
         }
         codes = config.code_weight * (figures["shape"] + figures["appearance"])
         return {"loss": figures["azimuth"] + config.elevation_weight * figures["elevation"] + codes, **figures}
@@ -133,28 +133,28 @@ class EncoderTask:
         split, device = self.split, next(self.encoder.parameters()).device
         generator = torch.Generator().manual_seed(3)
         turn, rise = self._angles(torch.rand(MEASURED, 2, generator=generator))
-        shapes = split.held_shapes[torch.arange(MEASURED) % len(split.held_shapes)]
-        palettes = split.held_palettes[torch.arange(MEASURED) * 7 % len(split.held_palettes)]
-        seen: Glance = modules["encoder"](self._pictures(shapes, palettes, turn, rise, 1.0).to(device))
+        shapes = split.held_out_shapes[torch.arange(MEASURED) % len(split.held_out_shapes)]
+        palettes = split.held_out_palettes[torch.arange(MEASURED) * 7 % len(split.held_out_palettes)]
+        seen: EncodedPicture = modules["encoder"](self._pictures(shapes, palettes, turn, rise, 1.0).to(device))
         found = torch.tensor([turns[0] for turns in seen.azimuths()])
         places, truth = (
             self.model.family.seen_from(turns, rises, 1).positions
             for turns, rises in ((found, seen.elevation.cpu()), (turn, rise))
         )
         error = degrees_between(places, truth)
-        shape, appearance = (code.to(device) for code in self.guessed(shapes, palettes))
-        missed = self._missed(seen.shape_code, shape, self.encoder.shape_scale)
-        colored = self._missed(seen.appearance_code, appearance, self.encoder.appearance_scale)
+        shape, appearance = (code.to(device) for code in self.expected_codes(shapes, palettes))
+        missed = self._relative_error(seen.shape_code, shape, self.encoder.shape_scale)
+        colored = self._relative_error(seen.appearance_code, appearance, self.encoder.appearance_scale)
         return {
             "within_10_degrees": float((error <= 10).float().mean()), "median_degrees": float(error.median()),
             "shape_r2": 1 - float(missed), "appearance_r2": 1 - float(colored),
         }  # fmt: skip
 
-    def guessed(
+    def expected_codes(
         self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]:
         """Codes of objects."""
-        return self.guess_shape(self.model.family.traits_of(shapes)), self.guess_appearance(palettes)
+        return self.shape_mean(self.model.family.traits_of(shapes)), self.appearance_mean(palettes)
 
     def _pictures(self, shapes: Tensor, palettes: Tensor, turn: Tensor, rise: Tensor, far: float) -> Tensor:
         cameras = self.model.family.seen_from(turn, rise, self.encoder.config.size, RADIUS * far)
@@ -168,5 +168,5 @@ class EncoderTask:
         return 2 * math.pi * uniform[:, 0], torch.deg2rad(low + (high - low) * uniform[:, 1])
 
     @staticmethod
-    def _missed(found: Tensor, wanted: Tensor, scale: Tensor) -> Float[Tensor, ""]:
+    def _relative_error(found: Tensor, wanted: Tensor, scale: Tensor) -> Float[Tensor, ""]:
         return ((found - wanted) / scale).square().sum(1).mean()

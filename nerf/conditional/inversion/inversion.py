@@ -144,7 +144,7 @@ class Search:
         generator: torch.Generator | None = None,
     ):
         self.model, self.target, self.config, self.scorer = model, target, config, scorer
-        self.wish = None if scorer is None else scorer.pictures(target.rgb[None])
+        self.target_embedding = None if scorer is None else scorer.embed_images(target.rgb[None])
         self.generator = generator or torch.Generator().manual_seed(config.seed)
         self.size = len(target.alpha)
         self.ground = torch.ones(self.size**2, 3)
@@ -222,9 +222,11 @@ class Search:
         loss = loss + config.code_weight * sum(
             (code - usual).square().mean() for code, usual in zip((shape, appearance), home, strict=True)
         )
-        if self.scorer is not None and self.wish is not None:
+        if self.scorer is not None and self.target_embedding is not None:
             color = out.color.view(self.size, self.size, 3)
-            loss = loss + clip_weight * clip_distance(self.scorer.pictures(color[None]), self.wish).mean()
+            loss = (
+                loss + clip_weight * clip_distance(self.scorer.embed_images(color[None]), self.target_embedding).mean()
+            )
         return loss
 
     def round(self, attempt: Attempt, number: int) -> None:
@@ -315,11 +317,11 @@ def invert(
 def _seen(search: Search, encoder: PictureEncoder) -> list[Attempt]:
     """What an encoder sees in the picture, once for every likely azimuth."""
     encoder.check_space(search.model.space)
-    glance = encoder(search.target.resized(encoder.config.size).channels[None])
-    shape = search.model.shape_prior.whitened(glance.shape_code[0])
-    appearance = search.model.appearance_prior.whitened(glance.appearance_code[0])
-    rise = float(glance.elevation[0].clamp(LOWEST, HIGHEST))
-    return [Attempt(search, shape, appearance, turn, rise, (shape, appearance)) for turn in glance.azimuths()[0]]
+    encoded = encoder(search.target.resized(encoder.config.size).channels[None])
+    shape = search.model.shape_prior.whitened(encoded.shape_code[0])
+    appearance = search.model.appearance_prior.whitened(encoded.appearance_code[0])
+    rise = float(encoded.elevation[0].clamp(LOWEST, HIGHEST))
+    return [Attempt(search, shape, appearance, turn, rise, (shape, appearance)) for turn in encoded.azimuths()[0]]
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ PAIRS = 512
 
 
 @dataclass(frozen=True)
-class Library:
+class CaptionLibrary:
     """Embeddings, and the objects that they are of."""
 
     prompts: tuple[str, ...]
@@ -40,7 +40,9 @@ class Library:
 
 
 @torch.no_grad()
-def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: float = 0.5, seed: int = 0) -> Library:
+def build_library(
+    model: ConditionalModel, scorer: Scorer, count: int, *, pictures: float = 0.5, seed: int = 0
+) -> CaptionLibrary:
     """``count`` embeddings of random training pairs; held-out pairs are left aside.
 
     Where the model's instances are samples (`ConditionalModel.sampled`) pictures are its own renders of them, and
@@ -60,7 +62,7 @@ def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: fl
         raise ValueError(f"a library needs 1 entry or more, pictures a share in 0..1; got {count} and {pictures}")
     family, generator = model.family, torch.Generator().manual_seed(seed)
     split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
-    allowed = (~split.held_pairs).nonzero()
+    allowed = (~split.held_out_pairs).nonzero()
     pairs = allowed[torch.randint(len(allowed), (count,), generator=generator)]
     shape, palette = pairs.unbind(1)
     seen = round(pictures * count)
@@ -73,14 +75,14 @@ def library(model: ConditionalModel, scorer: Scorer, count: int, *, pictures: fl
             drawn = torch.stack([model.render(*pair, cameras[i]).color for i, pair in enumerate(codes)])
         else:
             drawn, _, _ = family.render(split.shapes[shape[part]], split.palettes[palette[part]], cameras)
-        rows.append(scorer.pictures(drawn))
+        rows.append(scorer.embed_images(drawn))
     said = range(seen, count)
     prompts += [family.caption(split.shapes[shape[i]], split.palettes[palette[i]], generator) for i in said]
     if seen < count:
         known = {text: i for i, text in enumerate(dict.fromkeys(prompts[seen:]))}
-        unique = scorer.texts(list(known))
+        unique = scorer.embed_texts(list(known))
         rows.append(unique[[known[text] for text in prompts[seen:]]])
-    return Library(tuple(prompts), torch.cat(rows), shape, palette)
+    return CaptionLibrary(tuple(prompts), torch.cat(rows), shape, palette)
 
 
 def fit_ridge(
@@ -90,7 +92,7 @@ def fit_ridge(
 
     From pictures alone, and some minutes, where the model's instances are samples: no caption is known of them.
     """
-    known = library(model, scorer, count, pictures=1.0 if model.sampled else 0.5, seed=seed)
+    known = build_library(model, scorer, count, pictures=1.0 if model.sampled else 0.5, seed=seed)
     sizes = model.shape_codes.shape[1], model.appearance_codes.shape[1]
     mapper = RidgeCodeMapper(scorer.width, *sizes, field_space=model.space, clip_space=scorer.space, clip=scorer.name)
     mapper.fit(known.embedding, model.shape_codes[known.shape], model.appearance_codes[known.palette], ridge=ridge)

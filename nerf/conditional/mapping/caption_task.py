@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mappers.code_mapper import CodeMapper, surprise
+from mappers.code_mapper import CodeMapper, nll
 from mappers.draws import Draws
+from mappers.normalization import CODE_NAMES
 from mappers.trainer import Prepared
 
-from .objective import KINDS
 from .render_task import MapperTask
 
 
-class Surprise(nn.Module):
+class CaptionNLL(nn.Module):
     """How little a mapper expects codes where an embedding speaks of them, as the trainer calls it."""
 
     def __init__(self, mapper: CodeMapper):
@@ -40,14 +40,14 @@ class Surprise(nn.Module):
         Where a text speaks of a shape, directions cost: "tall" is a way to go and no place to be, so a text should move
         all shapes alike. Colours are places, and so is all that a picture shows.
         """
-        off, along = self.mapper.missed("shape", embedding, shape)
+        off, along = self.mapper.residual("shape", embedding, shape)
         alike = off.square().sum(1) / 2 + along.square().sum((1, 2))
-        of_shape = torch.where(text, alike, surprise(off, along))
-        return of_shape, self.mapper.surprise("appearance", embedding, appearance)
+        of_shape = torch.where(text, alike, nll(off, along))
+        return of_shape, self.mapper.nll("appearance", embedding, appearance)
 
 
 @dataclass(frozen=True)
-class Told:
+class EmbeddingBatch:
     """Embeddings, and the codes of objects that they are true of."""
 
     embedding: Float[Tensor, "b d"]
@@ -56,7 +56,7 @@ class Told:
     """Whether it is a text that speaks, else a picture."""
 
 
-class LibraryTask:
+class CaptionTask:
     """Rows of a library; those of pictures alone where the model's instances are samples, which no caption is true of.
 
     Args:
@@ -68,7 +68,7 @@ class LibraryTask:
 
     def __init__(self, of: MapperTask):
         self.model, self.library = of.model, of.library
-        self.modules: Mapping[str, nn.Module] = {"mapper": Surprise(of.mapper)}
+        self.modules: Mapping[str, nn.Module] = {"mapper": CaptionNLL(of.mapper)}
         self.text = torch.tensor([bool(prompt) for prompt in self.library.prompts])
         self.rows = torch.arange(len(self.text))
         if self.model.sampled:
@@ -76,13 +76,13 @@ class LibraryTask:
         if not len(self.rows):
             raise ValueError("the model's instances are samples, of which only pictures are true; set pictures above 0")
 
-    def batch(self, draws: Draws) -> Told:
+    def batch(self, draws: Draws) -> EmbeddingBatch:
         row = self.rows[draws.integers("row", len(self.rows)).cpu()]
         known, model = self.library, self.model
         codes = model.shape_codes[known.shape[row]], model.appearance_codes[known.palette[row]]
         values = [value.to(draws.device) for value in (known.embedding[row], *codes, self.text[row])]
-        return Told(values[0], (values[1], values[2]), values[3])
+        return EmbeddingBatch(values[0], (values[1], values[2]), values[3])
 
-    def loss(self, modules: Prepared, batch: Told, draws: Draws) -> dict[str, Tensor]:
-        kinds = [value.mean() for value in modules["mapper"](batch.embedding, *batch.codes, batch.text)]
-        return {"loss": kinds[0] + kinds[1], **dict(zip(KINDS, kinds, strict=True))}
+    def loss(self, modules: Prepared, batch: EmbeddingBatch, draws: Draws) -> dict[str, Tensor]:
+        values = [value.mean() for value in modules["mapper"](batch.embedding, *batch.codes, batch.text)]
+        return {"loss": values[0] + values[1], **dict(zip(CODE_NAMES, values, strict=True))}

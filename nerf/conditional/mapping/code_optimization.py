@@ -14,7 +14,7 @@ from mappers.draws import Draws
 from ..clip.scorer import Scorer
 from ..model import ConditionalModel
 from ..views import facing
-from .objective import Objective, ObjectiveConfig, Wish
+from .objective import EditTarget, Objective, ObjectiveConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +89,13 @@ class PromptOptimizer:
             return shape_code, appearance_code
         adam = torch.optim.Adam(chosen, config.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.steps)
-        wish = Wish(embedding.expand(config.views, -1))
+        target = EditTarget(embedding.expand(config.views, -1))
         size = config.objective.size
         for step in range(config.steps):
             draws = Draws(config.seed, step, range(config.views))
             after = [prior.unwhitened(value).expand(config.views, -1) for prior, value in zip(priors, z, strict=True)]
             loss = self.objective(
-                (before[0], before[1]), (after[0], after[1]), wish, facing(self.model.family, size, draws),
+                (before[0], before[1]), (after[0], after[1]), target, facing(self.model.family, size, draws),
                 draws.uniform("background", (3,)), draws.uniform("jitter", (size * size,)),
             )["loss"]  # fmt: skip
             adam.zero_grad()

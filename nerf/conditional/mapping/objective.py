@@ -1,4 +1,4 @@
-"""What an edit should achieve (CLIP-NeRF, section 3.3): a render that CLIP finds near the wish, and usual codes."""
+"""What an edit should achieve (CLIP-NeRF, section 3.3): a render that CLIP finds near the target, and usual codes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from mappers.normalization import CODE_NAMES
 
 from ...cameras import Cameras
 from ..clip.scorer import Scorer, clip_distance
@@ -23,13 +25,13 @@ class ObjectiveConfig:
     size: int = 32
     """Side of the renders, pixels."""
     clip_weight: float = 1.0
-    """λ_c: weight of 1 - cosine between render and wish."""
+    """λ_c: weight of 1 - cosine between render and target."""
     direction_weight: float = 0.0
     """Weight of 1 - cosine between the change of the render and that of the text (StyleGAN-NADA)."""
     plausibility_weight: float = 0.05
     """Weight of the edited codes' mean squared deviation from their Gaussian; the paper has its discriminator there."""
     change_weight: float = 0.05
-    """Weight of the codes' mean squared change, in standard deviations: what a wish does not name should stay."""
+    """Weight of the codes' mean squared change, in standard deviations: what a target does not name should stay."""
 
     def __post_init__(self) -> None:
         if self.size < 4:
@@ -40,7 +42,7 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
-class Wish:
+class EditTarget:
     """What some objects should become, in CLIP's space."""
 
     embedding: Float[Tensor, "b d"]
@@ -60,7 +62,7 @@ class Objective:
     def __init__(self, model: ConditionalModel, scorer: Scorer, config: ObjectiveConfig):
         self.model, self.scorer, self.config = model, scorer, config
 
-    def seen(
+    def embed_renders(
         self,
         shape_codes: Float[Tensor, "b s"],
         appearance_codes: Float[Tensor, "b a"],
@@ -77,13 +79,13 @@ class Objective:
             shift = None if jitter is None else jitter[i]
             out = self.model.trace(shape_codes[i], appearance_codes[i], rays, ground, shift, grid)
             pictures.append(out.color.view(cameras.height, cameras.width, 3))
-        return self.scorer.pictures(torch.stack(pictures))
+        return self.scorer.embed_images(torch.stack(pictures))
 
     def __call__(
         self,
         before: tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]],
         after: tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]],
-        wish: Wish,
+        target: EditTarget,
         cameras: Cameras,
         background: Float[Tensor, "b 3"],
         jitter: Float[Tensor, "b p"] | None = None,
@@ -93,16 +95,16 @@ class Objective:
         Args:
             before: shape and appearance codes of the objects as they were.
             after: as they are now.
-            wish: what they should be.
+            target: what they should be.
             cameras: one for each object, with pictures of the settings' size.
             background: RGB behind each.
             jitter: shift of every pixel's intervals.
         """
         config = self.config
-        shown = self.seen(*after, cameras, background, jitter)
-        distance = clip_distance(shown, wish.embedding).mean()
+        shown = self.embed_renders(*after, cameras, background, jitter)
+        distance = clip_distance(shown, target.embedding).mean()
         white = [
-            [self.model.prior(kind).whitened(code) for kind, code in zip(KINDS, codes, strict=True)]
+            [self.model.prior(name).whitened(code) for name, code in zip(CODE_NAMES, codes, strict=True)]
             for codes in (before, after)
         ]
         usual = torch.stack([code.square().mean() for code in white[1]]).mean()
@@ -110,13 +112,10 @@ class Objective:
         values = {"clip": distance, "plausibility": usual, "change": change}
         loss = config.clip_weight * distance + config.plausibility_weight * usual + config.change_weight * change
         if config.direction_weight:
-            if wish.source is None:
+            if target.source is None:
                 raise ValueError("direction_weight needs what the objects' captions say before; set it to 0 here")
             with torch.no_grad():
-                was = self.seen(*before, cameras, background, jitter)
-            values["direction"] = clip_distance(shown - was, wish.embedding - wish.source).mean()
+                was = self.embed_renders(*before, cameras, background, jitter)
+            values["direction"] = clip_distance(shown - was, target.embedding - target.source).mean()
             loss = loss + config.direction_weight * values["direction"]
         return {"loss": loss, **values}
-
-
-KINDS = ("shape", "appearance")

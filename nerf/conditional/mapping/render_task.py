@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mappers.code_mapper import CodeMapper
 from mappers.draws import Draws
+from mappers.normalization import CODE_NAMES
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared
 
@@ -21,8 +22,8 @@ from ..clip.scorer import Scorer
 from ..families import split_of
 from ..model import ConditionalModel
 from ..views import facing
-from .caption_library import library
-from .objective import KINDS, Objective, ObjectiveConfig, Wish
+from .caption_library import build_library
+from .objective import EditTarget, Objective, ObjectiveConfig
 
 MEASURED = 16
 """Edits that a validation looks at."""
@@ -74,7 +75,7 @@ class Edits:
     codes: tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]
     of_shape: Bool[Tensor, " b"]
     """Whether the shape is edited, else the appearance: the paper trains the two mappers apart."""
-    wish: Wish
+    target: EditTarget
     cameras: Cameras
     background: Float[Tensor, "b 3"]
     jitter: Float[Tensor, "b p"]
@@ -97,14 +98,14 @@ class MapperTask:
             raise ValueError("direction_weight needs captions of the model's instances, which are samples; set it to 0")
         self.model, self.scorer, self.config = model, scorer, config
         self.objective = Objective(model, scorer, config.objective)
-        self.library = library(model, scorer, config.prompts, pictures=config.pictures, seed=config.train.seed)
+        self.library = build_library(model, scorer, config.prompts, pictures=config.pictures, seed=config.train.seed)
         sizes = model.shape_codes.shape[1], model.appearance_codes.shape[1]
         self.mapper = CodeMapper(
             scorer.width, *sizes, hidden=config.hidden, rank=config.rank, field_space=model.space,
             clip_space=scorer.space, clip=scorer.name,
         )  # fmt: skip
-        for kind in KINDS:
-            self.mapper.settle(kind, model.prior(kind).mean, model.prior(kind).factor)
+        for name in CODE_NAMES:
+            self.mapper.set_statistics(name, model.prior(name).mean, model.prior(name).factor)
         self.modules: Mapping[str, nn.Module] = {"mapper": self.mapper}
         self.split = split_of(model.family, len(model.shape_codes), len(model.appearance_codes))
 
@@ -120,11 +121,11 @@ class MapperTask:
                 model.family.caption(self.split.shapes[s], self.split.palettes[p], torch.Generator().manual_seed(seed))
                 for s, p, seed in zip(shape.tolist(), palette.tolist(), seeds, strict=True)
             ]
-            source = self.scorer.texts(captions)
+            source = self.scorer.embed_texts(captions)
         return Edits(
             (model.shape_codes[shape], model.appearance_codes[palette]),
             draws.integers("kind", 2).cpu() == 0,
-            Wish(self.library.embedding[wanted], source),
+            EditTarget(self.library.embedding[wanted], source),
             facing(model.family, size, draws),
             draws.uniform("background", (3,)).cpu(),
             draws.uniform("jitter", (size * size,)).cpu(),
@@ -136,11 +137,11 @@ class MapperTask:
         # Both are always computed, so that processes which learn together have gradients of all parameters.
         which = batch.of_shape[:, None]
         after = torch.where(which, moved[0], shape), torch.where(which, appearance, moved[1])
-        return self.objective(batch.codes, after, batch.wish, batch.cameras, batch.background, batch.jitter)
+        return self.objective(batch.codes, after, batch.target, batch.cameras, batch.background, batch.jitter)
 
     def _moved(self, modules: Prepared, batch: Edits, device: torch.device) -> list[Tensor]:
         """Both codes after the mapper, which may be on an accelerator; field and CLIP stay on the processor."""
-        values = (batch.wish.embedding, *batch.codes)
+        values = (batch.target.embedding, *batch.codes)
         return [code.cpu() for code in modules["mapper"](*(value.to(device) for value in values))]
 
     @torch.no_grad()
@@ -150,7 +151,7 @@ class MapperTask:
         batch = self.batch(draws)
         after = self._moved(modules, batch, next(self.mapper.parameters()).device)
         scored = [
-            float(self.objective(batch.codes, codes, batch.wish, batch.cameras, batch.background)["clip"])
+            float(self.objective(batch.codes, codes, batch.target, batch.cameras, batch.background)["clip"])
             for codes in (batch.codes, (after[0], after[1]))
         ]
         usual = self.model.mahalanobis(after[0], "shape").mean(), self.model.mahalanobis(after[1], "appearance").mean()

@@ -67,11 +67,11 @@ class Brightness(Scorer):
     def __init__(self) -> None:
         self.size, self.width, self.space, self.name = 16, 2, "brightness", "brightness"
 
-    def pictures(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
+    def embed_images(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
         angle = pictures.mean((1, 2, 3)) * torch.pi / 2
         return torch.stack([angle.cos(), angle.sin()], -1)
 
-    def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """ "white" is bright; all else is dark."""
         bright = torch.tensor([1.0 if "white" in text else 0.0 for text in texts])
         return torch.stack([1 - bright, bright], -1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nerf.conditional import Gaussian
+from nerf.conditional import CodeDistribution
 
 
 def table(count: int = 500) -> torch.Tensor:
@@ -17,7 +17,7 @@ def table(count: int = 500) -> torch.Tensor:
 
 def test_samples_have_the_tables_mean_and_covariance() -> None:
     codes = table()
-    drawn = Gaussian(codes).sample(100_000, torch.Generator().manual_seed(1))
+    drawn = CodeDistribution(codes).sample(100_000, torch.Generator().manual_seed(1))
     np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.03)
     covariance = np.cov(codes.numpy().T)
     floor = 0.02 * covariance.diagonal().mean() * np.eye(3)
@@ -30,13 +30,13 @@ def test_distance_is_mahalanobis() -> None:
     covariance += 0.02 * covariance.diagonal().mean() * np.eye(3)
     offset = codes.numpy() - codes.numpy().mean(0)
     expected = np.sqrt(np.einsum("ni,ij,nj->n", offset, np.linalg.inv(covariance), offset))
-    gaussian = Gaussian(codes)
+    gaussian = CodeDistribution(codes)
     np.testing.assert_allclose(gaussian.mahalanobis(codes), expected, rtol=1e-4)
     np.testing.assert_allclose(gaussian.mahalanobis(codes[3]), expected[3], rtol=1e-4)
 
 
 def test_whitening_is_undone() -> None:
-    gaussian, codes = Gaussian(table()), table(40).view(4, 10, 3)
+    gaussian, codes = CodeDistribution(table()), table(40).view(4, 10, 3)
     torch.testing.assert_close(gaussian.unwhitened(gaussian.whitened(codes)), codes, atol=1e-4, rtol=1e-4)
     white = gaussian.whitened(table())
     torch.testing.assert_close(white.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
@@ -44,14 +44,14 @@ def test_whitening_is_undone() -> None:
 
 def test_few_codes_do_and_one_does_not() -> None:
     """Fewer codes than dimensions: the covariance is still invertible."""
-    few = Gaussian(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)))
+    few = CodeDistribution(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)))
     assert few.sample(2, torch.Generator().manual_seed(0)).isfinite().all()
     with pytest.raises(ValueError, match="a Gaussian needs at least 2 codes, got 1"):
-        Gaussian(torch.zeros(1, 4))
+        CodeDistribution(torch.zeros(1, 4))
 
 
 def test_gradients_lead_back_to_the_mean() -> None:
-    gaussian = Gaussian(table())
+    gaussian = CodeDistribution(table())
     code = (gaussian.mean + 2).requires_grad_()
     before = gaussian.mahalanobis(code)
     (gradient,) = torch.autograd.grad(before, code)

@@ -69,7 +69,7 @@ def test_measured_quality_is_that_of_whole_pictures(balls: ConditionalModel) -> 
     """Of every pair, when there are no more: by hand over the two halves of the table."""
     config = CategoryConfig(shapes=5, palettes=3, size=12, field=ConditionalConfig(shape_code=4, appearance_code=3))
     figures = measured(balls, config, count=100)
-    held = split_of(balls.family, 5, 3).held_pairs
+    held = split_of(balls.family, 5, 3).held_out_pairs
     for name, wanted in (("train", ~held), ("held_pairs", held)):
         generator = torch.Generator().manual_seed(7)
         pairs = wanted.nonzero()[torch.randperm(int(wanted.sum()), generator=generator)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nerf.conditional.views import View, around
+from nerf.conditional.views import View, turntable_views
 
 
 def test_turntables_go_once_around() -> None:
-    views = around(4, 32)
+    views = turntable_views(4, 32)
     assert [view.azimuth % 360 for view in views] == [235, 325, 55, 145]
     assert {view.size for view in views} == {32}
 
@@ -25,4 +25,4 @@ def test_impossible_views_are_refused(wrong: dict[str, float], message: str) -> 
     with pytest.raises(ValueError, match=message):
         View(**wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="a turntable needs at least 1 view, got 0"):
-        around(0, 32)
+        turntable_views(0, 32)

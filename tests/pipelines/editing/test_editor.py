@@ -226,7 +226,7 @@ def test_the_command_writes_pictures_and_a_report(
     assert {path.name for path in (tmp_path / "red").iterdir()} == names
     report = json.loads((tmp_path / "red" / "report.json").read_text())
     assert report["object"] == "instance 3"
-    assert report["edit"]["wish"] == "a red chair"
+    assert report["edit"]["target"] == "a red chair"
     before, after = (report["figures"][name] for name in ("before", "after"))
     assert before["shape_deviation"] == after["shape_deviation"]
     assert before["appearance_deviation"] != after["appearance_deviation"]

@@ -24,10 +24,10 @@ def test_pictures_reach_the_model_as_its_own_processor_makes_them(tiny_clip: Sco
     for size, tolerance in ((64, 1e-5), (128, 0.02)):
         image = Image.fromarray(smooth).resize((size, size))
         expected = processor([image], return_tensors="pt").pixel_values
-        found = tiny_clip.pixels(torch.from_numpy(np.asarray(image) / 255).float()[None])
+        found = tiny_clip.preprocess(torch.from_numpy(np.asarray(image) / 255).float()[None])
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
         assert torch.allclose(
-            tiny_clip.images([image]), tiny_clip.pictures(torch.tensor(np.asarray(image) / 255)[None].float())
+            tiny_clip.embed_pil([image]), tiny_clip.embed_images(torch.tensor(np.asarray(image) / 255)[None].float())
         )
 
 
@@ -41,16 +41,16 @@ def test_a_model_of_open_clip_embeds_as_open_clip_does() -> None:
     with torch.no_grad():
         seen = model.encode_image(prepare(image)[None], normalize=True)
         said = model.encode_text(tokenizer(texts), normalize=True)
-    torch.testing.assert_close(scorer.images([image]), seen, atol=1e-5, rtol=0)
-    torch.testing.assert_close(scorer.texts(texts), said, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scorer.embed_pil([image]), seen, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scorer.embed_texts(texts), said, atol=1e-5, rtol=0)
     assert scorer.width == 128
 
 
 def test_embeddings_have_unit_length_and_pictures_gradients(tiny_clip: Scorer) -> None:
     pictures = torch.rand(2, 20, 20, 3, requires_grad=True)
-    found = tiny_clip.pictures(pictures)
+    found = tiny_clip.embed_images(pictures)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(2))
-    torch.testing.assert_close(tiny_clip.texts(["a", "a red chair"]).norm(dim=-1), torch.ones(2))
+    torch.testing.assert_close(tiny_clip.embed_texts(["a", "a red chair"]).norm(dim=-1), torch.ones(2))
     assert torch.autograd.grad(found.sum(), pictures)[0].abs().sum() > 0
 
 

@@ -30,7 +30,7 @@ from nerf.conditional.decoder.adversarial import (
     gradient_penalty,
     reward,
 )
-from nerf.conditional.mapping.caption_library import fit_ridge, library
+from nerf.conditional.mapping.caption_library import build_library, fit_ridge
 from nerf.conditional.mapping.objective import ObjectiveConfig
 from nerf.conditional.mapping.render_task import MapperConfig, MapperTask
 from nerf.conditional.settings import CategoryConfig
@@ -276,8 +276,8 @@ def test_scales_fall_to_the_least_and_pictures_are_of_training_pairs(config: Cat
     for late in wide[2:]:
         assert 0.25 <= float(late.min()) < 0.27
         assert float(late.max()) > 0.98
-    assert not task.split.held_pairs[tuple(task.pairs.T)].any()
-    assert len(task.pairs) == int((~task.split.held_pairs).sum())
+    assert not task.split.held_out_pairs[tuple(task.pairs.T)].any()
+    assert len(task.pairs) == int((~task.split.held_out_pairs).sum())
     codes = task.batch(Draws(0, 0, range(256)))
     for code in (codes.shape_code, codes.appearance_code):
         assert float(code.mean().abs()) < 0.1
@@ -338,16 +338,16 @@ def test_instances_are_samples_so_that_editing_learns_from_their_renders(
     config: CategoryConfig, tiny_clip: Scorer
 ) -> None:
     model = task_of(config).model()
-    known = library(model, tiny_clip, 3, pictures=1.0, seed=2)
+    known = build_library(model, tiny_clip, 3, pictures=1.0, seed=2)
     generator = torch.Generator().manual_seed(2)
-    allowed = (~task_of(config).split.held_pairs).nonzero()
+    allowed = (~task_of(config).split.held_out_pairs).nonzero()
     pairs = allowed[torch.randint(len(allowed), (3,), generator=generator)]
     cameras = model.family.cameras(3, tiny_clip.size, generator)
     drawn = [
         model.render(model.shape_codes[s], model.appearance_codes[p], cameras[i]).color
         for i, (s, p) in enumerate(pairs.tolist())
     ]
-    torch.testing.assert_close(known.embedding, tiny_clip.pictures(torch.stack(drawn)))
+    torch.testing.assert_close(known.embedding, tiny_clip.embed_images(torch.stack(drawn)))
     mapper = fit_ridge(model, tiny_clip, count=6)
     assert mapper(known.embedding, *(t[:3] for t in (model.shape_codes, model.appearance_codes)))[0].shape == (3, 6)
     task = MapperTask(model, tiny_clip, MapperConfig(prompts=4, objective=ObjectiveConfig(size=8)))

@@ -7,7 +7,7 @@ import torch
 from nerf.cameras import Rays
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.occupancy_grids import ShapeGrids
-from nerf.conditional.model import cell_density, grown
+from nerf.conditional.model import cell_density, dilate
 from nerf.rendering.sampling import Marching, sample_points
 
 RESOLUTION = 20
@@ -31,7 +31,7 @@ def test_density_of_cells_is_that_of_their_middles(balls: ConditionalModel) -> N
 def test_growing_adds_the_26_neighbours() -> None:
     cells = torch.zeros(7, 7, 7, dtype=torch.bool)
     cells[3, 3, 3] = cells[0, 0, 6] = True
-    z, y, x = grown(cells).nonzero().T
+    z, y, x = dilate(cells).nonzero().T
     near = ((z - 3).abs() <= 1) & ((y - 3).abs() <= 1) & ((x - 3).abs() <= 1)
     corner = (z <= 1) & (y <= 1) & (x >= 5)
     assert int(near.sum()) == 27

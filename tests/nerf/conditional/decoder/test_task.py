@@ -31,19 +31,19 @@ def test_held_out_pairs_are_never_drawn() -> None:
     task = task_of()
     for step in range(60):
         batch = task.batch(Draws(0, step, range(8)))
-        assert not task.split.held_pairs[batch.shape, batch.palette].any()
+        assert not task.split.held_out_pairs[batch.shape, batch.palette].any()
 
 
 def test_lessons_agree_with_the_solids_between_two_objects_and_pictures_with_the_renderer() -> None:
     task = task_of()
     batch = task.batch(Draws(0, 0, range(4)))
-    lesson, table = batch.lesson, task.split.shapes
+    supervision, table = batch.supervision, task.split.shapes
     for i, share in enumerate(batch.share):
-        own = lesson.of[: len(lesson.full)] == i
+        own = supervision.owner[: len(supervision.full)] == i
         shape = (1 - share) * table[batch.shape[i, 0]] + share * table[batch.shape[i, 1]]
-        inside = task.family.inside(shape.clamp(0, 1), lesson.points[: len(own)][own])
-        assert torch.equal(inside, lesson.full[own])
-    assert 0.1 < float(lesson.full.float().mean()) < 0.9
+        inside = task.family.inside(shape.clamp(0, 1), supervision.points[: len(own)][own])
+        assert torch.equal(inside, supervision.full[own])
+    assert 0.1 < float(supervision.full.float().mean()) < 0.9
     assert batch.pictures is None
     pictures = task.batch(Draws(0, 3, range(4))).pictures
     assert pictures is not None
@@ -63,7 +63,7 @@ def test_lessons_have_codes_between_those_of_two_objects_and_pictures_the_object
         return task.field(points, views, shape_code, appearance_code)
 
     task.loss({**task.modules, "field": field}, batch, draws)
-    count, of = len(batch.lesson.points), batch.lesson.of
+    count, of = len(batch.supervision.points), batch.supervision.owner
     for codes, table, number in zip(asked, task.codes.parameters(), (batch.shape, batch.palette), strict=True):
         share = batch.share[of, None]
         wanted = (1 - share) * table[number[of, 0]] + share * table[number[of, 1]]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nerf.cameras import Cameras, look_at
 from nerf.conditional.families import FAMILIES
-from nerf.conditional.families.solids import Hits, Placed, Scenes, standing, turned
+from nerf.conditional.families.solids import Hits, Scenes, SolidBatch, standing, turned
 
 SIZE = 33
 DISTANCE = 3.0
@@ -26,7 +26,7 @@ def slopes() -> Tensor:
     return torch.stack([side, up], -1).view(-1, 2)
 
 
-def cast(*solids: Placed) -> Hits:
+def cast(*solids: SolidBatch) -> Hits:
     parts = tuple(dict.fromkeys(solid.part for solid in solids))
     return Scenes(list(solids), parts).trace(camera(len(solids[0].center)))
 
@@ -37,7 +37,7 @@ def row(*numbers: float) -> Tensor:
 
 def test_a_ball_is_met_where_its_equation_says() -> None:
     radius = 0.7
-    hits = cast(Placed("body", "ball", row(0, 0, 0), row(radius, radius, radius)))
+    hits = cast(SolidBatch("body", "ball", row(0, 0, 0), row(radius, radius, radius)))
     lateral = slopes().square().sum(-1)
     # |(D, 0, 0) + t d|² = r², with d of unit length and -1 / sqrt(1 + lateral) along x.
     b = DISTANCE / (1 + lateral).sqrt()
@@ -50,7 +50,7 @@ def test_a_ball_is_met_where_its_equation_says() -> None:
 
 def test_a_box_shows_the_rectangle_of_its_front() -> None:
     half = (0.4, 0.6, 0.3)
-    hits = cast(Placed("body", "box", row(0, 0, 0), row(*half)))
+    hits = cast(SolidBatch("body", "box", row(0, 0, 0), row(*half)))
     depth = DISTANCE - half[0]
     spot = slopes().abs() * depth
     shown = (spot[:, 0] < half[1]) & (spot[:, 1] < half[2])
@@ -63,14 +63,14 @@ def test_a_box_shows_the_rectangle_of_its_front() -> None:
 def test_a_turned_tube_shows_its_lid() -> None:
     """A cylinder that points at the camera is a disc."""
     axes = standing(row(-1.0, 0.0, 0.0), row(1.0, 0.0, 0.0))
-    hits = cast(Placed("body", "tube", row(0.0, 0.0, 0.0), row(0.5, 0.5, 0.2), axes))
+    hits = cast(SolidBatch("body", "tube", row(0.0, 0.0, 0.0), row(0.5, 0.5, 0.2), axes))
     depth = DISTANCE - 0.2
     assert hits.pixel.sort().values.tolist() == ((slopes() * depth).norm(dim=-1) < 0.5).nonzero()[:, 0].tolist()
 
 
 def test_the_nearer_solid_is_seen_and_a_hidden_one_is_not() -> None:
-    far = Placed("far", "box", torch.zeros(2, 3), torch.full((2, 3), 0.5))
-    near = Placed(
+    far = SolidBatch("far", "box", torch.zeros(2, 3), torch.full((2, 3), 0.5))
+    near = SolidBatch(
         "near", "box", torch.tensor([[1.0, 0, 0]] * 2), torch.full((2, 3), 0.2), None, torch.tensor([1, 0]) > 0
     )
     hits = cast(far, near)
@@ -82,7 +82,7 @@ def test_the_nearer_solid_is_seen_and_a_hidden_one_is_not() -> None:
 
 
 def test_where_faces_coincide_the_first_solid_owns_the_point() -> None:
-    same = [Placed(name, "box", row(0, 0, 0), row(0.5, 0.5, 0.5)) for name in ("first", "second")]
+    same = [SolidBatch(name, "box", row(0, 0, 0), row(0.5, 0.5, 0.5)) for name in ("first", "second")]
     assert set(cast(*same).solid.tolist()) == {0}
 
 
@@ -133,7 +133,7 @@ def test_boxes_around_solids_hold_them_tightly() -> None:
         "tube": torch.cat([disc, unit[:, 2:].sign()], -1),
     }
     for kind, local in surfaces.items():
-        low, high = Scenes([Placed("body", kind, row(1, 2, 3), half, axes)], ("body",)).extents(0)  # pyright: ignore[reportArgumentType]
+        low, high = Scenes([SolidBatch("body", kind, row(1, 2, 3), half, axes)], ("body",)).extents(0)  # pyright: ignore[reportArgumentType]
         points = row(1, 2, 3) + (local * half) @ axes[0].T
         torch.testing.assert_close(points.amin(0), low, atol=2e-3, rtol=0)
         torch.testing.assert_close(points.amax(0), high, atol=2e-3, rtol=0)

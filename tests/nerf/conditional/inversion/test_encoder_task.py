@@ -48,7 +48,7 @@ def test_pictures_are_those_of_the_codes(balls: ConditionalModel) -> None:
     shapes = torch.cat([family.shapes(1, int(seed)) for seed in draws.integers("shape", 2**62)])
     palettes = torch.cat([family.palettes(1, int(seed)) for seed in draws.integers("palette", 2**62)])
     assert len(shapes.unique(dim=0)) == 8
-    for code, guess in zip(seen.codes, task.guessed(shapes, palettes), strict=True):
+    for code, guess in zip(seen.codes, task.expected_codes(shapes, palettes), strict=True):
         torch.testing.assert_close(code, guess)
     errors = []
     for distance in [math.exp(0.15 * (2 * step / 40 - 1)) * 2.6 for step in range(41)]:
@@ -103,7 +103,7 @@ def test_inversion_begins_where_the_encoder_says(tmp_path: Path) -> None:
     model, encoder = ConditionalModel.load("nano-cars"), encoder_of("nano-cars")
     split, config = split_of(model.family), InversionConfig(iterations=4, screening=1, noise=0.0)
     camera = model.family.seen_from(torch.tensor([2.2]), torch.tensor([0.6]), config.size)
-    rgb, alpha, _ = model.family.render(split.held_shapes[3:4], split.held_palettes[3:4], camera)
+    rgb, alpha, _ = model.family.render(split.held_out_shapes[3:4], split.held_out_palettes[3:4], camera)
     found = invert(model, Target(rgb[0], alpha[0]), config, encoder=encoder)
     assert found.azimuth == pytest.approx(math.degrees(2.2), abs=10)
     assert found.elevation == pytest.approx(math.degrees(0.6), abs=10)

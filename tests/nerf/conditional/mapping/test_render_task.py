@@ -16,10 +16,10 @@ from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.families import split_of
-from nerf.conditional.mapping.caption_library import fit_ridge, library
-from nerf.conditional.mapping.caption_task import LibraryTask
+from nerf.conditional.mapping.caption_library import build_library, fit_ridge
+from nerf.conditional.mapping.caption_task import CaptionTask
 from nerf.conditional.mapping.code_optimization import OptimizerConfig, PromptOptimizer
-from nerf.conditional.mapping.objective import Objective, ObjectiveConfig, Wish
+from nerf.conditional.mapping.objective import EditTarget, Objective, ObjectiveConfig
 from nerf.conditional.mapping.render_task import MapperConfig, MapperTask
 from nerf.conditional.train_mapper import Arguments, main
 
@@ -29,14 +29,14 @@ WHITE = torch.tensor([[0.0, 1.0]])
 
 
 def test_a_library_holds_true_pairs_that_are_not_held_out(untrained: ConditionalModel, tiny_clip: Scorer) -> None:
-    known = library(untrained, tiny_clip, 40, pictures=0.25, seed=1)
-    held = split_of(untrained.family, 6, 5).held_pairs
+    known = build_library(untrained, tiny_clip, 40, pictures=0.25, seed=1)
+    held = split_of(untrained.family, 6, 5).held_out_pairs
     assert not held[known.shape, known.palette].any()
     assert [bool(prompt) for prompt in known.prompts] == [False] * 10 + [True] * 30
-    torch.testing.assert_close(known.embedding[10:], tiny_clip.texts(known.prompts[10:]))
-    assert torch.equal(known.embedding, library(untrained, tiny_clip, 40, pictures=0.25, seed=1).embedding)
+    torch.testing.assert_close(known.embedding[10:], tiny_clip.embed_texts(known.prompts[10:]))
+    assert torch.equal(known.embedding, build_library(untrained, tiny_clip, 40, pictures=0.25, seed=1).embedding)
     with pytest.raises(ValueError, match="a library needs 1 entry or more"):
-        library(untrained, tiny_clip, 0)
+        build_library(untrained, tiny_clip, 0)
 
 
 def test_the_closed_form_knows_what_it_lies_between(untrained: ConditionalModel, tiny_clip: Scorer) -> None:
@@ -47,13 +47,13 @@ def test_the_closed_form_knows_what_it_lies_between(untrained: ConditionalModel,
 
 
 def test_the_objective_is_its_parts(balls: ConditionalModel, brightness: Scorer) -> None:
-    """Usual codes cost what they deviate; a wish that is fulfilled costs nothing; the direction needs a before."""
+    """Usual codes cost what they deviate; a target that is fulfilled costs nothing; the direction needs a before."""
     codes = balls.shape_codes[:1] + 0.1, balls.appearance_codes[:1]
     cameras, ground = balls.camera(0, 30, 8), torch.full((1, 3), 0.3)
     config = ObjectiveConfig(size=8, clip_weight=2.0, plausibility_weight=3.0)
     objective = Objective(balls, brightness, config)
-    shown = objective.seen(*codes, cameras, ground)
-    found = objective(codes, codes, Wish(shown), cameras, ground)
+    shown = objective.embed_renders(*codes, cameras, ground)
+    found = objective(codes, codes, EditTarget(shown), cameras, ground)
     expected = sum(
         float(balls.prior(kind).whitened(code).square().mean())
         for kind, code in (("shape", codes[0]), ("appearance", codes[1]))
@@ -62,15 +62,15 @@ def test_the_objective_is_its_parts(balls: ConditionalModel, brightness: Scorer)
     assert float(found["loss"]) == pytest.approx(3 * expected / 2, rel=1e-4)
     directed = Objective(balls, brightness, dataclasses.replace(config, direction_weight=1.0))
     with pytest.raises(ValueError, match="direction_weight needs"):
-        directed(codes, codes, Wish(WHITE), cameras, ground)
+        directed(codes, codes, EditTarget(WHITE), cameras, ground)
     brighter = codes[0], codes[1] + torch.tensor([[0.3, 0.0, 0.0]])
     moved = balls.appearance_prior.whitened(brighter[1]) - balls.appearance_prior.whitened(codes[1])
-    changed = objective(codes, brighter, Wish(shown), cameras, ground)["change"]
+    changed = objective(codes, brighter, EditTarget(shown), cameras, ground)["change"]
     torch.testing.assert_close(changed, moved.square().mean() / 2)  # of two codes one stayed
     assert float(found["change"]) == 0
     right, wrong = (
-        directed(codes, brighter, Wish(wish, WHITE.flip(1)), cameras, ground)["direction"]
-        for wish in (WHITE, torch.tensor([[2.0, -1.0]]))
+        directed(codes, brighter, EditTarget(target, WHITE.flip(1)), cameras, ground)["direction"]
+        for target in (WHITE, torch.tensor([[2.0, -1.0]]))
     )
     assert float(right) < 0.5 < 1.5 < float(wrong)
 
@@ -80,21 +80,21 @@ def test_a_library_teaches_what_it_says(untrained: ConditionalModel, tiny_clip: 
     train = dataclasses.replace(FEW, steps=60, batch_size=64)
     config = dataclasses.replace(SMALL, hidden=64, prompts=40, pictures=0.5, library=train)
     task = MapperTask(untrained, tiny_clip, config)
-    lesson, everything = LibraryTask(task), Draws(0, 0, range(200))
+    lesson, everything = CaptionTask(task), Draws(0, 0, range(200))
     with torch.no_grad():
         before = lesson.loss(lesson.modules, lesson.batch(everything), everything)
     fit(lesson, train)
     with torch.no_grad():
         after = lesson.loss(lesson.modules, lesson.batch(everything), everything)
-        along = task.mapper.told("shape", task.library.embedding)[1].square().sum((1, 2))
+        along = task.mapper.predicted_gaussian("shape", task.library.embedding)[1].square().sum((1, 2))
     assert all(after[kind] < before[kind] for kind in ("shape", "appearance"))
     text = torch.tensor([bool(prompt) for prompt in task.library.prompts])
     assert float(along[text].mean()) < 0.5 * float(along[~text].mean())
     untrained.notes["objective"] = "gan"
-    assert not LibraryTask(task).batch(everything).text.any()
-    task.library = library(untrained, tiny_clip, 4, pictures=0.0)
+    assert not CaptionTask(task).batch(everything).text.any()
+    task.library = build_library(untrained, tiny_clip, 4, pictures=0.0)
     with pytest.raises(ValueError, match="set pictures above 0"):
-        LibraryTask(task)
+        CaptionTask(task)
 
 
 def test_stage_two_moves_the_mapper_alone(untrained: ConditionalModel, tiny_clip: Scorer) -> None:
@@ -124,9 +124,9 @@ def test_a_sample_does_not_depend_on_its_batch(untrained: ConditionalModel, tiny
     config = dataclasses.replace(SMALL, objective=ObjectiveConfig(size=8, direction_weight=1.0))
     task = MapperTask(untrained, tiny_clip, config)
     both, second = (task.batch(Draws(0, 3, indices)) for indices in ((0, 1), (1,)))
-    assert both.wish.source is not None
-    assert second.wish.source is not None
-    torch.testing.assert_close(both.wish.source[1:], second.wish.source)
+    assert both.target.source is not None
+    assert second.target.source is not None
+    torch.testing.assert_close(both.target.source[1:], second.target.source)
     for name in ("of_shape", "background", "jitter"):
         assert torch.equal(getattr(both, name)[1:], getattr(second, name))
     assert torch.equal(both.cameras.poses[1:], second.cameras.poses)
@@ -142,7 +142,7 @@ def test_a_mapper_learns_to_whiten_balls(balls: ConditionalModel, brightness: Sc
     task = MapperTask(balls, brightness, dataclasses.replace(SMALL, objective=objective, train=train, prompts=60))
     fit(task, train)
     grey = balls.appearance_codes[1:2]
-    moved = [task.mapper.edit(wish, balls.shape_codes[:1], grey)[1][0, 0] for wish in (WHITE, WHITE.flip(1))]
+    moved = [task.mapper.edit(target, balls.shape_codes[:1], grey)[1][0, 0] for target in (WHITE, WHITE.flip(1))]
     assert moved[0] > grey[0, 0] > moved[1]
 
 

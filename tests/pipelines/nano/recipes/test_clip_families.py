@@ -74,7 +74,7 @@ def test_a_saved_model_is_read_by_open_clip(task: FamiliesTask, tmp_path: Path) 
     batch = task.captioned_pictures("cars", Draws(0, 0, range(3)))
     with torch.no_grad():
         seen, _, _ = task.clip(batch.pixels, batch.tokens)
-        found = F.normalize(towers.pictures(batch.pixels), dim=-1)
+        found = F.normalize(towers.embed_images(batch.pixels), dim=-1)
     torch.testing.assert_close(found, seen, atol=5e-3, rtol=0)  # weights are kept in half precision
     assert (towers.size, towers.width) == (64, 128)
     task.clip.train()
@@ -98,15 +98,17 @@ def test_the_shipped_model_tells_traits_and_colours() -> None:
     for name, family in FAMILIES.items():
         shapes, palettes = family.shapes(128, 40), family.palettes(128, 41)
         pictures, _, _ = family.render(shapes, palettes, facing(family, 64, Draws(42, 0, range(128))))
-        seen, noun = scorer.pictures(pictures), name.removesuffix("s")
+        seen, noun = scorer.embed_images(pictures), name.removesuffix("s")
         for trait in family.traits:
             words = [word for word in (trait.high, trait.low) if word]
-            texts = scorer.texts([f"a {noun} with {word}" if trait.with_ else f"a {word} {noun}" for word in words])
+            texts = scorer.embed_texts(
+                [f"a {noun} with {word}" if trait.with_ else f"a {word} {noun}" for word in words]
+            )
             measured, (below, above) = family.measure(shapes)[trait.name].float(), family.quantiles[trait.name]
             score = seen @ (texts[0] - texts[1] if len(words) == 2 else texts[0])
             upper, lower = score[measured >= above], score[measured <= (below if below < above else below - 0.5)]
             assert (upper[:, None] > lower).float().mean() > (0.5 if trait.name in hard else 0.9), trait.name
         part = family.parts[0]
-        texts = scorer.texts([f"a {name.removesuffix('s')} with a {color} {part}" for color in family.colors])
+        texts = scorer.embed_texts([f"a {name.removesuffix('s')} with a {color} {part}" for color in family.colors])
         wanted = (palettes[:, None, :3] - torch.tensor(list(family.colors.values()))).norm(dim=-1).argmin(1)
         assert ((seen @ texts.T).argmax(1) == wanted).float().mean() > 0.85
