@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mappers.files import replacing
+from mappers.quality import psnr
 
 from .cameras import Cameras
 from .rendering.renderer import Picture
@@ -26,12 +27,6 @@ Draw = Callable[[Cameras], Picture]
 """Renders the view of a camera."""
 SHEET_ROWS = 8
 """Views on a contact sheet, at most."""
-
-
-def psnr(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
-    """Peak signal-to-noise ratio in dB for values in 0..1; 100 for equal pictures."""
-    error = (picture.clamp(0, 1) - truth).square().mean()
-    return float(-10 * torch.log10(error.clamp(min=1e-10)))
 
 
 def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:

@@ -15,11 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
+from mappers.quality import psnr, psnr_of
 from mappers.trainer import FitReport, fit
 from mappers.yaml_settings import load_settings
 
 from .cameras import Rays
-from .evaluation import picture_of, psnr
+from .evaluation import picture_of
 from .fields import Field, FieldError, build_field, moving_family
 from .fields.quantized import Quantized
 from .rendering.compositing import Rendered, distortion, opacity_entropy
@@ -82,7 +83,7 @@ class RadianceTask:
         out = render_rays(modules["field"], rays, samples, background)
         squared = (out.color - target).square().mean()
         total = squared + coarse + penalties(self.field, self.config, samples, out, self.marching)
-        return {"loss": total, "psnr": -10 * squared.detach().log10(), "samples": count_per_ray(samples)}
+        return {"loss": total, "psnr": psnr_of(squared.detach()), "samples": count_per_ray(samples)}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR of a few test views, and the first of them beside its photo."""

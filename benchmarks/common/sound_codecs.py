@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.common.curves import Point
+from mappers.quality import psnr_of
 
 LONGEST_DELAY = 4000
 """Samples by which a codec may delay a sound."""
@@ -69,4 +70,4 @@ def aligned_psnr(wave: Float[np.ndarray, " n"], decoded: Float[np.ndarray, " m"]
     match = np.fft.irfft(np.fft.rfft(padded, size) * np.fft.rfft(wave, size).conj(), size)
     delay = int(match[: 2 * LONGEST_DELAY].argmax())
     error = float(np.square((padded[delay : delay + len(wave)] - wave) / 2).mean())
-    return -10 * np.log10(max(error, 1e-12))
+    return psnr_of(error)

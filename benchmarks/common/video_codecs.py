@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.common.curves import Point
 from benchmarks.common.picture_codecs import Frames
-from nerf.compression.reconstruction import psnr
+from mappers.quality import psnr
 
 RATE_FACTORS = range(10, 52, 3)
 """x264's constant rate factors (crf) of its curve."""

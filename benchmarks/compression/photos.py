@@ -21,8 +21,8 @@ from PIL import Image
 
 from benchmarks.compression.pictures import ROOT, at, encodings, plot, side_by_side
 from mappers.files import replacing
+from mappers.quality import psnr
 from nerf.compression import compress, decompress
-from nerf.compression.reconstruction import psnr
 
 SIDE = 256
 RATES = {"crops": (0.1, 0.2, 0.4), "whole": (0.2,)}

@@ -21,9 +21,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
+from mappers.quality import psnr
 from nerf.compression import compress
 from nerf.compression.learning.datasets import training_data
-from nerf.compression.reconstruction import psnr
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32

@@ -21,9 +21,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.distillation.all_pairs import timed
 from mappers.files import replacing
+from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate_views, picture_of, psnr, psnr_between
+from nerf.evaluation import evaluate_views, picture_of, psnr_between
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig

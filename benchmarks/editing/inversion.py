@@ -20,13 +20,13 @@ from torch import Tensor
 from benchmarks.editing.attributes import SIZE
 from mappers.files import replacing
 from mappers.picture_encoder import PictureEncoder
+from mappers.quality import psnr
 from nerf.cameras import degrees_between
 from nerf.conditional import ConditionalModel
 from nerf.conditional.families import split_of
 from nerf.conditional.inversion.encoder_task import encoder_of
 from nerf.conditional.inversion.inversion import InversionConfig, invert
 from nerf.conditional.inversion.target_picture import Target
-from nerf.evaluation import psnr
 
 ROOT = Path(__file__).parents[2]
 SEED = 17

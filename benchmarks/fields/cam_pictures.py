@@ -19,8 +19,9 @@ from torch import Tensor
 
 from benchmarks.fields.cam import FIELDS, ROOT, crop, moving_crop, scene_of, scene_size
 from mappers.files import replacing
+from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
-from nerf.evaluation import error_map, psnr
+from nerf.evaluation import error_map
 from nerf.media.fields import PictureConfig, VideoConfig
 from nerf.media.fitting import draw, fit_media
 from nerf.media.reading import FrameSequence

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmarks.fields.references import BUILDERS, COARSE, FINE, NAMES, found
 from mappers.draws import Draws
+from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
 from nerf.cameras import Rays
 from nerf.fields import FIELDS, Field, build_field
@@ -155,7 +156,7 @@ class Course:
     @torch.no_grad()
     def judge(self, contender: Contender) -> float:
         parts = [contender.color(self.rays[first : first + 500]) for first in range(0, PIXELS, 500)]
-        return float(-10 * (torch.cat(parts).clamp(0, 1) - self.truth).square().mean().log10())
+        return psnr(torch.cat(parts), self.truth)
 
 
 def seconds_to(goal: float, curve: Curve) -> float | None:

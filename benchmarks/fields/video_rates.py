@@ -26,9 +26,9 @@ from PIL import Image
 
 from benchmarks.compression.pictures import at
 from mappers.files import replacing
+from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import compress_run
-from nerf.evaluation import psnr
 from nerf.media.fields import VideoConfig
 from nerf.media.fitting import fit_media
 from nerf.media.reading import FrameSequence, read_media

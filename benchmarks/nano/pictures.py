@@ -20,7 +20,7 @@ from tqdm import tqdm
 from benchmarks.nano.picture_judge import accuracy, load_classifier
 from mappers.hub import resolve
 from pipelines.nano import world
-from pipelines.nano.recipes.vae import pictures_of, psnr
+from pipelines.nano.recipes.vae import pictures_of, psnr_per_picture
 
 SEED = 5_000_011
 STEPS, GUIDANCE = 25, 4.0
@@ -33,7 +33,7 @@ def vae_psnr(pipeline: StableDiffusionPipeline, count: int = 230) -> float:
     pictures = pictures_of(world.scenes_of([names[i % len(names)] for i in range(count)], seed=SEED))
     with torch.no_grad():
         decoded = pipeline.vae.decode(pipeline.vae.encode(pictures).latent_dist.mode()).sample
-    return psnr(decoded, pictures).mean().item()
+    return psnr_per_picture(decoded, pictures).mean().item()
 
 
 def wanted(samples: int) -> list[world.Scene]:

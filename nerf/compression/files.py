@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mappers.files import replacing
+from mappers.quality import psnr
 
 from . import payload
 from .container import bitstream, chunks
@@ -25,7 +26,7 @@ from .modalities.modality import Compressible, Datum, ModalityCodec
 from .modalities.registry import MODALITY_CODECS, modality_codec_of
 from .model.codec import CodecModel, load_model, shipped_models
 from .payload import CodedDatum
-from .reconstruction import boxes_of, checksum, decode, psnr
+from .reconstruction import boxes_of, checksum, decode
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +245,7 @@ class _Writer:
 
     def _measured(self, decoded: Sequence[np.ndarray]) -> float:
         originals = [to_samples(datum.values, self.kind.steps) for datum in self.data]
-        qualities = [psnr(a, b, self.kind.steps) for a, b in zip(decoded, originals, strict=True)]
+        qualities = [psnr(a, b, peak=self.kind.steps) for a, b in zip(decoded, originals, strict=True)]
         return sum(qualities) / len(qualities)
 
 

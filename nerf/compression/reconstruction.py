@@ -110,9 +110,3 @@ def checksum(decoded: Sequence[np.ndarray]) -> int:
 def _grey(samples: UInt[np.ndarray, "3 h w"]) -> UInt[np.ndarray, "3 h w"]:
     mean = np.rint(samples.mean(0, keepdims=True)).astype(samples.dtype)
     return np.repeat(mean, 3, 0)
-
-
-def psnr(a: UInt[np.ndarray, ...], b: UInt[np.ndarray, ...], peak: int = 255) -> float:
-    """Peak signal-to-noise ratio, dB."""
-    error = float(((a.astype(np.float64) - b) ** 2).mean())
-    return math.inf if error == 0 else 10 * math.log10(peak**2 / error)

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
+from mappers.quality import psnr_of
 from mappers.trainer import fit
 from mappers.yaml_settings import load_settings
 
@@ -108,7 +109,7 @@ class DistillationTask:
             loss = loss + squared.mean()
             loss = loss + self.student.penalty(l1=config.l1, total_variation=config.total_variation)
         self.hard.record(rays, squared.detach(), draws)
-        return {"loss": loss, "psnr": -10 * squared.detach().mean().clamp(min=1e-10).log10()}
+        return {"loss": loss, "psnr": psnr_of(squared.detach().mean())}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR to the teacher in views that neither was asked for, and the first pair."""

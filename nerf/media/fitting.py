@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from mappers.draws import Draws
 from mappers.files import replacing
+from mappers.quality import psnr, psnr_of
 from mappers.trainer import FitReport, fit
 from mappers.yaml_settings import load_settings
 
-from ..evaluation import error_map, picture_of, psnr, ssim
+from ..evaluation import error_map, picture_of, ssim
 from ..export import write_film
 from ..fields import FieldError, read_field, save_field
 from ..fields.quantized import Quantized
@@ -86,7 +87,7 @@ class FitTask:
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
         places, target = batch
         squared = (modules["field"](places).float() - target).square().mean()
-        return {"loss": squared, "psnr": -10 * squared.detach().clamp(min=1e-10).log10()}
+        return {"loss": squared, "psnr": psnr_of(squared.detach())}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """PSNR of the picture, or of a few frames, and the first beside the truth."""

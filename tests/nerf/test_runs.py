@@ -12,8 +12,9 @@ import torch
 import trimesh
 from PIL import Image
 
+from mappers.quality import psnr
 from nerf.cameras import Cameras, look_at, orbit
-from nerf.evaluation import depth_map, evaluate_views, psnr, ssim
+from nerf.evaluation import depth_map, evaluate_views, ssim
 from nerf.export import mesh, point_cloud, render_film, write_film, write_shape
 from nerf.fields import Field, FieldError
 from nerf.fields.base import EMPTY

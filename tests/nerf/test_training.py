@@ -14,8 +14,8 @@ import torch
 
 from mappers.draws import Draws
 from mappers.monitoring import TrainingError
+from mappers.quality import psnr
 from nerf.distillation.training import distill
-from nerf.evaluation import psnr
 from nerf.fields import FIELDS, FieldError, build_field
 from nerf.fields.cam import CAMConfig
 from nerf.fields.cam_time import CAMTimeConfig

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mappers.draws import Draws, key
+from mappers.quality import psnr_of
 from mappers.train_config import TrainConfig, learning_rate
 
 from ..description import Description
@@ -137,7 +138,7 @@ class PriorTask:
         weight = self.priors.log_beta[rates].exp() * math.log(2)
         figures = {"loss": (squared.sum(1) + weight * bits).mean()}
         for number in range(len(self.description.budgets)):
-            figures[f"psnr_{number}"] = -10 * squared[rates == number].mean().detach().log10()
+            figures[f"psnr_{number}"] = psnr_of(squared[rates == number].mean().detach())
             figures[f"bits_{number}"] = bits[rates == number].mean().detach()
         return figures
 

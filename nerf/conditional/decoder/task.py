@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from mappers.draws import Draws
+from mappers.quality import psnr
 
 from ...cameras import Rays
-from ...evaluation import psnr
 from ...fields.conditional import ConditionalField
 from ...rendering.compositing import composite
 from ...rendering.sampling import Marching, sample_points

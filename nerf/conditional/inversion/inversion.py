@@ -17,9 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mappers.picture_encoder import PictureEncoder
+from mappers.quality import psnr
 
 from ...cameras import Cameras, pixel_centers
-from ...evaluation import psnr
 from ...rendering.occupancy import OccupancyGrid
 from ..clip.scorer import Scorer, clip_distance
 from ..families.family import RADIUS

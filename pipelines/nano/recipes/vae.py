@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mappers.draws import Draws
+from mappers.quality import psnr_of
 from mappers.trainer import Prepared
 
 from .. import world
@@ -40,10 +41,10 @@ def pictures_of(scenes: list[world.Scene]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in dB, for values in [-1, 1]."""
+def psnr_per_picture(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR of each picture in dB, for values in [-1, 1]."""
     mse = (a.clamp(-1, 1) - b.clamp(-1, 1)).square().flatten(1).mean(1)
-    return 10 * torch.log10(4 / mse)
+    return psnr_of(mse, peak=2)
 
 
 class AutoencoderPass(nn.Module):
@@ -91,7 +92,7 @@ class VAETask:
         pictures = self.unseen.to(next(self.vae.parameters()).device)
         decoded = self.vae.decode(self.vae.encode(pictures).latent_dist.mode()).sample
         pairs = torch.stack([pictures[:24], decoded[:24]], 1).flatten(0, 1)
-        return {"psnr": psnr(decoded, pictures).mean().item(), "reconstructions": grid(pairs, 8)}
+        return {"psnr": psnr_per_picture(decoded, pictures).mean().item(), "reconstructions": grid(pairs, 8)}
 
 
 def grid(pictures: Tensor, columns: int) -> Image.Image:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import pipelines
+from mappers.quality import psnr
 from nerf.cli import main
 from nerf.compression.block_order import BlockOrder
 from nerf.compression.coding.indices import to_digits
@@ -24,7 +25,7 @@ from nerf.compression.decoder import decode_latents, synthesize, to_samples
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress, decompress, describe
 from nerf.compression.model.codec import CodecModel, load_model
-from nerf.compression.reconstruction import checksum, decode, psnr
+from nerf.compression.reconstruction import checksum, decode
 
 TINY_ID = "9281d3552f3bc50f"
 PIXELS = "07647d38f1f648c97b0eb6e8790bc1504872cb1124ada3124ba227bc8f775b98"

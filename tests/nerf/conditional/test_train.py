@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from mappers.quality import psnr
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.task import measured
 from nerf.conditional.families import split_of
 from nerf.conditional.settings import CategoryConfig
 from nerf.conditional.train import Arguments, main
-from nerf.evaluation import psnr
 from nerf.fields.conditional import ConditionalConfig
 
 OneAndTwo = Callable[[Path], tuple[Path, Path]]

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from mappers.quality import psnr
 from nerf.distillation import comparison as reports
 from nerf.distillation.comparison import compare_student, from_scratch
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate_views, psnr, psnr_between
+from nerf.evaluation import evaluate_views, psnr_between
 from nerf.fields.mlp import MLPConfig
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene

@@ -17,7 +17,7 @@ from mappers.trainer import FitReport
 from pipelines.nano import train, world
 from pipelines.nano.recipes.clip import CLIPTask, tokens_of
 from pipelines.nano.recipes.diffusion import DiffusionTask, build_scheduler
-from pipelines.nano.recipes.vae import VAETask, build_vae, pictures_of, psnr, standardize_latents
+from pipelines.nano.recipes.vae import VAETask, build_vae, pictures_of, psnr_per_picture, standardize_latents
 from pipelines.nano.train import build_task, shared_tokenizer
 
 
@@ -51,7 +51,7 @@ def test_standardized_latents_decode_to_the_same_pictures() -> None:
 
 def test_psnr_closed_form() -> None:
     flat = torch.zeros(1, 3, 4, 4)
-    assert psnr(flat, flat + 0.2).item() == pytest.approx(20.0, abs=1e-4)  # a tenth of the range
+    assert psnr_per_picture(flat, flat + 0.2).item() == pytest.approx(20.0, abs=1e-4)  # a tenth of the range
 
 
 def test_the_last_signal_is_small_but_not_zero() -> None:
@@ -143,7 +143,7 @@ def test_the_shipped_model_loads_with_plain_diffusers_and_reconstructs() -> None
     pictures = pictures_of(world.scenes_of(held_out, seed=5))
     with torch.no_grad():
         decoded = pipeline.vae.decode(pipeline.vae.encode(pictures).latent_dist.mode()).sample
-    assert psnr(decoded, pictures).mean() > 27.5
+    assert psnr_per_picture(decoded, pictures).mean() > 27.5
 
 
 def test_shipped_configurations_name_no_folder_and_share_one_tokenizer() -> None:
