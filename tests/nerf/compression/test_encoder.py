@@ -128,7 +128,7 @@ def test_gradients_of_windows_are_those_of_the_whole(
     values = torch.rand(3, 45, 70, generator=torch.Generator().manual_seed(1)) - 0.5
     gradients = []
     for most in (512, 10):
-        monkeypatch.setattr("nerf.compression.encoder.MOST_STITCHED", most)
+        monkeypatch.setattr("nerf.compression.patches.MOST_STITCHED", most)
         monkeypatch.setattr("nerf.compression.windows.WINDOW", {2: 3})
         encoder = Encoder(model, 0, [values, values[:, :20]], math.inf, CONFIG)
         assert (len(encoder.parts) > 1) == (most == 10)
