@@ -23,26 +23,28 @@ class Posteriors(nn.Module):
         self.visits = torch.zeros(rows)
         self.owned = torch.zeros(rows, dtype=torch.bool)
 
-    def rows(
-        self, index: Int[Tensor, " b"], rate: float, device: torch.device
-    ) -> tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]:
-        """Numbers to differentiate; the backward pass updates them at learning rate ``rate``. Rows must differ."""
-        self.owned[index] = True
-        leaf = self.table[index, :2].to(device).requires_grad_()
-        leaf.register_post_accumulate_grad_hook(lambda leaf: self._update(index, leaf, rate))
-        return leaf[:, 0], leaf[:, 1]
+    def leaf(self, index: Int[Tensor, " b"], device: torch.device) -> Float[Tensor, "b 2 size"]:
+        """A copy of some rows that gathers gradients: means, then log standard deviations."""
+        return self.table[index, :2].to(device).requires_grad_()
 
     @torch.no_grad()
-    def _update(self, index: Int[Tensor, " b"], leaf: Tensor, rate: float) -> None:
-        assert leaf.grad is not None
-        gradient, leaf.grad = len(index) * leaf.grad.to(self.table.device), None  # of a datum, not of their mean
+    def update(self, index: Int[Tensor, " b"], gradient: Float[Tensor, "b 2 size"], rate: float) -> None:
+        """One optimizer step of some rows.
+
+        Args:
+            index: the rows, each at most once.
+            gradient: that of their :meth:`leaf`, of the mean loss over the batch.
+            rate: learning rate.
+        """
+        gradient = len(index) * gradient.to(self.table.device)  # of each datum's own loss
+        self.owned[index] = True
         self.visits[index] += 1
         first, second = self.table[index, 2:4], self.table[index, 4:6]
         change = adam(gradient, first, second, self.visits[index][:, None, None])
         self.table[index] = torch.cat([self.table[index, :2] - rate * change, first, second], 1)
 
     def get_extra_state(self) -> Float[Tensor, "rows all"]:
-        """The visits and the table, whole: a checkpoint's part that is not a parameter. Every process takes part."""
+        """The visits and the whole table, for a checkpoint: they are no parameters. Every process takes part."""
         state = torch.cat([self.visits[:, None], self.table.flatten(1)], 1)
         if dist.is_initialized():
             state = state * self.owned[:, None]
@@ -50,6 +52,11 @@ class Posteriors(nn.Module):
         return state
 
     def set_extra_state(self, state: Float[Tensor, "rows all"]) -> None:
+        """Restore what :meth:`get_extra_state` gave.
+
+        Raises:
+            ValueError: it is of another number of data or another size of posteriors.
+        """
         if state.shape != (len(self.visits), 1 + self.table[0].numel()):
             raise ValueError(f"posteriors of shape {tuple(state.shape)} belong to other data or another model")
         self.visits.copy_(state[:, 0])

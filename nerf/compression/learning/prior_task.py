@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from mappers.draws import Draws, key
 from mappers.quality import psnr_of
 from mappers.train_config import TrainConfig, learning_rate
+from mappers.trainer import Prepared
 
 from ..description import Description
 from ..model.amortiser import Amortiser
@@ -34,11 +33,15 @@ STARTED = 20_000
 
 @dataclass
 class Batch:
-    """Patches of every datum, its rate, and its row in the table of posteriors, if there is one."""
+    """Data of a step."""
 
-    rows: Int[Tensor, " b"]
     rates: Int[Tensor, " b"]
+    """Rate of each datum."""
     patches: Float[Tensor, "b r channels points"]
+    rows: Int[Tensor, " b"] | None = None
+    """Row of each datum in the table of posteriors; none where crops are drawn."""
+    own: Float[Tensor, "b 2 size"] | None = None
+    """These rows, from :meth:`Posteriors.leaf`."""
 
 
 class PriorTask:
@@ -92,20 +95,21 @@ class PriorTask:
             self.posteriors = Posteriors(rates * len(data), size)
             self.modules["posteriors"] = self.posteriors
         self.rates = {"network.transform": TRANSFORM_RATE}
-        self.updated = 0
+
+    def begin_step(self, modules: Prepared, draws: Draws) -> None:
+        """End a round of ``round_steps`` steps: fit the priors and beta to it."""
+        if draws.step and draws.step % self.round_steps == 0:
+            self.finish_round()
 
     def batch(self, draws: Draws) -> Batch:
         """A slot of the batch has a fixed rate and its own share of the data, so a datum stays on one process."""
-        if draws.step % self.round_steps == 0 and draws.step != self.updated:
-            self.updated = draws.step
-            self.finish_round()
         rates = len(self.description.budgets)
         rate = torch.tensor(draws.indices) % rates
         if self.crops is not None:
             generators = [torch.Generator().manual_seed(key(draws.seed, draws.step, i, "crop")) for i in draws.indices]
             drawn = torch.stack([self.crops.draw(generator) for generator in generators])
             patches = split(drawn, self.tiling.grid).flatten(3)
-            return Batch(torch.zeros_like(rate), rate.to(draws.device), patches.to(draws.device))
+            return Batch(rate.to(draws.device), patches.to(draws.device))
         groups = self.config.batch_size // rates
         share = len(self.patches) // groups
         epoch, place = divmod(draws.step, share)
@@ -115,18 +119,18 @@ class PriorTask:
             chosen.append(int(torch.randperm(share, generator=generator)[place]) * groups + slot // rates)
         data = torch.tensor(chosen)
         rows = rate * len(self.patches) + data
-        return Batch(rows, rate.to(draws.device), self.patches[data].to(draws.device))
+        own = self.posteriors.leaf(rows, draws.device)
+        return Batch(rate.to(draws.device), self.patches[data].to(draws.device), rows, own)
 
-    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def loss(self, modules: Prepared, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """The loss in squared error; of each rate, PSNR of a range of 1 in dB and information of a datum in bits."""
         rates = batch.rates
         components, found = self.observed(modules, batch)
         spread = self.priors.spread(components, self.tiling.rows)
         prior = self.priors.at(rates, spread)
         mean, log_std = posterior_from_observation(prior, *found)
-        if self.crops is None:
-            rate = LATENT_RATE * learning_rate(self.config, draws.step)
-            own_mean, own_log_std = self.posteriors.rows(batch.rows, rate, rates.device)
-            mean, log_std = mean + own_mean, log_std + own_log_std
+        if batch.own is not None:
+            mean, log_std = mean + batch.own[:, 0], log_std + batch.own[:, 1]
         bits = divergence_bits(mean, log_std, prior)
         naming = self.priors.costs(rates).gather(1, components).sum(1)
         self.priors.observe(rates, spread, mean, log_std, bits, naming)
@@ -142,8 +146,14 @@ class PriorTask:
             figures[f"bits_{number}"] = bits[rates == number].mean().detach()
         return figures
 
+    def after_backward(self, batch: Batch, draws: Draws) -> None:
+        """Update the posteriors of the batch; the trainer's optimizer updates the shared parameters only."""
+        if batch.rows is not None and batch.own is not None:
+            assert batch.own.grad is not None
+            self.posteriors.update(batch.rows, batch.own.grad, LATENT_RATE * learning_rate(self.config, draws.step))
+
     def observed(
-        self, modules: Mapping[str, Callable[..., Any]], batch: Batch
+        self, modules: Prepared, batch: Batch
     ) -> tuple[Int[Tensor, "b patches"], tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]]:
         """Each patch's component of the prior, and what the amortiser observes of all latent numbers."""
         count, patches = batch.patches.shape[:2]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mappers.draws import Draws
 from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from nerf.compression.description import Description
@@ -112,18 +113,37 @@ def test_resumed_equals_uninterrupted(description: Description, tmp_path: Path) 
 
 def test_only_visited_rows_move() -> None:
     posteriors = Posteriors(5, 3)
+    index = torch.tensor([1, 4])
     for _ in range(3):
-        mean, log_std = posteriors.rows(torch.tensor([1, 4]), 0.1, torch.device("cpu"))
-        ((mean - 1).square().sum() + log_std.sum()).backward()
+        leaf = posteriors.leaf(index, torch.device("cpu"))
+        ((leaf[:, 0] - 1).square().sum() + leaf[:, 1].sum()).backward()
+        assert leaf.grad is not None
+        posteriors.update(index, leaf.grad, 0.1)
     assert (posteriors.table[[1, 4], 0] > 0.2).all()
     assert (posteriors.table[[1, 4], 1] < -0.2).all()
     assert (posteriors.table[[0, 2, 3]] == 0).all()
     assert posteriors.visits.tolist() == [0, 3, 0, 0, 3]
 
 
-def test_every_datum_is_visited_once_in_an_epoch() -> None:
-    from mappers.draws import Draws
+def test_only_the_trainers_hooks_change_a_tasks_state() -> None:
+    """Drawing a batch, the loss and its backward pass change no prior and no posterior of a datum."""
+    task = task_of()
+    fit(task, dataclasses.replace(CONFIG, steps=4))
+    kept = ("priors.mean", "priors.std", "priors.log_beta", "posteriors._extra_state")
+    before = {name: value.clone() for name, value in state(task).items() if name in kept}
+    assert len(before) == len(kept)
+    draws = Draws(0, 5, range(8))
+    batch = task.batch(draws)
+    task.loss(task.modules, batch, draws)["loss"].backward()
+    for name, value in before.items():
+        assert torch.equal(state(task)[name], value), name
+    task.after_backward(batch, draws)
+    task.begin_step(task.modules, draws)  # a round of 5 steps ends
+    for name, value in before.items():
+        assert not torch.equal(state(task)[name], value), name
 
+
+def test_every_datum_is_visited_once_in_an_epoch() -> None:
     task = task_of()
     rows = [int(row) for step in range(6) for row in task.batch(Draws(0, step, range(8))).rows]
     assert sorted(rows) == list(range(48))
