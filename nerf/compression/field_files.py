@@ -1,6 +1,6 @@
 """Fields as small files: weights of a few bits, entropy coded, in the codec's container.
 
-    magic         4   that of `nerf.compression.container.bitstream`
+    magic         4   that of :mod:`nerf.compression.container.binary`
     version       1   of this layout
     kind          1   7: a field, which is none of the codec's modalities
     length, head      deflated JSON: family, configuration, tensors (name, shape, bits, exponent of the step), and what
@@ -40,15 +40,8 @@ from ..rendering.occupancy import OccupancyGrid
 from ..rendering.sampling import Marching
 from ..runs import FIELD, REPORT, Run, load_run
 from ..viewpoints import Viewpoints
-from .container.bitstream import MAGIC, varint
-from .container.errors import (
-    ChecksumError,
-    HeaderError,
-    NotCompressedError,
-    TrailingBytesError,
-    TruncatedError,
-    VersionError,
-)
+from .container.binary import CHECKSUM, MAGIC, ByteReader, varint, with_checksum
+from .container.errors import HeaderError
 
 VERSION, KIND, RAW = 1, 7, 32
 LARGEST = 1 << 28
@@ -84,8 +77,8 @@ class FieldFile:
         packed = zlib.compress(json.dumps(head, separators=(",", ":")).encode(), 9)
         coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
         coded = coder.compress(b"".join(body)) + coder.flush()
-        data = MAGIC + bytes([VERSION, KIND]) + varint(len(packed)) + packed + varint(len(coded)) + coded
-        return data + zlib.crc32(data).to_bytes(4, "little")
+        start = MAGIC + bytes([VERSION, KIND])
+        return with_checksum(start + varint(len(packed)) + packed + varint(len(coded)) + coded)
 
 
 def is_field(data: bytes) -> bool:
@@ -99,42 +92,17 @@ def read(data: bytes) -> FieldFile:
     Raises:
         CompressedFileError: the subclass says what is wrong.
     """
-    if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
-        raise NotCompressedError("this is not a file of `python -m nerf compress`; it does not begin with 'mfc'")
-    if len(data) > 4 and data[4] != VERSION:
-        raise VersionError(f"the field's file is of version {data[4]}, this program reads {VERSION}; update mapfield")
-    if len(data) > 5 and data[5] != KIND:
+    reader = ByteReader(data)
+    reader.start(VERSION)
+    if reader.integer(1) != KIND:
         raise HeaderError("the file holds no field; decompress it with its codec model")
-    head, place = _part(data, 6)
-    body, place = _part(data, place)
-    if len(data) < place + 4:
-        raise TruncatedError(f"the file ends after {len(data)} of {place + 4} bytes; get a whole copy of it")
-    if len(data) > place + 4:
-        raise TrailingBytesError(f"{len(data) - place - 4} bytes follow the file's end; get an undamaged copy")
-    if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
-        raise ChecksumError("the file's checksum does not match its content; get an undamaged copy")
+    head, body = reader.sized(), reader.sized()
+    reader.check_end(CHECKSUM)
     try:
         content = json.loads(zlib.decompress(head))
         return _parsed(content, body)
     except (ValueError, LookupError, TypeError, ArithmeticError, zlib.error) as error:
         raise HeaderError(f"the field's header contradicts itself ({error}); get an undamaged copy") from error
-
-
-def _part(data: bytes, place: int) -> tuple[bytes, int]:
-    """A part with its length before it, and the place behind it."""
-    length = shift = 0
-    while True:
-        if place >= len(data) or shift > 56:
-            raise TruncatedError(f"the file ends after {len(data)} bytes, inside its content; get a whole copy of it")
-        length |= (data[place] & 127) << shift
-        shift, place = shift + 7, place + 1
-        if data[place - 1] < 128:
-            break
-    if place + length > len(data):
-        raise TruncatedError(
-            f"the file lacks {place + length + 4 - len(data)} of its bytes, inside its content; get a whole copy of it"
-        )
-    return data[place : place + length], place + length
 
 
 def _parsed(head: dict[str, Any], body: bytes) -> FieldFile:

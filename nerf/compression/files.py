@@ -17,6 +17,7 @@ from mappers.quality import psnr
 
 from . import payload
 from .container import bitstream, chunks
+from .container.binary import varint
 from .container.bitstream import EXTRA, Container, Item
 from .container.errors import PayloadError, WrongModelError
 from .decoder import to_samples
@@ -178,7 +179,7 @@ class _Writer:
         if target < empty:
             raise ValueError(f"target_bytes {target} is less than the {empty} bytes of an empty file; ask for more")
         # Sizes in the table and of the contents need more bytes than those of an empty file.
-        sizes = [len(bitstream.varint(size)) - 1 for size in ((target - empty) // count, target)]
+        sizes = [len(varint(size)) - 1 for size in ((target - empty) // count, target)]
         room = max(target - empty - (count - 1) * sizes[0] - sizes[1], 0)
         room -= room // chunks.CHUNK * (chunks.HEAD + 2)
         bits = 8.0 * room - 4.0 * (count - 1)  # the last byte of every item but one is half full

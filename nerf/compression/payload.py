@@ -42,7 +42,7 @@ def write_components(model: CodecModel, rate: int, components: tuple[int, ...]) 
 def write(model: CodecModel, container: Container, item: Item, coded: CodedDatum) -> bytes:
     """The bytes of an item whose header is known."""
     named = write_components(model, container.rate, coded.components)
-    return named + chunks.join(model.code, coded.indices, container.seed(item) + named)
+    return named + chunks.join(model.code, coded.indices, container.checksum_seed(item) + named)
 
 
 def read(model: CodecModel, container: Container, item: Item) -> tuple[BlockOrder, list[int], bool]:
@@ -53,7 +53,7 @@ def read(model: CodecModel, container: Container, item: Item) -> tuple[BlockOrde
     tiling, rate = model.description.tiling(item.dims), model.rates[container.rate]
     components, size, named = _components(model, rate.component_code, tiling, item.payload)
     order = block_order_of(model, container.rate, tiling, components)
-    seed = container.seed(item) + item.payload[:size]
+    seed = container.checksum_seed(item) + item.payload[:size]
     indices, whole = chunks.split(model.code, item.payload[size:], order.count, seed, missing=item.missing)
     bits = model.description.candidate_bits
     if max(indices, default=0) >> bits:

@@ -22,25 +22,17 @@ more follow. A shape is a byte of flags and one size for each axis.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from ..description import MODALITIES, Modality
-from .errors import (
-    ChecksumError,
-    DimensionsError,
-    HeaderError,
-    NotCompressedError,
-    TrailingBytesError,
-    TruncatedError,
-    VersionError,
-)
+from .binary import CHECKSUM, MAGIC, ByteReader, varint, with_checksum
+from .errors import DimensionsError, HeaderError, TruncatedError, VersionError
 
-MAGIC, VERSION, PREFIX_CODE = b"mfc\xb1", 1, 0
+VERSION, PREFIX_CODE = 1, 0
 PACK = 8
-TRAILER = 6
+TRAILER = 2 + CHECKSUM
 """Bytes after the contents."""
 GREY, EXTRA, STEREO = 1, 2, 4
 """Flags of an item: one channel was given; something that is kept exactly comes with it; two channels were given."""
@@ -84,8 +76,8 @@ class Container:
     samples: int = 0
     """Low half of the CRC-32 of all decoded samples."""
 
-    def seed(self, item: Item) -> bytes:
-        """What the payload of an item is worth nothing without."""
+    def checksum_seed(self, item: Item) -> bytes:
+        """What an item's payload can only be read with, so that its chunks' checksums cover it too."""
         return self.model + bytes([self.candidate_bits, self.rate]) + _shape(item.flags, item.dims)
 
     def write(self) -> bytes:
@@ -101,110 +93,73 @@ class Container:
         else:
             header += _shape(self.items[0].flags, self.items[0].dims)
         body = b"".join(contents)
-        data = header + varint(len(body)) + body + self.samples.to_bytes(2, "little")
-        return data + zlib.crc32(data).to_bytes(4, "little")
-
-
-class _Reader:
-    """Bytes from front to back."""
-
-    def __init__(self, data: bytes):
-        self.data, self.place = data, 0
-
-    def take(self, count: int) -> bytes:
-        if count > len(self.data) - self.place:
-            raise TruncatedError(
-                f"the file ends after {len(self.data)} bytes, inside its content; get a whole copy of it"
-            )
-        self.place += count
-        return self.data[self.place - count : self.place]
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                if shift and not byte:
-                    break
-                return value
-        raise HeaderError("the header holds a number that is not written as numbers are; get an undamaged copy")
+        return with_checksum(header + varint(len(body)) + body + self.samples.to_bytes(2, "little"))
 
 
 def read(data: bytes, *, salvage: bool = False) -> Container:
-    """Parse a file; nothing of the sizes that it names is allocated before they are checked.
+    """Parse a file. Sizes that it names are checked before anything of that size is allocated.
 
     Args:
         data: the file.
-        salvage: take what a file has whose contents are damaged, cut off or followed by something.
+        salvage: read what is there of a file whose contents are damaged or cut off, or that has bytes after its end.
 
     Raises:
         CompressedFileError: the subclass says what is wrong.
     """
-    reader = _Reader(data)
-    if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
-        raise NotCompressedError("this is not a file of `python -m nerf compress`; it does not begin with 'mfc'")
-    reader.take(len(MAGIC))
-    version = reader.take(1)[0]
-    if version != VERSION:
-        raise VersionError(f"the file is of version {version}, this program reads {VERSION}; update mapfield")
-    kind = reader.take(1)[0]
+    reader = ByteReader(data)
+    reader.start(VERSION)
+    kind = reader.integer(1)
     if kind & ~(PACK | 7) or kind & 7 >= len(MODALITIES):
-        raise HeaderError(f"the header's kind is {kind}, which no program writes; get an undamaged copy")
+        raise HeaderError(f"damaged header: {kind} is no kind of data; get an undamaged copy")
     model = reader.take(8)
     candidate_bits, mode, rate = reader.take(3)
     if mode != PREFIX_CODE:
-        raise VersionError(f"the file codes indices in way {mode}, this program knows {PREFIX_CODE}; update mapfield")
+        raise VersionError(
+            f"the file's indices are coded in mode {mode}, this program knows mode {PREFIX_CODE} only; update mapfield"
+        )
     modality = MODALITIES[kind & 7]
     shapes, lengths = _table(reader, AXES[modality], pack=bool(kind & PACK))
     total = reader.varint()
     last = total - sum(lengths)
-    missing = total + TRAILER - (len(data) - reader.place)
     if not salvage:
-        _check_end(data, missing)
+        reader.check_end(total + TRAILER)
     if last < 0:
-        raise HeaderError("the items' sizes exceed the file's content; get an undamaged copy")
+        raise HeaderError("damaged header: the items' sizes exceed that of the whole content; get an undamaged copy")
     items = []
     for (flags, dims), length in zip(shapes, [*lengths, last], strict=True):
-        content = data[reader.place : reader.place + length]
-        reader.place += length
+        content = reader.available(length)
         items.append(_item(content, flags, dims, length - len(content)))
-    samples = int.from_bytes(data[reader.place : reader.place + 2], "little")
+    samples = int.from_bytes(reader.available(2), "little")
     return Container(modality, model, candidate_bits, rate, items, bool(kind & PACK), samples)
 
 
-def _check_end(data: bytes, missing: int) -> None:
-    """Refuse a file that is not whole."""
-    if missing > 0:
-        raise TruncatedError(f"the file lacks {missing} of its {len(data) + missing} bytes; get a whole copy of it")
-    if missing < 0:
-        raise TrailingBytesError(f"{-missing} bytes follow the file's end; cut them off, or get an undamaged copy")
-    if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
-        raise ChecksumError("the file's checksum does not match its content; get an undamaged copy")
-
-
-def _table(reader: _Reader, axes: int, *, pack: bool) -> tuple[list[tuple[int, tuple[int, ...]]], list[int]]:
+def _table(reader: ByteReader, axes: int, *, pack: bool) -> tuple[list[tuple[int, tuple[int, ...]]], list[int]]:
     """Flags and shape of every item, and the bytes of all but the last."""
     if not pack:
         return [_read_shape(reader, axes)], []
-    count = reader.varint()
-    if not 1 <= count <= min(MOST_ITEMS, 8 * len(reader.data)):
-        raise DimensionsError(f"the header names {count} items in {len(reader.data)} bytes; get an undamaged copy")
+    count, size = reader.varint(), len(reader.data)
+    if not 1 <= count <= min(MOST_ITEMS, 8 * size):
+        raise DimensionsError(
+            f"damaged header: a file of {size} bytes cannot hold {count} items; get an undamaged copy"
+        )
     shapes: list[tuple[int, tuple[int, ...]]] = []
     points = 0
     while len(shapes) < count:
         run, shape = reader.varint(), _read_shape(reader, axes)
         points += run * math.prod(shape[1])
         if not 1 <= run <= count - len(shapes) or points > LARGEST_FILE:
-            raise DimensionsError(f"the header's table describes {run} items of {shape[1]}; get an undamaged copy")
+            raise DimensionsError(
+                f"damaged header: its table has {run} items of {' x '.join(map(str, shape[1]))} points, which is not"
+                " possible here; get an undamaged copy"
+            )
         shapes += [shape] * run
     return shapes, [reader.varint() for _ in range(count - 1)]
 
 
-def _read_shape(reader: _Reader, axes: int) -> tuple[int, tuple[int, ...]]:
-    flags = reader.take(1)[0]
+def _read_shape(reader: ByteReader, axes: int) -> tuple[int, tuple[int, ...]]:
+    flags = reader.integer(1)
     if flags & ~(GREY | EXTRA | STEREO):
-        raise HeaderError(f"the header's flags are {flags}, which no program writes; get an undamaged copy")
+        raise HeaderError(f"damaged header: {flags} is no combination of an item's flags; get an undamaged copy")
     dims = tuple(reader.varint() for _ in range(axes))
     check_dims(dims)
     return flags, dims
@@ -226,23 +181,14 @@ def check_dims(dims: Sequence[int]) -> None:
 def _item(content: bytes, flags: int, dims: tuple[int, ...], missing: int) -> Item:
     if not flags & EXTRA:
         return Item(dims, flags, content, missing=missing)
-    reader = _Reader(content)
+    reader = ByteReader(content)
     try:
-        extra = reader.take(reader.varint())
+        extra = reader.sized()
     except TruncatedError:
         if not missing:
             raise
         return Item(dims, flags & ~EXTRA, b"", missing=missing)
-    return Item(dims, flags, content[reader.place :], extra, missing)
-
-
-def varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the highest bit says that more follow."""
-    parts = []
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])
+    return Item(dims, flags, reader.available(reader.left), extra, missing)
 
 
 def _shape(flags: int, dims: Sequence[int]) -> bytes:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 from ..coding.indices import IndexCode
+from .binary import ByteReader
 
 CHUNK, HEAD = 2048, 6
 """Bytes of a chunk, and of its check and number."""
@@ -49,15 +50,18 @@ def split(code: IndexCode, data: bytes, limit: int, seed: bytes, *, missing: int
     found: list[int] = []
     intact, gap = not missing, False
     for start in range(0, len(data), CHUNK):
-        chunk = data[start : start + CHUNK]
-        cut = len(chunk) < min(CHUNK, len(data) + missing - start)
-        first = int.from_bytes(chunk[2:HEAD], "little")
-        damaged = chunk[:2] != _check(chunk[2:], seed)
-        follows = first == len(found) or (gap and len(found) < first <= limit)
-        if (damaged and not cut) or not follows or len(chunk) < HEAD:
+        reader = ByteReader(data[start : start + CHUNK])
+        cut = reader.left < min(CHUNK, len(data) + missing - start)
+        if reader.left < HEAD:
             intact, gap = False, True
             continue
-        part, _ = code.decode(chunk[HEAD:], limit - first)
+        damaged = reader.take(2) != _check(reader.data[2:], seed)
+        first = reader.integer(HEAD - 2)
+        follows = first == len(found) or (gap and len(found) < first <= limit)
+        if (damaged and not cut) or not follows:
+            intact, gap = False, True
+            continue
+        part, _ = code.decode(reader.available(reader.left), limit - first)
         found += [MISSING] * (first - len(found)) + part
         gap = False
     return found, intact

@@ -12,15 +12,11 @@ from PIL import Image
 
 from nerf.compression.coding.indices import IndexCode, word_lengths
 from nerf.compression.container import bitstream, errors
-from nerf.compression.container.bitstream import EXTRA, GREY, MAGIC, Container, Item
+from nerf.compression.container.binary import MAGIC, varint, with_checksum
+from nerf.compression.container.bitstream import EXTRA, GREY, Container, Item
 from nerf.compression.encoder import EncodeConfig
 from nerf.compression.files import Compressed, compress, decompress
 from nerf.compression.model.codec import CodecModel
-
-
-def sealed(data: bytes) -> bytes:
-    """Bytes with the checksum that belongs to them."""
-    return data + zlib.crc32(data).to_bytes(4, "little")
 
 
 def container(items: list[Item], *, pack: bool = False) -> Container:
@@ -53,13 +49,13 @@ def test_trailing_bytes_are_refused(compressed: Compressed) -> None:
         (lambda d: b"GIF8" + d[4:], errors.NotCompressedError),
         (lambda d: d[:4] + b"\2" + d[5:], errors.VersionError),
         (lambda d: d[:15] + b"\1" + d[16:], errors.VersionError),
-        (lambda d: sealed(d[:6] + b"no model" + d[14:-4]), errors.WrongModelError),
-        (lambda d: sealed(d[:14] + b"\x0f" + d[15:-4]), errors.HeaderError),
-        (lambda d: sealed(d[:16] + b"\x09" + d[17:-4]), errors.HeaderError),
-        (lambda d: sealed(d[:5] + b"\x07" + d[6:-4]), errors.HeaderError),
+        (lambda d: with_checksum(d[:6] + b"no model" + d[14:-4]), errors.WrongModelError),
+        (lambda d: with_checksum(d[:14] + b"\x0f" + d[15:-4]), errors.HeaderError),
+        (lambda d: with_checksum(d[:16] + b"\x09" + d[17:-4]), errors.HeaderError),
+        (lambda d: with_checksum(d[:5] + b"\x07" + d[6:-4]), errors.HeaderError),
         (lambda d: d[:-5] + bytes([d[-5] ^ 1]) + d[-4:], errors.ChecksumError),
-        (lambda d: sealed(d[:-7] + bytes([d[-7] & 254]) + d[-6:-4]), errors.PayloadError),
-        (lambda d: sealed(d[:-5] + bytes([d[-5] ^ 1])), errors.OtherSamplesError),
+        (lambda d: with_checksum(d[:-7] + bytes([d[-7] & 254]) + d[-6:-4]), errors.PayloadError),
+        (lambda d: with_checksum(d[:-5] + bytes([d[-5] ^ 1])), errors.OtherSamplesError),
     ],
     ids=["magic", "version", "mode", "model", "candidates", "rate", "modality", "checksum", "payload", "samples"],
 )
@@ -71,19 +67,19 @@ def test_each_damage_has_its_own_error(compressed: Compressed, change, error: ty
 @pytest.mark.parametrize("dims", [(0, 8), (1 << 30, 1), (1 << 20, 1 << 20), (1 << 62, 1 << 62)])
 def test_absurd_sizes_are_refused_before_anything_is_allocated(dims: tuple[int, int]) -> None:
     data = container([Item((8, 8), 0, b"")]).write()
-    shape = b"\0" + bitstream.varint(dims[0]) + bitstream.varint(dims[1])
+    shape = b"\0" + varint(dims[0]) + varint(dims[1])
     with pytest.raises(errors.DimensionsError):
-        bitstream.read(sealed(data[:17] + shape + b"\0\0\0"))
+        bitstream.read(with_checksum(data[:17] + shape + b"\0\0\0"))
 
 
 def test_a_pack_that_names_more_than_it_holds_is_refused() -> None:
     start = MAGIC + b"\x01\x08" + b"01234567" + bytes([14, 0, 1])
     with pytest.raises(errors.DimensionsError):
-        bitstream.read(sealed(start + bitstream.varint(1 << 19) + bitstream.varint(1 << 19) + b"\0\x08\x08\0"))
+        bitstream.read(with_checksum(start + varint(1 << 19) + varint(1 << 19) + b"\0\x08\x08\0"))
     with pytest.raises(errors.DimensionsError):
-        bitstream.read(sealed(start + b"\x02" + b"\x03" + b"\0\x08\x08" + b"\0\0"))
+        bitstream.read(with_checksum(start + b"\x02" + b"\x03" + b"\0\x08\x08" + b"\0\0"))
     with pytest.raises(errors.HeaderError, match="sizes exceed"):
-        bitstream.read(sealed(start + b"\x02" + b"\x02" + b"\0\x08\x08" + b"\x09" + b"\x01" + b"x\0\0"))
+        bitstream.read(with_checksum(start + b"\x02" + b"\x02" + b"\0\x08\x08" + b"\x09" + b"\x01" + b"x\0\0"))
 
 
 def test_containers_come_back_as_they_were_written() -> None:
