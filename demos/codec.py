@@ -1,4 +1,4 @@
-"""Tab: a picture as a small file, beside JPEG of the same size."""
+"""Tab: a picture as a small file, and JPEG of the same size to compare with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .visitors import Studio, job, refusal
 SIDE = 128
 """Pixels of the longer side that a picture is brought to: a patch of 32x32 takes about half a second of a core."""
 SHARES = (0.25, 0.5, 0.75)
-"""Of the file, that are decoded too: its indices are sorted by what they tell."""
+"""Leading shares of the file that are decoded too: it begins with what matters most."""
 
 
 def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
@@ -21,9 +21,8 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
     from PIL import Image
 
     import pipelines
-    from pipelines.images import load_images
 
-    picture = load_images([file])[0]
+    picture = pipelines.load_images([file])[0]
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     folder.mkdir(parents=True, exist_ok=True)
     picture.save(folder / "input.png")
@@ -93,7 +92,7 @@ def _curve(picture: Any, form: str) -> list[tuple[int, float]]:
 
 
 def plot(curves: dict[str, list[tuple[int, float]]], target: int, path: Path) -> None:
-    """PSNR over bytes, up to a few times the wanted ones."""
+    """PSNR over bytes, up to four times the target."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3), layout="constrained")

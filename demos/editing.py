@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import editing_jobs as edits
+from . import editing_jobs as jobs
 from .editing_jobs import LONGEST, PREVIEW, SHOWN, START, VIEWS, Angles, Place, Scene, Way
 from .editing_models import SHIPPED, TRAINING, Category
 from .visitors import Studio, job, refusal
@@ -19,16 +19,17 @@ EXAMPLES = {
 }
 """One click away, by family."""
 SETTLED = 0.5
-"""Seconds without another preview after which a picture is drawn sharply: keys do not let go as hands do."""
+"""Seconds without another preview after which a picture is drawn sharply: a slider moved by keys sends no release."""
 
 
 @dataclass
 class PageState:
-    """What a page last saw; on the server."""
+    """What a page was last sent; kept on the server."""
 
     sharp: Angles | None = None
-    """From where its pictures were drawn, unless they are previews."""
+    """Azimuth and elevation of its pictures; None while they are previews."""
     previews: int = 0
+    """Previews drawn so far."""
 
 
 class Handlers:
@@ -37,45 +38,45 @@ class Handlers:
     def __init__(self, studio: Studio):
         self.studio = studio
 
-    def enter(self, place: Place | None, page: PageState, visitor: str) -> tuple[Any, ...]:
-        """The visitor's newest edits, else the first object, where the page has none yet."""
+    def enter(self, place: Place | None, page: PageState, visitor: str) -> Any:
+        """Where the page has no object yet: the visitor's newest edits, else the first object."""
         if place is not None:
-            return tuple(gr.skip() for _ in range(11))
-        first, kept = Place(self.studio.categories[0].name, 0), edits.latest(self.studio, visitor)
+            return gr.skip()
+        first, kept = Place(self.studio.categories[0].name, 0), jobs.latest(self.studio, visitor)
         try:
-            seen = edits.look(self.studio, kept or first, START)
+            seen = jobs.look(self.studio, kept or first, START)
         except gr.Error:
             if kept is None:
                 raise
-            seen = edits.look(self.studio, first, START)  # the model was trained anew since those edits
-        category = edits.category_of(self.studio, seen[0].category)
+            seen = jobs.look(self.studio, first, START)  # the model was trained anew since those edits
+        category = jobs.category_of(self.studio, seen[0].category)
         return category.name, *of_model(category, seen[0].instance), *START, *shown(seen, START, page)
 
     def model(self, model: str, azimuth: float, elevation: float, page: PageState) -> tuple[Any, ...]:
         """The first object of another model."""
-        category = edits.category_of(self.studio, model)
-        seen = edits.look(self.studio, Place(model, 0), (azimuth, elevation))
+        category = jobs.category_of(self.studio, model)
+        seen = jobs.look(self.studio, Place(model, 0), (azimuth, elevation))
         text = samples_of(category)[0][0]
         return text, *of_model(category, 0), *shown(seen, (azimuth, elevation), page)
 
     def choose(
         self, model: str, instance: float, azimuth: float, elevation: float, place: Place | None, page: PageState
-    ) -> tuple[Any, ...]:
+    ) -> Any:
         """Another object, sharply."""
         wanted, angles = current(place, model, instance), (azimuth, elevation)
         if wanted == place and page.sharp == angles:
-            return tuple(gr.skip() for _ in range(6))
-        return shown(edits.look(self.studio, wanted, angles), angles, page)
+            return gr.skip()
+        return shown(jobs.look(self.studio, wanted, angles), angles, page)
 
-    def leaf(
+    def preview_object(
         self, model: str, instance: float, azimuth: float, elevation: float, place: Place | None, page: PageState
-    ) -> tuple[Any, ...]:
+    ) -> Any:
         """Another object coarsely, while the slider moves."""
         wanted = current(place, model, instance)
         if wanted == place:
-            return tuple(gr.skip() for _ in range(6))
+            return gr.skip()
         page.previews += 1
-        return shown(edits.look(self.studio, wanted, (azimuth, elevation), PREVIEW), None, page)
+        return shown(jobs.look(self.studio, wanted, (azimuth, elevation), PREVIEW), None, page)
 
     def edit(
         self, model: str, instance: float, text: str, exemplar: str | None, strength: float, shape: bool,
@@ -83,7 +84,7 @@ class Handlers:
     ) -> tuple[Any, ...]:  # fmt: skip
         """Towards a text or a picture."""
         angles = azimuth, elevation
-        seen, doubt = edits.edit(
+        seen, doubt = jobs.edit(
             self.studio, visitor, current(place, model, instance), angles, text=text, exemplar=exemplar,
             strength=strength, shape=shape, appearance=appearance,
         )  # fmt: skip
@@ -96,33 +97,33 @@ class Handlers:
 
         def on_step(azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, ...]:
             angles = azimuth, elevation
-            return shown(edits.step(self.studio, known(place), angles, way), angles, page)
+            return shown(jobs.step(self.studio, known(place), angles, way), angles, page)
 
         return on_step
 
-    def preview(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, Any]:
+    def preview(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> Any:
         """Both pictures coarsely, while a slider moves."""
         if page.sharp == (azimuth, elevation):  # it was let go before this came up
-            return gr.skip(), gr.skip()
+            return gr.skip()
         page.previews += 1
         page.sharp = None
-        return edits.look(self.studio, known(place), (azimuth, elevation), PREVIEW)[1:3]
+        return jobs.look(self.studio, known(place), (azimuth, elevation), PREVIEW)[1:3]
 
     def look(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, Any]:
         """Both pictures sharply."""
-        seen = edits.look(self.studio, known(place), (azimuth, elevation))
+        seen = jobs.look(self.studio, known(place), (azimuth, elevation))
         page.sharp = azimuth, elevation
         return seen[1:3]
 
-    def settle(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> tuple[Any, Any]:
+    def settle(self, azimuth: float, elevation: float, place: Place | None, page: PageState) -> Any:
         """Both pictures sharply, unless a slider moves on."""
         previews = page.previews
         time.sleep(SETTLED)
         if page.previews != previews or page.sharp is not None:
-            return gr.skip(), gr.skip()
-        seen = edits.look(self.studio, known(place), (azimuth, elevation))
+            return gr.skip()
+        seen = jobs.look(self.studio, known(place), (azimuth, elevation))
         if page.previews != previews:  # it did while this was drawn
-            return gr.skip(), gr.skip()
+            return gr.skip()
         page.sharp = azimuth, elevation
         return seen[1:3]
 
@@ -134,10 +135,10 @@ class Handlers:
         """The object of a picture, seen as there."""
         if not picture:
             raise refusal("there is no picture yet; drop one")
-        category = edits.category_of(self.studio, model)
-        made = self.studio.work(visitor, edits.find, progress=progress, category=category, file=picture, seed=int(seed))
+        category = jobs.category_of(self.studio, model)
+        made = self.studio.work(visitor, jobs.find, progress=progress, category=category, file=picture, seed=int(seed))
         place, angles = Place(model, int(instance), made["session"]), made["angles"]
-        seen = edits.look(self.studio, place, angles)
+        seen = jobs.look(self.studio, place, angles)
         return *angles, tuple(made["pictures"]), made["said"], *shown(seen, angles, page)
 
     @job
@@ -148,9 +149,9 @@ class Handlers:
         """A film."""
         if place is None or place.session is None:
             raise refusal("there is no edit to turn around yet; make one")
-        category = edits.category_of(self.studio, place.category)
+        category = jobs.category_of(self.studio, place.category)
         made = self.studio.work(
-            visitor, edits.turn, progress=progress, steps=VIEWS, category=category, session=place.session,
+            visitor, jobs.turn, progress=progress, steps=VIEWS, category=category, session=place.session,
             elevation=elevation,
         )  # fmt: skip
         return made["film"], [str(place.session), made["film"]]
@@ -327,22 +328,24 @@ class _Page:
         controls.instance.release(
             handlers.choose, wanted, self.shown, api_name="choose", **self.moving, **quick
         )  # fmt: skip
-        moved = controls.instance.input(handlers.leaf, wanted, self.shown, api_name=False, **self.moving, **quick)
+        moved = controls.instance.input(
+            handlers.preview_object, wanted, self.shown, api_name=False, **self.moving, **quick
+        )
         self._settle(moved)
 
     def wire_edits(self) -> None:
         """Edits, and the way back."""
         handlers, controls, quick = self.handlers, self.controls, self.quick
-        wish: list[Any] = [
+        inputs: list[Any] = [
             controls.model, controls.instance, controls.text, controls.exemplar, controls.strength, controls.shape,
             controls.appearance, *self.angles, self.visitor, self.place, self.page,
         ]  # fmt: skip
-        gr.on([controls.start.click, controls.text.submit], handlers.edit, wish, self.shown, api_name="edit", **quick)
+        gr.on([controls.start.click, controls.text.submit], handlers.edit, inputs, self.shown, api_name="edit", **quick)
         chosen = controls.examples.click(
             lambda sample: (sample[0], None), controls.examples, [controls.text, controls.exemplar],
             api_name=False, queue=False,
         )  # fmt: skip
-        chosen.then(handlers.edit, wish, self.shown, api_name=False, **quick)
+        chosen.then(handlers.edit, inputs, self.shown, api_name=False, **quick)
         # Of a text and a picture the latest counts.
         silent: dict[str, Any] = {"api_name": False, "queue": False, "show_progress": "hidden"}
         controls.exemplar.upload(lambda: "", None, controls.text, **silent)
@@ -353,7 +356,7 @@ class _Page:
             button.click(handlers.step(way), self.seen, self.shown, api_name=way, **quick)
 
     def wire_views(self) -> None:
-        """Looking from elsewhere."""
+        """PageState from elsewhere."""
         handlers = self.handlers
         moved = gr.on(
             [angle.input for angle in self.angles], handlers.preview, self.seen, self.pictures,

@@ -1,4 +1,4 @@
-"""What the tab Edit does: objects, their edits and pictures, and the jobs of its worker; no page in here."""
+"""What the tab Edit does: objects, their edits and pictures, and jobs of the worker; no page in here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .editing_models import Category, opened
 from .visitors import VISITOR, Studio, refusal, refusals
@@ -16,7 +16,7 @@ from .visitors import VISITOR, Studio, refusal, refusals
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pipelines.editing.editor import Editor
+    from pipelines import Editor
 
 Angles = tuple[float, float]
 """Azimuth and elevation in degrees."""
@@ -73,22 +73,29 @@ def category_of(studio: Studio, name: str) -> Category:
 
 def draw(editor: Editor, angles: Angles, size: int = SIZE) -> tuple[Image.Image, Image.Image]:
     """The object as it was and as it is."""
-    from nerf.conditional.views import View
+    from nerf import View
 
     view = View(azimuth=angles[0], elevation=angles[1], size=size)
     after = editor.render(view)
     return (editor.render(view, original=True) if editor.history.current else after), after
 
 
-def told(editor: Editor) -> str:
+def history_text(editor: Editor) -> str:
     """The history, a line for each step."""
     lines = [step.label for step in editor.history.steps]
     lines[editor.history.current] = f"→ {lines[editor.history.current]}"
     return "\n".join(lines)
 
 
-Scene = tuple[Place, "Image.Image", "Image.Image", str, list[str] | None]
-"""A place, the object before and after, its history, and files to take away."""
+class Scene(NamedTuple):
+    """What a page shows of a place, in the order of its components."""
+
+    place: Place
+    before: Image.Image
+    after: Image.Image
+    history: str
+    files: list[str] | None
+    """Files to take away; None before the first edit."""
 
 
 def scene(editor: Editor, place: Place, pictures: tuple[Image.Image, Image.Image]) -> Scene:
@@ -96,7 +103,8 @@ def scene(editor: Editor, place: Place, pictures: tuple[Image.Image, Image.Image
     from PIL.Image import Resampling
 
     before, after = (picture.resize((SHOWN, SHOWN), Resampling.BICUBIC) for picture in pictures)
-    return place, before, after, told(editor), None if place.session is None else [str(place.session)]
+    files = None if place.session is None else [str(place.session)]
+    return Scene(place, before, after, history_text(editor), files)
 
 
 def look(studio: Studio, place: Place, angles: Angles, size: int = SIZE) -> Scene:
@@ -116,10 +124,10 @@ def edit(
     """Edit the object of a place; the edits and a picture of each go to a folder of the visitor.
 
     Returns:
-        What the page shows, and what is to be said of the text, if anything.
+        What the page shows, and a warning about the text, or "".
 
     Raises:
-        gr.Error: the wish cannot be used.
+        gr.Error: the text or the picture cannot be used.
     """
     if len(text) > LONGEST:
         raise refusal(f"the text has {len(text)} characters; {LONGEST} are enough")
@@ -146,10 +154,10 @@ def keep(pictures: tuple[Image.Image, Image.Image], folder: Path) -> None:
 
 
 def unfamiliar(editor: Editor, text: str) -> str:
-    """What is to be said of a text that is far from the family's captions; else nothing."""
+    """A warning about a text that is far from the family's captions, or ""."""
     if editor.prompt_domain.score(text) >= editor.prompt_domain.limit:
         return ""
-    return f"{text!r} is far from what is said of {editor.model.family_name}: expect little sense of it"
+    return f"{text!r} is unlike the captions of {editor.model.family_name}; the edit may not match it"
 
 
 def step(studio: Studio, place: Place, angles: Angles, way: Way) -> Scene:
@@ -170,7 +178,7 @@ def step(studio: Studio, place: Place, angles: Angles, way: Way) -> Scene:
 
 def latest(studio: Studio, visitor: str) -> Place | None:
     """Where a visitor's newest edits are, if there are any of a model that the app still has."""
-    from pipelines.editing.session import load_session
+    from pipelines import load_session
 
     if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):  # the page has only just got it
         return None
@@ -194,7 +202,7 @@ def upload(file: str) -> Image.Image:
     """
     from PIL import Image, ImageOps
 
-    from pipelines.images import load_images
+    from pipelines import load_images
 
     try:
         with Image.open(file) as picture:
@@ -219,9 +227,7 @@ def _editor(category: Category) -> Editor:
 
 def find(category: Category, file: str, seed: int, folder: Path) -> dict[str, Any]:
     """Find the object of a picture and begin a session with it; runs in the worker."""
-    from nerf.conditional.inversion.inversion import InversionConfig
-    from nerf.conditional.inversion.target_picture import target_of
-    from nerf.evaluation import picture_of
+    from nerf import InversionConfig, picture_of, target_of
 
     editor, picture = _editor(category), upload(file)
     inversion = editor.invert(picture, config=InversionConfig(seed=seed))
@@ -230,7 +236,7 @@ def find(category: Category, file: str, seed: int, folder: Path) -> dict[str, An
     editor.render(inversion.view(SIZE)).save(folder / "found.png")
     angles = round(inversion.azimuth) % 360, round(inversion.elevation)
     said = (
-        f"{inversion.psnr:.1f} dB beside the picture, from azimuth {angles[0]} and elevation {angles[1]}; seed {seed}"
+        f"PSNR {inversion.psnr:.1f} dB to the picture, from azimuth {angles[0]} and elevation {angles[1]}; seed {seed}"
     )
     pictures = [str(folder / name) for name in ("picture.png", "found.png")]
     return {"session": folder / SESSION, "pictures": pictures, "angles": angles, "said": said}
@@ -238,9 +244,8 @@ def find(category: Category, file: str, seed: int, folder: Path) -> dict[str, An
 
 def turn(category: Category, session: Path, elevation: float, folder: Path) -> dict[str, Any]:
     """A film of the object before and after, side by side, turning; runs in the worker."""
-    from nerf.conditional.views import turntable_views
-    from nerf.export import write_film
-    from pipelines.editing.files import turntable_frames
+    from nerf import turntable_views, write_film
+    from pipelines import turntable_frames
 
     editor = _editor(category).load(session)
     folder.mkdir(parents=True, exist_ok=True)

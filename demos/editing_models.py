@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from mappers.hub import EMBEDDED, embedded_models
+from pipelines import EMBEDDED, embedded_models
 
 if TYPE_CHECKING:
-    from pipelines.editing.editor import Editor
+    from pipelines import Editor
 
 logger = logging.getLogger(__name__)
 
 MODEL_TYPE = "category field"
-"""Of embedded models."""
+"""Type of the embedded models that can be edited."""
 SHIPPED = tuple(model.id for model in EMBEDDED if model.type == MODEL_TYPE)
 TRAINING = "python -m nerf.conditional.train chairs --output runs/chairs"
 

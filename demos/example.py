@@ -9,7 +9,6 @@ import torch
 
 import pipelines
 from pipelines.nano import world
-from pipelines.sheets import labelled_grid
 
 OBJECT, TOKEN = "teapot", "<new-thing>"
 SCENES = (
@@ -44,6 +43,6 @@ def run(output: Path) -> Path:
         ).images
         rows.append((prompt, samples))
     path = output / "grid.png"
-    labelled_grid(rows).save(path)
+    pipelines.labelled_grid(rows).save(path)
     print(f"look at {path}: four pictures of an unseen object on top, the learned object in new places below")
     return path

@@ -1,9 +1,9 @@
-"""Tab: what a family of prompts, or a learned word, really covers: its pictures in clusters of likeness."""
+"""Tab: what a family of prompts, or a learned word, really covers: its pictures in clusters of similar ones."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from . import treemap
-from .personalize import loaded
+from .personalize_jobs import loaded
 from .treemap import Tree
 from .visitors import Studio, job, refusal
 
@@ -53,7 +53,7 @@ def gather(
 
 @lru_cache(maxsize=1)
 def _judge() -> Any:
-    from pipelines.personalization.evaluation import Judges
+    from pipelines import Judges
 
     return Judges("nano-clip", None, "cpu")
 
@@ -104,13 +104,101 @@ def prompts_of(text: str, count: int) -> list[str]:
     return prompts
 
 
+class Handlers:
+    """What the tab's events do; each returns what `view` returns."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+
+    @job
+    def start(
+        self, prompts: str, count: int, steps: int, seed: float, concept: str | None, visitor: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Any, str, Any, Place]:  # fmt: skip
+        """Draw a new map."""
+        lines = prompts_of(prompts, int(count))
+        made = self.studio.work(
+            visitor, gather, progress=progress, steps=len(lines), prompts=lines, count=int(count),
+            denoising_steps=int(steps), seed=int(seed), concept=concept, models=self.studio.models,
+        )  # fmt: skip
+        tree, _ = _read(Path(made["folder"]))
+        return view((made["folder"], (tree.root,)))
+
+    def group(self, node: int | None, place: Place | None) -> tuple[Any, str, Any, Place]:
+        """Enter a group of the list."""
+        folder, nodes = known(place)
+        if node is None or node not in _read(Path(folder))[0].clusters(nodes[-1]):
+            raise refusal("that group is not in the present map; choose one of the list")
+        return view((folder, (*nodes, node)))
+
+    def click(self, place: Place | None, event: gr.SelectData) -> tuple[Any, str, Any, Place]:
+        """Enter the rectangle at a point of the map."""
+        folder, nodes = known(place)
+        boxes = treemap.layout(_read(Path(folder))[0], nodes[-1], *SHEET)
+        hit = [node for node, box in boxes if box.holds(*event.index)]
+        return view((folder, (*nodes, *(node for node in hit if node != nodes[-1]))))
+
+    def out(self, place: Place | None) -> tuple[Any, str, Any, Place]:
+        """Leave the group that was entered last."""
+        folder, nodes = known(place)
+        return view((folder, nodes[:-1] or nodes))
+
+    def whole(self, place: Place | None) -> tuple[Any, str, Any, Place]:
+        """Leave all groups."""
+        folder, _ = known(place)
+        return view((folder, (_read(Path(folder))[0].root,)))
+
+
+def known(place: Place | None) -> Place:
+    """A place that is one.
+
+    Raises:
+        gr.Error: the page has no map yet.
+    """
+    if place is None:
+        raise refusal("there is no map yet; draw one")
+    return place
+
+
 def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     """Build the tab."""
     gr.Markdown(
-        "Draws pictures for a family of prompts and lays them out by likeness, as nano-clip sees it: groups of like"
-        " pictures are rectangles, the larger the more there are. Click one to enter it."
+        "Draws pictures for a family of prompts and lays them out by similarity, as nano-clip sees it: groups of"
+        " similar pictures are rectangles, the larger the more there are. Click one to enter it."
     )
-    place = gr.State(None)
+    page = _layout()
+    handlers, place = Handlers(studio), gr.State(None)
+    shown = (page.sheet, page.where, page.groups, place)
+    page.start.click(
+        handlers.start, [page.prompts, page.count, page.steps, page.seed, page.concept, visitor], shown,
+        api_name="explore", concurrency_id="work", concurrency_limit=1,
+    )  # fmt: skip
+    page.groups.input(handlers.group, [page.groups, place], shown, api_name="zoom")
+    page.sheet.select(handlers.click, place, shown, api_name=False)
+    page.out.click(handlers.out, place, shown, api_name="zoom_out")
+    page.whole.click(handlers.whole, place, shown, api_name="whole_map")
+    page.stop.click(studio.cancel, visitor, None, api_name=False, queue=False)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The tab's components."""
+
+    prompts: gr.Textbox
+    count: gr.Slider
+    steps: gr.Slider
+    seed: gr.Number
+    concept: gr.File
+    start: gr.Button
+    stop: gr.Button
+    out: gr.Button
+    whole: gr.Button
+    where: gr.Markdown
+    sheet: gr.Image
+    groups: gr.Radio
+
+
+def _layout() -> Page:
     with gr.Row():
         with gr.Column(scale=2):
             prompts = gr.Textbox(PROMPTS, lines=6, max_lines=12, label="Prompts, one a line")
@@ -121,61 +209,12 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> None:
     with gr.Accordion("A learned word in the prompts", open=False):
         concept = gr.File(label="The word's file", file_types=[".safetensors"], height=150)
     with gr.Row():
-        start = gr.Button("Draw the map", variant="primary")
-        stop = gr.Button("Cancel")
-        out = gr.Button("Zoom out")
-        whole = gr.Button("Whole map")
+        start, stop = gr.Button("Draw the map", variant="primary"), gr.Button("Cancel")
+        out, whole = gr.Button("Zoom out"), gr.Button("Whole map")
     where = gr.Markdown()
     sheet = gr.Image(
         label="Map", show_label=False, buttons=[], interactive=False, height=SHEET[1], elem_id="map",
-        alt_text="Treemap of pictures in groups of likeness; the list below it names the groups",
+        alt_text="Treemap of pictures in groups of similar ones; the list below it names the groups",
     )  # fmt: skip
     groups = gr.Radio([], label="Groups, the largest first: choose one to enter it")
-
-    @job
-    def on_start(
-        prompts: str, count: int, steps: int, seed: float, concept: str | None, visitor: str,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[Any, str, Any, Place]:  # fmt: skip
-        lines = prompts_of(prompts, int(count))
-        made = studio.work(
-            visitor, gather, progress=progress, steps=len(lines), prompts=lines, count=int(count),
-            denoising_steps=int(steps), seed=int(seed), concept=concept, models=studio.models,
-        )  # fmt: skip
-        tree, _ = _read(Path(made["folder"]))
-        return view((made["folder"], (tree.root,)))
-
-    def on_group(node: int | None, place: Place | None) -> tuple[Any, str, Any, Place]:
-        tree = _tree_of(place)
-        if node is None or node not in tree.clusters(place[1][-1]):
-            raise refusal("that group is not in the present map; choose one of the list")
-        return view((place[0], (*place[1], node)))
-
-    def on_click(place: Place | None, event: gr.SelectData) -> tuple[Any, str, Any, Place]:
-        tree = _tree_of(place)
-        hit = [node for node, box in treemap.layout(tree, place[1][-1], *SHEET) if box.holds(*event.index)]
-        return view((place[0], (*place[1], *(node for node in hit if node != place[1][-1]))))
-
-    def on_out(place: Place | None) -> tuple[Any, str, Any, Place]:
-        _tree_of(place)
-        return view((place[0], place[1][:-1] or place[1]))
-
-    def on_whole(place: Place | None) -> tuple[Any, str, Any, Place]:
-        return view((place[0], (_tree_of(place).root,)))
-
-    shown: Sequence[Any] = (sheet, where, groups, place)
-    start.click(
-        on_start, [prompts, count, steps, seed, concept, visitor], shown,
-        api_name="explore", concurrency_id="work", concurrency_limit=1,
-    )  # fmt: skip
-    groups.input(on_group, [groups, place], shown, api_name="zoom")
-    sheet.select(on_click, place, shown, api_name=False)
-    out.click(on_out, place, shown, api_name="zoom_out")
-    whole.click(on_whole, place, shown, api_name="whole_map")
-    stop.click(studio.cancel, visitor, None, api_name=False, queue=False)
-
-
-def _tree_of(place: Place | None) -> Tree:
-    if place is None:
-        raise refusal("there is no map yet; draw one")
-    return _read(Path(place[0]))[0]
+    return Page(prompts, count, steps, seed, concept, start, stop, out, whole, where, sheet, groups)

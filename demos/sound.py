@@ -17,7 +17,7 @@ NAMES = ("bell", "dog", "train")
 
 def listen(file: str, model: str, candidates: int, seed: int, folder: Path) -> dict[str, Any]:
     """Make sounds for a picture, the best first; runs in the worker."""
-    from pipelines.audio.files import write_sound, write_spectrogram
+    from pipelines import write_sound, write_spectrogram
 
     sounds = _sonifier(model)(file, candidates=candidates, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def warm_plots() -> None:
     """Load what draws spectrograms; on its own, so that a job need not wait for both."""
     import numpy as np
 
-    from pipelines.audio.files import write_spectrogram
+    from pipelines import write_spectrogram
 
     with TemporaryDirectory() as folder:
         write_spectrogram(Path(folder) / "silence.png", np.zeros(16_000, dtype=np.float32), 16_000)
@@ -43,7 +43,7 @@ def warm_plots() -> None:
 
 @lru_cache(maxsize=2)
 def _sonifier(model: str) -> Any:
-    from pipelines.audio.generation import Sonifier
+    from pipelines import Sonifier
 
     return Sonifier.load(model)
 

@@ -26,7 +26,7 @@ FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"]+/)+")
 
 
 def refusal(message: str) -> gr.Error:
-    """What a visitor is told who asked for what cannot be done; it stays long enough to be read."""
+    """The error that a visitor sees; it stays long enough to be read."""
     import gradio as gr
 
     return gr.Error(message, duration=20, print_exception=False)
@@ -34,7 +34,7 @@ def refusal(message: str) -> gr.Error:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What the library refuses within, as visitors are told it."""
+    """Errors of the library inside this block become errors that a visitor sees."""
     try:
         yield
     except (ValueError, OSError) as error:

@@ -6,28 +6,60 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conditional.inversion.inversion import InversionConfig
+    from .conditional.inversion.target_picture import target_of
+    from .conditional.views import View, turntable_views
     from .distillation.training import distill
+    from .evaluation import picture_of
+    from .export import render_film, write_film
     from .media.fitting import fit_media
-    from .runs import Run, load_run
+    from .runs import REPORT, Run, load_run, turntable
     from .scenes import Scene, load_scene, make_scene
     from .training import train
 
 _HOMES = {
-    "Run": "runs",
-    "Scene": "scenes",
-    "distill": "distillation.training",
-    "fit_media": "media.fitting",
-    "load_run": "runs",
-    "load_scene": "scenes",
-    "make_scene": "scenes",
-    "train": "training",
+    "InversionConfig": "nerf.conditional.inversion.inversion",
+    "REPORT": "nerf.runs",
+    "Run": "nerf.runs",
+    "Scene": "nerf.scenes",
+    "View": "nerf.conditional.views",
+    "distill": "nerf.distillation.training",
+    "fit_media": "nerf.media.fitting",
+    "load_run": "nerf.runs",
+    "load_scene": "nerf.scenes",
+    "make_scene": "nerf.scenes",
+    "picture_of": "nerf.evaluation",
+    "render_film": "nerf.export",
+    "target_of": "nerf.conditional.inversion.target_picture",
+    "train": "nerf.training",
+    "turntable": "nerf.runs",
+    "turntable_views": "nerf.conditional.views",
+    "write_film": "nerf.export",
 }
 
-__all__ = ["Run", "Scene", "distill", "fit_media", "load_run", "load_scene", "make_scene", "train"]
+__all__ = [
+    "REPORT",
+    "InversionConfig",
+    "Run",
+    "Scene",
+    "View",
+    "distill",
+    "fit_media",
+    "load_run",
+    "load_scene",
+    "make_scene",
+    "picture_of",
+    "render_film",
+    "target_of",
+    "train",
+    "turntable",
+    "turntable_views",
+    "write_film",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: torch takes seconds, ``--help`` must not."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(_HOMES[name]), name)

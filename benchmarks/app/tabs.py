@@ -21,7 +21,7 @@ from gradio_client import Client, handle_file
 from demos.app import TABS, launch
 from demos.codec import examples as codec_examples
 from demos.fields import SCENES
-from demos.personalize import examples as object_examples
+from demos.personalize_jobs import examples as object_examples
 from demos.sound import examples as sound_examples
 from mappers.files import replacing
 from mappers.yaml_settings import load_settings

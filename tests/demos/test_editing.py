@@ -6,19 +6,16 @@ import asyncio
 import gc
 import json
 import logging
-import shutil
 import socket
 import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import pytest
-import torch
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
@@ -26,55 +23,21 @@ from safetensors.torch import load_file
 from demos import editing
 from demos import editing_jobs as edits
 from demos import editing_models as categories
-from demos.__main__ import main
 from demos.app import build, launch
 from demos.editing_jobs import PREVIEW, SESSION, SHOWN, START, Place
-from demos.editing_models import CategoryError, Editors, found
+from demos.editing_models import found
 from demos.visitors import Studio, new_visitor
-from mappers.code_mapper import CodeMapper
-from nerf.conditional import ConditionalModel, model
-from nerf.conditional.clip.scorer import Scorer
-from nerf.conditional.families import FAMILIES
+from nerf.conditional import model
 from nerf.conditional.inversion import inversion
-from nerf.fields.conditional import ConditionalConfig, ConditionalField
 
-SMALL = ConditionalConfig(
-    shape_code=4, appearance_code=3, layers=2, width=24, octaves=4, deform_layers=1, deform_width=16, features=8,
-    color_layers=1, color_width=16,
-)  # fmt: skip
-WISH: dict[str, Any] = {"exemplar": None, "strength": 1.0, "shape": True, "appearance": True}
+OPTIONS: dict[str, Any] = {"exemplar": None, "strength": 1.0, "shape": True, "appearance": True}
 START_PLACE = Place("chairs", 2)
-
-
-def write_model(folder: Path, family: str) -> Path:
-    """A random category model that is seen, and a mapper that moves codes by whatever it is given."""
-    torch.manual_seed(len(family))
-    field = ConditionalField(FAMILIES[family].bounds, SMALL)
-    torch.nn.init.normal_(field.deform.last.weight)
-    torch.nn.init.constant_(field.trunk.last.bias[:1], 3.0)  # dense: rays end soon
-    ConditionalModel(field, torch.randn(6, 4), torch.randn(5, 3), family).save(folder)
-    spaces = ConditionalModel.load(folder).space, Scorer.load("nano-clip").space
-    mapper = CodeMapper(128, 4, 3, hidden=8, field_space=spaces[0], clip_space=spaces[1], clip="nano-clip")
-    for net in mapper.nets.values():
-        torch.nn.init.normal_(net[-1].weight, std=0.3)  # pyright: ignore[reportIndexIssue, reportArgumentType]
-    mapper.save_pretrained(folder / "mapper")
-    return folder
 
 
 @pytest.fixture(autouse=True)
 def coarse_rays(monkeypatch: pytest.MonkeyPatch) -> None:
     """How well pictures show the object is tested elsewhere."""
     monkeypatch.setattr(model, "INTERVALS", 24)
-
-
-@pytest.fixture(scope="module")
-def chairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("runs") / "chairs" / "model", "chairs")
-
-
-@pytest.fixture(scope="module")
-def cars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("runs") / "cars", "cars")
 
 
 @pytest.fixture
@@ -97,35 +60,6 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 def codes(place: Place) -> list[list[float]]:
     assert place.session is not None
     return load_file(place.session)["shape_codes"].tolist()
-
-
-def test_the_list_of_models_is_the_installation_s_or_what_the_app_is_started_with(
-    chairs: Path, cars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    both = found([str(chairs), str(cars)])
-    assert [(one.name, one.family, one.count) for one in both] == [("chairs", "chairs", 6), ("cars", "cars", 6)]
-    shutil.copytree(chairs, tmp_path / "nano-chairs")
-    shutil.copytree(cars, tmp_path / "nano-cars")
-    (tmp_path / "nano-cars" / "config.json").write_text("{}")
-    names = {"nano-chairs": categories.MODEL_TYPE, "nano-cars": categories.MODEL_TYPE, "nano": "text-to-image"}
-    shipped = [SimpleNamespace(id=name, type=kind, folder=tmp_path / name) for name, kind in names.items()]
-    monkeypatch.setattr(categories, "embedded_models", lambda: shipped)
-    with caplog.at_level(logging.WARNING):
-        assert [one.name for one in found()] == ["nano-chairs"]
-    assert "nano-cars is not a whole category model" in caplog.text
-    assert found(["nano-chairs"])[0].folder == tmp_path / "nano-chairs"
-    for given, message in (
-        ([str(tmp_path / "none")], "none is no category model, nor part of this installation; train one"),
-        (["nano-cars"], "is not a whole category model"),
-        ([str(cars), str(cars)], r"have the same name \(cars, cars\)"),
-    ):
-        with pytest.raises(CategoryError, match=message):
-            found(given)
-
-
-def test_the_command_refuses_a_model_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("editing", output=tmp_path, categories=("nano-trucks",)) == 2
-    assert capsys.readouterr().err.startswith("error: ")
 
 
 @pytest.fixture
@@ -153,14 +87,14 @@ def test_without_a_model_the_tab_says_how_to_get_one(tmp_path: Path) -> None:
 def test_edits_are_undone_and_done_again_and_their_pictures_stay(studio: Studio, disc: str) -> None:
     visitor = new_visitor()
     (place, before, first, history, files), doubt = edits.edit(
-        studio, visitor, START_PLACE, START, text="a tall red chair", **WISH
+        studio, visitor, START_PLACE, START, text="a tall red chair", **OPTIONS
     )
     assert (history, doubt) == ("instance 2\n→ a tall red chair", "")
     assert files == [str(place.session)]
     assert before.size == first.size == (SHOWN, SHOWN)
     assert not same(before, first)
     (again, _, second, history, _), _ = edits.edit(
-        studio, visitor, place, START, text=" ", **WISH | {"exemplar": disc, "shape": False}
+        studio, visitor, place, START, text=" ", **OPTIONS | {"exemplar": disc, "shape": False}
     )
     assert again == place
     assert history.splitlines() == ["instance 2", "a tall red chair", "→ exemplar"]
@@ -187,14 +121,14 @@ def test_a_page_that_is_loaded_again_goes_on_where_its_visitor_was(studio: Studi
     visitor, handlers = new_visitor(), editing.Handlers(studio)
     fresh = handlers.enter(None, editing.PageState(), visitor)
     assert fresh[5:6] == (Place("chairs", 0),)
-    (place, _, after, history, _), _ = edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **WISH)
+    (place, _, after, history, _), _ = edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **OPTIONS)
     page = editing.PageState()
-    model, instance, examples, *angles, found_place, _, shown, told, _, film = handlers.enter(None, page, visitor)
+    model, instance, examples, *angles, found_place, _, shown, log, _, film = handlers.enter(None, page, visitor)
     assert (model, instance["value"], instance["maximum"], tuple(angles)) == ("chairs", 2, 5, START)
-    assert (found_place, told, film, page.sharp) == (place, history, None, START)
+    assert (found_place, log, film, page.sharp) == (place, history, None, START)
     assert same(shown, after)
     assert examples["samples"][0] == ["a tall red chair"]
-    assert len(handlers.enter(place, page, visitor)) == 11  # all as it is: the tab was only left for a while
+    assert handlers.enter(place, page, visitor) == gr.skip()  # the tab was only left for a while
     assert edits.latest(studio, new_visitor()) is None
     assert edits.latest(studio, "") is None
     others = Studio(studio.root, categories=found([str(cars)]))
@@ -206,7 +140,7 @@ def test_a_page_that_is_loaded_again_goes_on_where_its_visitor_was(studio: Studi
 
 def test_a_model_that_was_trained_anew_begins_anew(studio: Studio, cars: Path) -> None:
     visitor = new_visitor()
-    edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **WISH)
+    edits.edit(studio, visitor, START_PLACE, START, text="a red chair", **OPTIONS)
     (cars_model,) = found([str(cars)])
     other = Studio(studio.root, categories=(categories.Category("chairs", cars_model.folder, "cars", 6),))
     assert edits.latest(other, visitor) is not None
@@ -248,8 +182,8 @@ def test_another_object_or_model_begins_anew(studio: Studio, cars: Path) -> None
     studio = Studio(studio.root, categories=(*studio.categories, *found([str(cars)])))
     handlers, page, visitor = editing.Handlers(studio), editing.PageState(), new_visitor()
     place = handlers.edit("chairs", 2, "a red chair", None, 1.0, True, True, *START, visitor, None, page)[0]
-    assert not any(isinstance(one, Place) for one in handlers.choose("chairs", 2, *START, place, page))
-    assert handlers.leaf("chairs", 3, *START, place, page)[0] == Place("chairs", 3)
+    assert handlers.choose("chairs", 2, *START, place, page) == gr.skip()
+    assert handlers.preview_object("chairs", 3, *START, place, page)[0] == Place("chairs", 3)
     assert page.sharp is None
     assert handlers.choose("chairs", 3, *START, Place("chairs", 3), page)[0] == Place("chairs", 3)
     text, instance, examples, other, *_ = handlers.model("cars", *START, page)
@@ -266,11 +200,11 @@ def test_two_visitors_do_not_see_each_other(studio: Studio) -> None:
     places = [START_PLACE, Place("chairs", 4)]
     for text in ("a tall red chair", "a wide chair"):
         for i, visitor in enumerate(visitors):
-            (places[i], *_), _ = edits.edit(studio, visitor, places[i], START, text=text, **WISH)
+            (places[i], *_), _ = edits.edit(studio, visitor, places[i], START, text=text, **OPTIONS)
     edits.step(studio, places[0], START, "undo")
     (_, _, _, histories, _) = edits.look(studio, places[1], START)
     assert histories == "instance 4\na tall red chair\n→ a wide chair"
-    (alone, *_), _ = edits.edit(studio, new_visitor(), Place("chairs", 4), START, text="a tall red chair", **WISH)
+    (alone, *_), _ = edits.edit(studio, new_visitor(), Place("chairs", 4), START, text="a tall red chair", **OPTIONS)
     assert codes(alone) == codes(places[1])[:2]
     assert {str(place.session).split("/")[-3] for place in places} == {*visitors}
 
@@ -282,15 +216,15 @@ def test_what_cannot_be_done_is_one_sentence_without_folders(studio: Studio, dis
     Image.new("RGB", (40, 40)).save(tmp_path / "plain.png")
     edit = partial(edits.edit, studio, visitor, START_PLACE, START)
     wrong = [
-        (lambda: edit(text=" ", **WISH), "the text is empty; say what"),
-        (lambda: edit(text="x" * 201, **WISH), "the text has 201 characters"),
-        (lambda: edit(text="a", **WISH | {"shape": False, "appearance": False}), "neither shape nor appearance"),
-        (lambda: edit(text="a", **WISH | {"exemplar": disc}), "give either a text or an exemplar"),
-        (lambda: edit(text="a red chair", **WISH | {"strength": 1e3}), "lower the strength"),
-        (lambda: edit(text="", **WISH | {"exemplar": str(tmp_path / "wrong.png")}), "wrong.png is not a picture"),
-        (lambda: edit(text="", **WISH | {"exemplar": str(tmp_path / "huge.png")}), "huge.png has 6000x5000 pixels"),
-        (lambda: edit(text="", **WISH | {"exemplar": str(tmp_path / "plain.png")}), "the exemplar shows no object"),
-        (lambda: edits.edit(studio, "../x", START_PLACE, START, text="a", **WISH), "visitor's number"),
+        (lambda: edit(text=" ", **OPTIONS), "the text is empty; say what"),
+        (lambda: edit(text="x" * 201, **OPTIONS), "the text has 201 characters"),
+        (lambda: edit(text="a", **OPTIONS | {"shape": False, "appearance": False}), "neither shape nor appearance"),
+        (lambda: edit(text="a", **OPTIONS | {"exemplar": disc}), "give either a text or an exemplar"),
+        (lambda: edit(text="a red chair", **OPTIONS | {"strength": 1e3}), "lower the strength"),
+        (lambda: edit(text="", **OPTIONS | {"exemplar": str(tmp_path / "wrong.png")}), "wrong.png is not a picture"),
+        (lambda: edit(text="", **OPTIONS | {"exemplar": str(tmp_path / "huge.png")}), "huge.png has 6000x5000 pixels"),
+        (lambda: edit(text="", **OPTIONS | {"exemplar": str(tmp_path / "plain.png")}), "the exemplar shows no object"),
+        (lambda: edits.edit(studio, "../x", START_PLACE, START, text="a", **OPTIONS), "visitor's number"),
         (lambda: edits.look(studio, Place("chairs", 99), START), "instance 99 does not exist; there are 0..5"),
         (lambda: edits.look(studio, Place("/etc", 0), START), "has no model '/etc'"),
         (lambda: edits.look(studio, START_PLACE, (0.0, 91.0)), "elevation must be in"),
@@ -308,20 +242,8 @@ def test_what_cannot_be_done_is_one_sentence_without_folders(studio: Studio, dis
 
 def test_a_strange_text_is_doubted(studio: Studio, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.CRITICAL):
-        _, doubt = edits.edit(studio, new_visitor(), START_PLACE, START, text="a cat", **WISH | {"strength": 0.2})
-    assert doubt.startswith("'a cat' is far from what is said of chairs")
-
-
-def test_few_models_stay_loaded(chairs: Path, cars: Path) -> None:
-    editors, models = Editors(most=1), found([str(chairs), str(cars)])
-    with editors.at(models[0], 0) as first:
-        pass
-    with editors.at(models[0], 1) as again:
-        assert again is first
-    with editors.at(models[1], 0) as other:
-        assert other.model.family_name == "cars"
-    with editors.at(models[0], 0) as later:
-        assert later is not first
+        _, doubt = edits.edit(studio, new_visitor(), START_PLACE, START, text="a cat", **OPTIONS | {"strength": 0.2})
+    assert doubt.startswith("'a cat' is unlike the captions of chairs")
 
 
 def test_an_upload_keeps_its_transparency_and_loses_size(disc: str, tmp_path: Path) -> None:
