@@ -54,7 +54,7 @@ def _psnr(decoded: Any, picture: Any) -> float:
     """In dB; 100 where nothing is lost."""
     import numpy as np
 
-    from mappers.quality import psnr
+    from nerf import psnr
 
     return psnr(np.asarray(decoded.convert("RGB")), np.asarray(picture))
 

@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mappers.quality import psnr
+
     from .conditional.inversion.inversion import InversionConfig
     from .conditional.inversion.target_picture import target_of
     from .conditional.views import View, turntable_views
@@ -29,6 +31,7 @@ _HOMES = {
     "load_scene": "nerf.scenes",
     "make_scene": "nerf.scenes",
     "picture_of": "nerf.evaluation",
+    "psnr": "mappers.quality",
     "render_film": "nerf.export",
     "target_of": "nerf.conditional.inversion.target_picture",
     "train": "nerf.training",
@@ -49,6 +52,7 @@ __all__ = [
     "load_scene",
     "make_scene",
     "picture_of",
+    "psnr",
     "render_film",
     "target_of",
     "train",
