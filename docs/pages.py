@@ -33,6 +33,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from mappers.tables import markdown_table
+
 RESULTS = Path(__file__).parent / "results"
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 MARK = re.compile(r"^<!-- results: *([\w/]+) *(?:\| *(.+?) *)?-->$", re.MULTILINE)
@@ -98,7 +100,9 @@ def results(name: str, title: str | None, page_folder: str) -> str:
         raise PluginError(f"docs/results/{name}.json has no table {title!r}; it has {titles}")
     if not found["tables"]:
         return "\n\n".join([head, *_rows_as_tables(found["rows"])])
-    return "\n\n".join([head, *(_titled(table["title"], table["columns"], table["rows"]) for table in shown)])
+    return "\n\n".join(
+        [head, *(markdown_table(table["columns"], table["rows"], title=table["title"]) for table in shown)]
+    )
 
 
 def origin(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -140,10 +144,12 @@ def _rows_as_tables(value: Mapping[str, Any], title: str = "") -> list[str]:
     if value and all(isinstance(inner, Mapping) and _flat(inner) for inner in value.values()):
         columns = list(dict.fromkeys(name for inner in value.values() for name in inner))
         return [
-            _titled(title, ["", *columns], [[name, *(inner.get(c) for c in columns)] for name, inner in value.items()])
+            markdown_table(
+                ["", *columns], [[name, *(inner.get(c) for c in columns)] for name, inner in value.items()], title=title
+            )
         ]
     single = {name: inner for name, inner in value.items() if not isinstance(inner, Mapping)}
-    parts = [_titled(title, ["", "value"], [list(item) for item in single.items()])] if single else []
+    parts = [markdown_table(["", "value"], [list(item) for item in single.items()], title=title)] if single else []
     for name, inner in value.items():
         if isinstance(inner, Mapping):
             parts += _rows_as_tables(inner, f"{title}, {name}" if title else name)
@@ -161,22 +167,6 @@ def _long(value: Any) -> bool:
 
 def _flat(value: Mapping[str, Any]) -> bool:
     return not any(isinstance(inner, Mapping) for inner in value.values())
-
-
-def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"**{title}**\n\n{table}" if title else table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return "; ".join(f"({_cell(one)})" if isinstance(one, list) else _cell(one) or "-" for one in value)
-    return str(value)
 
 
 def command_line() -> str:

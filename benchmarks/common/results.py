@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import torch
 
 from mappers.files import replacing
+from mappers.tables import markdown_table
 
 ROOT = Path(__file__).parents[2]
 """The checkout."""
@@ -53,9 +54,7 @@ class Table:
 
     def markdown(self) -> str:
         """The table, below its title in bold."""
-        lines = [self.columns, ["---"] * len(self.columns), *([_cell(cell) for cell in row] for row in self.rows)]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"**{self.title}**\n\n{text}" if self.title else text
+        return markdown_table(self.columns, self.rows, title=self.title)
 
 
 class Results:
@@ -201,9 +200,3 @@ def median_seconds(work: Callable[[], object], *, repeats: int = 5, warm_up: int
 def rounded(value: float | None, digits: int = 2) -> float | None:
     """A number to so many digits; None stays."""
     return None if value is None else round(value, digits)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mappers.files import replacing
+from mappers.tables import markdown_table
 from mappers.v2a import EmbeddingMapper, LinearMapper
 
 from ..estimate import Estimate, bootstrap
@@ -153,5 +154,6 @@ def _among_others(k: int, heard: np.ndarray, classes: np.ndarray, several: np.nd
 
 def gap_table(rows: Sequence[GapRow]) -> str:
     """The report as a Markdown table."""
-    lines = ["| translated by | recall at 1 | recall at 5 |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {row.way} | {row.first} | {row.fifth} |" for row in rows])
+    return markdown_table(
+        ["translated by", "recall at 1", "recall at 5"], [[row.way, row.first, row.fifth] for row in rows]
+    )

@@ -18,6 +18,7 @@ from mappers.draws import key
 from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
+from mappers.tables import markdown_table
 from mappers.v2a import EmbeddingMapper
 
 from ..estimate import Estimate, bootstrap
@@ -151,11 +152,8 @@ def evaluate_audio(
 def figures_table(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table, with 95 % intervals."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
-    lines = ["| sounds | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for row in rows:
-        cells = [str(row.figures[name]) if name in row.figures else "–" for name in names]
-        lines.append(f"| {row.sounds} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    cells = [[row.sounds, *(str(row.figures.get(name, "–")) for name in names)] for row in rows]
+    return markdown_table(["sounds", *names], cells)
 
 
 def _asked(pairs: Path, sonifier: Sonifier, samples: int, cache: Path, config: SoundConfig) -> EvaluationSet:

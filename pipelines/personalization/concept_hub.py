@@ -15,6 +15,7 @@ from PIL import Image
 
 from mappers.files import replacing
 from mappers.registry import mapper_name
+from mappers.tables import markdown_table
 
 from .concepts import Concept, load_concept, save_concept
 
@@ -127,14 +128,16 @@ def _figures(report: Mapping[str, Any] | None) -> str:
     if report is None:
         return "Not measured; `python -m pipelines evaluate` does."
     names = sorted({name for scores in report["scores"].values() for name in scores})
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for row, scores in report["scores"].items():
-        cells = [
-            f"{scores[name]['value']:.3f} ({scores[name]['low']:.3f} to {scores[name]['high']:.3f})"
-            if name in scores
-            else ""
-            for name in names
-        ]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    rows = [
+        [row, *(_interval(scores[name]) if name in scores else None for name in names)]
+        for row, scores in report["scores"].items()
+    ]
     judges = ", ".join(f"{kind} {name}" for kind, name in report["judges"].items() if name)
-    return "\n".join(lines) + f"\n\nMeans and 95 % intervals over {report['settings']['seeds']} seeds, by {judges}."
+    return (
+        markdown_table(["", *names], rows)
+        + f"\n\nMeans and 95 % intervals over {report['settings']['seeds']} seeds, by {judges}."
+    )
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
