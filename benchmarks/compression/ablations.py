@@ -1,22 +1,18 @@
-"""What the parts of the codec are worth: ``python -m benchmarks.compression.ablations --data DIR [--steps 1000]``.
+"""What the parts of the codec are worth: ``python -m benchmarks.compression.ablations --data DIR``.
 
-Two small codecs for photographs, each without its parts one at a time. "published" is RECOMBINER: a network whose
-weights and encodings are sent, square matrices, three levels, and posteriors of its own for each of a fixed set of
-crops. "shipped" is the recipe ``photos``: a linear transform beside the network, a mixture for a prior, new crops at
+Two small codecs for photographs are trained whole, and without one part at a time. "published" is RECOMBINER: a network
+whose weights and encodings are sent, square matrices, three levels, and posteriors of its own for each of a fixed set
+of crops. "shipped" is the recipe ``photos``: a linear transform next to the network, a mixture as prior, new crops at
 every step. All are trained equally long with one seed, and then code held-out crops of 128x128 pixels at equal bits of
-indices. Prints a table and writes its results after every variant; those that are there
-already are not trained again. One thread.
+indices. One thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,11 +20,10 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks.compression.pictures import ROOT
-from mappers.files import replacing
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS, Results, Table, result_path
 from mappers.trainer import fit
 from mappers.yaml_settings import load_settings
-from nerf.compression.block_order import block_order_of
 from nerf.compression.decoder import decode_latents, synthesize
 from nerf.compression.description import Description
 from nerf.compression.encoder import EncodeConfig, Encoder
@@ -40,6 +35,7 @@ from nerf.compression.model.amortiser import START_STD
 from nerf.compression.model.codec import CodecModel
 from nerf.compression.train import finished_model
 
+OUTPUT = result_path(__file__)
 BUDGETS = (140.0, 320.0)
 """Bits of a patch of 32x32 pixels."""
 SIDE, FIXED, MEASURED = 128, 64, 6
@@ -151,43 +147,39 @@ def measure(model: CodecModel, data: Path) -> list[dict[str, float]]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What the parts of the codec are worth.")
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds concept_photos/ and the others")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "compression_ablations")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "ablations.json")
-    arguments = parser.parse_args()
+def main(*, data: Path, steps: int = 1000, runs: Path = RUNS / "compression_ablations",
+         output: Path = OUTPUT) -> None:  # fmt: skip
+    """Train codecs without one of their parts and compare what they reach.
+
+    Args:
+        data: Folder that holds concept_photos/ and the other photographs that codecs are trained on.
+        steps: Training steps of each codec.
+        runs: Folder of the trainings.
+        output: Results.
+    """
     torch.set_num_threads(1)
-    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
-    rows: dict[str, Any] = saved["rows"] if saved.get("steps") == arguments.steps else {}
-    write = partial(_write, arguments.output, arguments.steps, rows)
+    results = Results(output, {"steps": steps, "budgets": BUDGETS})
     for name, (description, change, fresh) in variants().items():
         unordered = f"{name}, no permutation"
-        if name in rows and (name not in ORDERED or unordered in rows):
+        if name in results.rows and (name not in ORDERED or unordered in results.rows):
             continue
         start = time.process_time()
-        folder = arguments.runs / name.replace(", ", "-").replace(" ", "-")
-        model = learn(description, change, fresh, arguments.data, arguments.steps, folder)
-        rows[name] = {"rates": measure(model, arguments.data), "seconds": round(time.process_time() - start)}
-        write(name)
-        if name in ORDERED:  # it matters to the coding only
+        folder = runs / name.replace(", ", "-").replace(" ", "-")
+        model = learn(description, change, fresh, data, steps, folder)
+        results.put(name, {"rates": measure(model, data), "seconds": round(time.process_time() - start)})
+        if name in ORDERED:  # the order of rows matters to the coding only
             with patch("nerf.compression.block_order.permutations", in_order):
                 block_order_of.cache_clear()
-                rows[unordered] = {"rates": measure(model, arguments.data)}
+                results.put(unordered, {"rates": measure(model, data)})
             block_order_of.cache_clear()
-            write(unordered)
-    print("| codec | " + " | ".join(f"bits | dB at {budget:.0f}" for budget in BUDGETS) + " |")
-    print("|---" * (1 + 2 * len(BUDGETS)) + "|")
-    for name, row in rows.items():
-        print(f"| {name} | " + " | ".join(f"{one['bits']} | {one['psnr']}" for one in row["rates"]) + " |")
+    results.report(table(results.rows))
 
 
-def _write(output: Path, steps: int, rows: dict[str, Any], name: str) -> None:
-    print(name, rows[name], flush=True)
-    with replacing(output) as temporary:
-        text = json.dumps({"steps": steps, "budgets": BUDGETS, "rows": rows}, indent=1) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+def table(rows: dict[str, Any]) -> Table:
+    """A row for each codec: bits of a patch and PSNR in dB at each budget."""
+    columns = [f"{what} {budget:.0f}" for budget in BUDGETS for what in ("bits at", "PSNR at")]
+    lines = [[name, *(one[key] for one in row["rates"] for key in ("bits", "psnr"))] for name, row in rows.items()]
+    return Table("Codecs without one of their parts", ["codec", *columns], lines)
 
 
 def in_order(key: int, level: int, component: int, rows: int, columns: int) -> np.ndarray:
@@ -196,4 +188,4 @@ def in_order(key: int, level: int, component: int, rows: int, columns: int) -> n
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,16 +1,14 @@
-"""Our search beside the published schedule: ``python -m benchmarks.compression.schedule --data DIR [--pictures 1]``.
+"""Our search compared with the published schedule: ``python -m benchmarks.compression.schedule --data DIR``.
 
-The official encoder takes 30,000 steps at a learning rate of 2e-4, then codes one block at a time with 30,000 more
-shared among them (its five samples a step are one here, which favours it). Both schedules run in our encoder, with the
-same model, on the same held-out 32x32 pictures of ``DIR/natural32``, to files of the same bytes; then our search of
-single pictures beside one of 64 at once. Prints a table and writes its results. One
-thread; seconds are the processor's.
+The official encoder of RECOMBINER takes 30,000 steps at a learning rate of 2e-4, then codes one block at a time with
+30,000 more steps shared among the blocks. It averages five samples a step; here a step has one, which favours it. Both
+schedules run in our encoder with the same model, on the same held-out 32x32 pictures of ``DIR/natural32``, to files of
+the same bytes. The last rows compare our search of 64 single pictures with that of all 64 in one pack. One thread;
+seconds are the processor's.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.compression.pictures import ROOT, chosen
-from mappers.files import replacing
+from benchmarks.common.command import run
+from benchmarks.common.results import Results, Table, result_path
+from benchmarks.compression.pictures import held_out_pictures
 from nerf.compression import compress
 from nerf.compression.encoder import EncodeConfig
 
+OUTPUT = result_path(__file__)
 TARGET = 96
 """Bytes of a picture's file."""
 HEADER = 27
@@ -52,31 +52,33 @@ def measure(groups: list[list[Image.Image]], config: EncodeConfig | None, target
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Our search beside the published schedule.")
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds natural32/")
-    parser.add_argument("--pictures", type=int, default=1, help="that the published schedule encodes")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "schedule.json")
-    arguments = parser.parse_args()
+def main(*, data: Path, pictures: int = 1, output: Path = OUTPUT) -> None:
+    """Compare our search for a file with the published schedule.
+
+    Args:
+        data: Folder that holds natural32/.
+        pictures: Pictures that the published schedule encodes; about ten minutes each.
+        output: Results.
+    """
     torch.set_num_threads(1)
-    pictures = [Image.fromarray(picture) for picture in chosen(arguments.data, TOGETHER)]
-    single = [[picture] for picture in pictures]
-    few = single[: arguments.pictures]
+    results = Results(output, {"schedule": [STEPS, BLOCKS, STEPS // BLOCKS]})
+    all_of_them = [Image.fromarray(picture) for picture in held_out_pictures(data, TOGETHER)]
+    single = [[picture] for picture in all_of_them]
+    few = single[:pictures]
     measure(single[:1], None, TARGET)  # loads the model
-    rows: dict[str, dict[str, Any]] = {
-        "ours": measure(few, None, TARGET),
-        "published": measure(few, OFFICIAL, TARGET),
-        f"ours, {TOGETHER} pictures": measure(single, None, TARGET),
-    }
+    results.row("ours", lambda: measure(few, None, TARGET))
+    results.row("published", lambda: measure(few, OFFICIAL, TARGET))
+    results.row(f"ours, {TOGETHER} pictures", lambda: measure(single, None, TARGET))
     # A pack's header is shared: its items get what a picture alone had for its indices.
-    rows[f"ours, {TOGETHER} at once"] = measure([pictures], None, TOGETHER * (TARGET - HEADER))
-    with replacing(arguments.output) as temporary:
-        text = json.dumps({"schedule": [STEPS, BLOCKS, STEPS // BLOCKS], "rows": rows}, indent=1) + "\n"
-        temporary.write_text(text, encoding="utf-8")
-    print("| search | pictures | bytes each | PSNR | seconds each |\n|---|---|---|---|---|")
-    for name, row in rows.items():
-        print(f"| {name} | {row['pictures']} | {row['bytes']} | {row['psnr']} | {row['seconds']} |")
+    results.row(f"ours, {TOGETHER} at once", lambda: measure([all_of_them], None, TOGETHER * (TARGET - HEADER)))
+    results.report(table(results.rows))
+
+
+def table(rows: dict[str, Any]) -> Table:
+    """A row for each search."""
+    lines = [[name, row["pictures"], row["bytes"], row["psnr"], row["seconds"]] for name, row in rows.items()]
+    return Table("Search for a file", ["search", "pictures", "bytes each", "PSNR in dB", "seconds each"], lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

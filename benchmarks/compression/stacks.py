@@ -1,136 +1,157 @@
-"""Videos and volumes beside their frames and slices: ``python -m benchmarks.compression.stacks --data DIR``.
+"""Videos and volumes compared with their frames and slices: ``python -m benchmarks.compression.stacks --data DIR``.
 
-The part of ``DIR/video`` and ``DIR/volumes`` that no model was trained on, in one file as a whole ("mapfield"), and cut
-along its first axis into pictures: ours in a pack of the same bytes, JPEG, WebP and AVIF in files whose sizes are added
-up, and a video as H.264 ("slow", mp4), read off their curves at our file's size. Quality is the mean PSNR of a video's
-frames, and the PSNR of a volume as a whole, many of whose slices are empty. Prints tables, writes
-its results, plots and a strip of pictures. One thread; seconds are the processor's.
+The parts of ``DIR/video`` and ``DIR/volumes`` that no model was trained on are coded in one file as a whole, and cut
+along their first axis into pictures: by our codec for pictures in a pack of the same bytes, and by JPEG, WebP and AVIF
+in files whose sizes are added up. A video is also coded as H.264. The others' PSNR is read off their curves at our
+file's size. PSNR is the mean over a video's frames, and that of a volume as a whole, many of whose slices are empty.
+One thread; seconds are the processor's.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from benchmarks.compression.pictures import ROOT, at, plot, side_by_side
-from benchmarks.fields.video_rates import Frames, h264, quality, stills
-from mappers.files import replacing
+from benchmarks.common.command import run
+from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at, side_by_side
+from benchmarks.common.picture_codecs import Frames, frame_curves
+from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
+from benchmarks.common.video_codecs import h264_curve, mean_psnr, overall_psnr
 from nerf.compression import compress, decompress
 from nerf.compression.learning.datasets import training_data
 from nerf.compression.modalities.modality import Video
 
+OUTPUT = result_path(__file__)
 RATES = (0.03, 0.06, 0.12, 0.25)
 """Bits per pixel or voxel."""
-STILLS = {"JPEG": range(1, 96, 6), "WEBP": range(0, 96, 6), "AVIF": range(1, 96, 6)}
-CRF = range(14, 52, 3)
+STILLS = ("JPEG", "WebP", "AVIF")
 SHOWN = 0.06
+"""Bits per pixel or voxel of the strip of pictures."""
+OTHERS = "other codecs"
+ONE_BY_ONE = "mapfield, one by one"
+Modality = Literal["videos", "volumes"]
+Stack = UInt8[np.ndarray, "n h w channels"]
 
 
-def held_out(kind: str, data: Path) -> UInt8[np.ndarray, "n h w channels"]:
+def main(*, data: Path, modalities: tuple[Modality, ...] = ("videos", "volumes"),
+         output: Path = OUTPUT, images: Path = IMAGES / "compression") -> None:  # fmt: skip
+    """Compress a video and a volume and compare with codecs of pictures and of video.
+
+    Args:
+        data: Folder that holds video/ and volumes/.
+        modalities: What is measured.
+        output: Results.
+        images: Folder of plots and strips of pictures.
+    """
+    torch.set_num_threads(1)
+    results = Results(output)
+    for modality in modalities:
+        measure(modality, held_out(modality, data), results, images)
+    results.report(*tables(results.rows))
+
+
+def measure(modality: Modality, stack: Stack, results: Results, images: Path) -> None:
+    """All rates of one modality, its plot and its strip of pictures."""
+    truth, points = as_pictures(stack), stack[..., 0].size
+    psnr = mean_psnr if modality == "videos" else overall_psnr
+    curves = frame_curves(truth, psnr, STILLS)
+    if modality == "videos":
+        curves["H.264"] = h264_curve(truth, 24)
+
+    def ours(rate: float) -> dict[str, Any]:
+        target = int(rate * points / 8)
+        size, decoded, seconds = as_a_whole(modality, stack, target)
+        alone, single = one_by_one(truth, target)
+        if rate == SHOWN:
+            shown = {"original": truth, f"{OURS}, {size} bytes": decoded, f"one by one, {alone}": single}
+            page = side_by_side({name: frames[len(truth) // 2] for name, frames in shown.items()})
+            page.save(images / f"{modality}_strip.png")
+        return {
+            "shape": list(stack.shape), "bytes": size, "bits_per_point": round(8 * size / points, 3),
+            "psnr": round(psnr(decoded, truth), 2), "one_by_one_bytes": alone,
+            "one_by_one_psnr": round(psnr(single, truth), 2), "seconds": seconds,
+        }  # fmt: skip
+
+    for rate in RATES:
+        row = results.row(f"{modality} at {rate}", lambda rate=rate: ours(rate))
+        results.row(f"{modality} at {rate}, {OTHERS}", lambda row=row: {
+            name: rounded(psnr_at(curve, row["bytes"])) for name, curve in curves.items()
+        })  # fmt: skip
+    plot_curves(
+        {**our_curves(modality, results.rows), **in_bits(curves, points)},
+        images / f"{modality}.png", unit="bits per pixel" if modality == "videos" else "bits per voxel",
+        most=1.25 * RATES[-1],
+    )  # fmt: skip
+
+
+def held_out(modality: Modality, data: Path) -> Stack:
     """Values 0..255 that no model was trained on."""
-    values = training_data(kind, data, held_out=True)[0]
+    values = training_data(modality, data, held_out=True)[0]
     return ((values + 0.5) * 255).round().byte().permute(1, 2, 3, 0).contiguous().numpy()
 
 
-def as_pictures(stack: UInt8[np.ndarray, "n h w channels"]) -> Frames:
+def as_pictures(stack: Stack) -> Frames:
     """Grey ones in three equal channels, so that all codecs get the same."""
     return np.ascontiguousarray(np.broadcast_to(stack, (*stack.shape[:3], 3)))
 
 
-def whole(kind: str, stack: UInt8[np.ndarray, "n h w channels"], target: int) -> tuple[int, Frames, dict[str, float]]:
+def as_a_whole(modality: Modality, stack: Stack, target: int) -> tuple[int, Frames, dict[str, float]]:
     """Our file of all at once: bytes, what it decodes to, and seconds of both ways."""
     start = time.process_time()
-    media = Video(stack, 24) if kind == "videos" else stack[..., 0]
-    data = compress(media, model=kind, target_bytes=target).data
+    media = Video(stack, 24) if modality == "videos" else stack[..., 0]
+    data = compress(media, model=modality, target_bytes=target).data
     encoded = time.process_time()
-    found = decompress(data, model=kind)
+    found = decompress(data, model=modality)
     seconds = {"encode": round(encoded - start, 1), "decode": round(time.process_time() - encoded, 2)}
     decoded = found.frames if isinstance(found, Video) else np.asarray(found)[..., None]
     return len(data), as_pictures(decoded), seconds
 
 
 def one_by_one(frames: Frames, target: int) -> tuple[int, Frames]:
-    """Our file of single pictures."""
+    """Our pack of single pictures: bytes, and what it decodes to."""
     data = compress([Image.fromarray(frame) for frame in frames], model="photos", target_bytes=target).data
     return len(data), np.stack([np.asarray(one.convert("RGB")) for one in decompress(data)])
 
 
-def overall(frames: Frames, truth: Frames) -> float:
-    """PSNR of all values together, dB."""
-    return -10 * math.log10(max(float(np.square(frames / 255.0 - truth / 255.0).mean()), 1e-12))
+def in_bits(curves: Mapping[str, list[Point]], points: int) -> dict[str, list[Point]]:
+    """Curves over bits per pixel or voxel in place of bytes."""
+    return {name: [(8 * size / points, value) for size, value in curve] for name, curve in curves.items()}
 
 
-def measure(kind: str, data: Path, images: Path) -> dict[str, Any]:
-    """All rates of one kind."""
-    stack = held_out(kind, data)
-    truth, points = as_pictures(stack), stack[..., 0].size
-    psnr = quality if kind == "videos" else overall
-    others = {codec: sorted(stills(truth, codec, level, psnr) for level in levels) for codec, levels in STILLS.items()}
-    if kind == "videos":
-        others["H.264"] = sorted(h264(truth, 24, crf) for crf in CRF)
-    rows = []
-    for rate in RATES:
-        target = int(rate * points / 8)
-        size, decoded, seconds = whole(kind, stack, target)
-        alone, single = one_by_one(truth, target)
-        rows.append({
-            "bytes": size, "bits_per_point": round(8 * size / points, 3), "mapfield": round(psnr(decoded, truth), 2),
-            "one by one": round(psnr(single, truth), 2), "one by one, bytes": alone,
-            **{codec: _rounded(at(curve, size)) for codec, curve in others.items()}, "seconds": seconds,
-        })  # fmt: skip
-        print(kind, rows[-1], flush=True)
-        if rate == SHOWN:
-            middle, shown = len(truth) // 2, {"original": truth, f"mapfield, {size} bytes": decoded,
-                                              f"one by one, {alone}": single}  # fmt: skip
-            page = side_by_side({name: frames[middle] for name, frames in shown.items()})
-            page.save(images / f"{kind}_strip.png")
-    curves = {name: [(8 * size / points, value) for size, value in curve] for name, curve in others.items()}
-    own = [(row["bits_per_point"], row["mapfield"]) for row in rows]
-    single = [(8 * row["one by one, bytes"] / points, row["one by one"]) for row in rows]
-    plot({"mapfield": own, "mapfield, one by one": single, **curves}, images / f"{kind}.png",
-         most=1.25 * RATES[-1])  # fmt: skip
-    return {"shape": list(stack.shape), "rows": rows}
+def our_curves(modality: Modality, rows: Mapping[str, Any]) -> dict[str, list[Point]]:
+    """Our two curves, over bits per pixel or voxel."""
+    found = [rows[f"{modality} at {rate}"] for rate in RATES]
+    bits = [row["bits_per_point"] * row["one_by_one_bytes"] / row["bytes"] for row in found]
+    return {
+        OURS: [(row["bits_per_point"], row["psnr"]) for row in found],
+        ONE_BY_ONE: [(rate, row["one_by_one_psnr"]) for rate, row in zip(bits, found, strict=True)],
+    }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)
-
-
-def report(kind: str, rows: list[dict[str, Any]]) -> None:
-    """A table of one kind."""
-    names = [name for name in rows[0] if name not in ("seconds", "bytes", "one by one, bytes")]
-    print(f"\n{kind}\n\n| " + " | ".join(names) + " | seconds to encode | to decode |")
-    print("|---" * (len(names) + 2) + "|")
-    for row in rows:
-        cells = ["-" if row[name] is None else str(row[name]) for name in names]
-        print("| " + " | ".join([*cells, str(row["seconds"]["encode"]), str(row["seconds"]["decode"])]) + " |")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Videos and volumes beside their frames and slices.")
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds video/ and volumes/")
-    parser.add_argument("--kinds", nargs="+", default=["videos", "volumes"], choices=["videos", "volumes"])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "compression" / "stacks.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "compression")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
-    for kind in arguments.kinds:
-        saved[kind] = measure(kind, arguments.data, arguments.images)
-        with replacing(arguments.output) as temporary:
-            temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
-    for kind, found in saved.items():
-        report(kind, found["rows"])
+def tables(rows: Mapping[str, Any]) -> list[Table]:
+    """A table for each modality; PSNR in dB."""
+    found = []
+    for modality, unit in (("videos", "pixel"), ("volumes", "voxel")):
+        if f"{modality} at {RATES[0]}" not in rows:
+            continue
+        codecs = list(rows[f"{modality} at {RATES[0]}, {OTHERS}"])
+        lines = []
+        for rate in RATES:
+            row, others = rows[f"{modality} at {rate}"], rows[f"{modality} at {rate}, {OTHERS}"]
+            lines.append([row["bits_per_point"], row["psnr"], row["one_by_one_psnr"],
+                          *("-" if others[name] is None else others[name] for name in codecs),
+                          row["seconds"]["encode"], row["seconds"]["decode"]])  # fmt: skip
+        columns = [f"bits per {unit}", f"{OURS}, PSNR in dB", ONE_BY_ONE, *codecs, "seconds to encode", "to decode"]
+        found.append(Table(modality.capitalize(), columns, lines))
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))
