@@ -1,154 +1,133 @@
-"""Every family taught by every family: ``python -m benchmarks.distillation.all_pairs [--scene robot] [--size small]``.
+"""Every field family distilled into every family: ``python -m benchmarks.distillation.all_pairs``.
 
-Teachers are trained on the scene's photos, students see their teacher only. For each pair: PSNR on test views to the
-truth and to the teacher, and the processor seconds of one thread; beside them the student's family trained from
-scratch on the photos for as many seconds. Prints the tables and writes its results; cells that
-are there already are not run again, so an interrupted run goes on.
+Teachers are trained on a scene's photos; students see their teacher only. For each pair: PSNR of test views against the
+photos and against the teacher, and processor seconds of one thread. For comparison, each student's family is trained on
+the photos from scratch for as many seconds.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS, Results, Row, Table, result_path, timed
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
 from nerf.evaluation import evaluate_views, psnr_between
 from nerf.runs import Run, load_run
-from nerf.scenes import load_scene
+from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import train
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 FAMILIES = ("hash", "mlp", "voxel", "vm", "cp")
 
 
-def timed(work: Callable[[], Run]) -> tuple[Run, float]:
-    """What ``work`` returns, and the processor seconds it took.
+def main(*, scene: str = "robot", size: str = "small", rays: int = 614_400, distill_rays: int = 307_200,
+         runs: Path = RUNS / "distillation", output: Path = OUTPUT) -> None:  # fmt: skip
+    """Distill every field family into every family.
 
-    Raises:
-        KeyboardInterrupt: it was stopped by a signal, so that its figures mean nothing.
+    Args:
+        scene: Shipped scene or folder.
+        size: Preset of all fields.
+        rays: Rays that a teacher is trained on, whatever its batch.
+        distill_rays: Rays that a student is distilled on.
+        runs: Folder of the trained teachers.
+        output: Results.
     """
-    start = time.process_time()
-    run = work()
-    if run.report.stopped == "signal":
-        raise KeyboardInterrupt
-    return run, time.process_time() - start
-
-
-def batch_size(settings: type[RadianceConfig] | type[DistillConfig], name: str) -> int:
-    """Rays of a step in a family's settings."""
-    task = "train" if settings is RadianceConfig else "distill"
-    return load_settings(settings, name, task=task).train.batch_size
-
-
-class Table:
-    """Results by key, written after every one."""
-
-    def __init__(self, path: Path, settings: dict[str, Any]):
-        self.path, self.cells = path, {}
-        if path.is_file():
-            saved = json.loads(path.read_text(encoding="utf-8"))
-            if saved["settings"] == settings:
-                self.cells = saved["cells"]
-        self.settings = settings
-
-    def cell(self, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-        if key not in self.cells:
-            self.cells[key] = {name: round(value, 2) for name, value in measure().items()}
-            about = {"settings": self.settings, "cells": self.cells}
-            about["machine"] = {"processor": platform.machine(), "torch": torch.__version__, "threads": 1}
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-            print(key, self.cells[key], flush=True)
-        return self.cells[key]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Every family taught by every family.")
-    parser.add_argument("--scene", default="robot")
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--rays", type=int, default=614_400, help="that a teacher is trained on, whatever its batch")
-    parser.add_argument("--distill-rays", type=int, default=307_200, help="that a student is taught on")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation", help="trained teachers")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation" / "all_pairs.json")
-    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    scene = load_scene(arguments.scene)
-    settings = {k: str(v) for k, v in vars(arguments).items() if k in ("scene", "size", "rays", "distill_rays")}
-    table = Table(arguments.output, settings)
-
+    loaded = load_scene(scene)
+    results = Results(output, {"scene": scene, "size": size, "rays": rays, "distill_rays": distill_rays})
     teachers: dict[str, Run] = {}
     for name in FAMILIES:
-        folder = arguments.runs / name
-
-        def measure_teacher(name: str = name, folder: Path = folder) -> dict[str, float]:
-            steps = arguments.rays // batch_size(RadianceConfig, name)
-            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left was not timed
-            run, seconds = timed(
-                lambda: train(arguments.scene, name, size=arguments.size, steps=steps, output_dir=folder)
-            )
-            count = sum(p.numel() for p in run.field.parameters())
-            return {
-                "psnr": evaluate_views(run.draw, scene)["psnr"],
-                "seconds": seconds,
-                "steps": run.report.steps,
-                "parameters": count,
-            }
-
-        table.cell(f"{name} from photos", measure_teacher)
+        folder = runs / name
+        results.row(
+            f"{name} from photos", lambda name=name, folder=folder: teacher(scene, loaded, name, size, rays, folder)
+        )
         teachers[name] = load_run(folder)
-
     for student in FAMILIES:
-        for name, teacher in teachers.items():
-
-            def measure_pair(student: str = student, teacher: Run = teacher) -> dict[str, float]:
-                steps = arguments.distill_rays // batch_size(DistillConfig, student)
-                run, seconds = timed(lambda: distill(teacher, student, size=arguments.size, steps=steps))
-                means = evaluate_views(run.draw, scene)
-                return {
-                    "psnr": means["psnr"],
-                    "to_teacher": psnr_between(run.draw, teacher.draw, scene.split("test").cameras),
-                    "seconds": seconds,
-                }
-
-            table.cell(f"{name} to {student}", measure_pair)
-
-        def measure_scratch(student: str = student) -> dict[str, float]:
-            spent = [table.cells[f"{name} to {student}"]["seconds"] for name in teachers]
-            whole = table.cells[f"{student} from photos"]
-            steps = max(round(whole["steps"] * (sum(spent) / len(spent)) / whole["seconds"]), 10)
-            run, seconds = timed(lambda: train(arguments.scene, student, size=arguments.size, steps=steps))
-            return {"psnr": evaluate_views(run.draw, scene)["psnr"], "seconds": seconds, "steps": run.report.steps}
-
-        table.cell(f"{student} from scratch", measure_scratch)
-    report(table)
+        for name, taught_by in teachers.items():
+            results.row(f"{name} to {student}",
+                        lambda s=student, t=taught_by: pair(loaded, t, s, size, distill_rays))  # fmt: skip
+        spent = [results.rows[f"{name} to {student}"]["seconds"] for name in teachers]
+        steps = steps_in(sum(spent) / len(spent), results.rows[f"{student} from photos"])
+        results.row(f"{student} from scratch",
+                    lambda s=student, steps=steps: from_scratch(scene, loaded, s, size, steps))  # fmt: skip
+    results.report(*tables(results.rows))
 
 
-def report(table: Table) -> None:
-    """Markdown tables: rows are teachers, columns students."""
-    cells, names = table.cells, FAMILIES
-    print("\n| family | parameters | PSNR from photos | seconds |\n|---|---|---|---|")
-    for name in names:
-        row = cells[f"{name} from photos"]
-        print(f"| {name} | {row['parameters'] / 1e6:.2f} M | {row['psnr']:.1f} | {row['seconds']:.0f} |")
-    for figure in ("psnr", "to_teacher", "seconds"):
-        print(f"\n| {figure}: teacher | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
-        rows = {name: [f"{name} to {student}" for student in names] for name in names}
+def teacher(name: str, scene: Scene, family: str, size: str, rays: int, folder: Path) -> Row:
+    """Train a teacher on photos and measure it."""
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left was not timed
+    steps = rays // batch_size(RadianceConfig, family)
+    run, seconds = uninterrupted(lambda: train(name, family, size=size, steps=steps, output_dir=folder))
+    parameters = sum(p.numel() for p in run.field.parameters())
+    return {"psnr": round(evaluate_views(run.draw, scene)["psnr"], 2), "seconds": round(seconds, 2),
+            "steps": run.report.steps, "parameters": parameters}  # fmt: skip
+
+
+def pair(scene: Scene, teacher: Run, family: str, size: str, rays: int) -> Row:
+    """Distill a teacher into a family and measure the student."""
+    steps = rays // batch_size(DistillConfig, family)
+    run, seconds = uninterrupted(lambda: distill(teacher, family, size=size, steps=steps))
+    to_teacher = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)
+    return {"psnr": round(evaluate_views(run.draw, scene)["psnr"], 2), "to_teacher": round(to_teacher, 2),
+            "seconds": round(seconds, 2)}  # fmt: skip
+
+
+def from_scratch(name: str, scene: Scene, family: str, size: str, steps: int) -> Row:
+    """Train a family on photos for so many steps and measure it."""
+    run, seconds = uninterrupted(lambda: train(name, family, size=size, steps=steps))
+    return {"psnr": round(evaluate_views(run.draw, scene)["psnr"], 2), "seconds": round(seconds, 2),
+            "steps": run.report.steps}  # fmt: skip
+
+
+def steps_in(seconds: float, whole: Mapping[str, Any]) -> int:
+    """Steps that a training with the row ``whole`` makes in so many processor seconds."""
+    return max(round(whole["steps"] * seconds / whole["seconds"]), 10)
+
+
+def uninterrupted(work: Callable[[], Run]) -> tuple[Run, float]:
+    """What ``work`` returns, and the processor seconds that it took.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped it, so that its figures mean nothing.
+    """
+    run, seconds = timed(work)
+    if run.report.stopped == "signal":
+        raise KeyboardInterrupt
+    return run, seconds
+
+
+def batch_size(settings: type[RadianceConfig] | type[DistillConfig], family: str) -> int:
+    """Rays of a step in a family's settings."""
+    task = "train" if settings is RadianceConfig else "distill"
+    return load_settings(settings, family, task=task).train.batch_size
+
+
+def tables(rows: Mapping[str, Row]) -> list[Table]:
+    """Teachers, and for each figure a table whose rows are teachers and whose columns are students."""
+    lines = []
+    for name in FAMILIES:
+        row = rows[f"{name} from photos"]
+        lines.append([name, f"{row['parameters'] / 1e6:.2f} M", f"{row['psnr']:.1f}", f"{row['seconds']:.0f}"])
+    found = [Table("Teachers, trained on photos", ["family", "parameters", "PSNR in dB", "seconds"], lines)]
+    titles = {"psnr": "PSNR of test views, dB", "to_teacher": "PSNR against the teacher, dB", "seconds": "Seconds"}
+    for figure, title in titles.items():
+        keys = {name: [f"{name} to {student}" for student in FAMILIES] for name in FAMILIES}
         if figure != "to_teacher":
-            rows["from scratch, equal seconds"] = [f"{student} from scratch" for student in names]
-        for label, keys in rows.items():
-            values = [f"{cells[key][figure]:.1f}" if key in cells else "" for key in keys]
-            print(f"| {label} | " + " | ".join(values) + " |")
+            keys["from scratch, equal seconds"] = [f"{student} from scratch" for student in FAMILIES]
+        cells = [
+            [name, *(f"{rows[key][figure]:.1f}" if key in rows else "" for key in row)] for name, row in keys.items()
+        ]
+        found.append(Table(title, ["teacher", *FAMILIES], cells))
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

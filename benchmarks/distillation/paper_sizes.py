@@ -1,25 +1,25 @@
 """Distillation at paper sizes and 90 minutes on photos: ``python -m benchmarks.distillation.paper_sizes JOB``.
 
-Jobs, to be run in this order but for those that do not need each other (two fit beside each other on two cores):
-``mlp``, ``vm`` (from scratch, 90 processor minutes), ``mlp-short``, ``vm-short`` (a tenth of the steps, each with a
-whole schedule of its own), ``hash`` (the teacher), then ``hash-mlp``, ``hash-vm`` and ``vm-mlp``. Trainings from
-scratch go on where they were interrupted; students begin again, for their seconds count from before their closed-form
-start. Results, and the curves of trainings from scratch over processor seconds of one thread, go to
-its results; all that are there are printed, plotted, and a test view of each is shown.
+Jobs: ``mlp`` and ``vm`` are trained on photos from scratch (90 processor minutes each), ``mlp-short`` and ``vm-short``
+in a tenth of the steps with a whole schedule of their own, ``hash`` is the teacher, and ``hash-mlp``, ``hash-vm`` and
+``vm-mlp`` are students, which need their teacher's job first. Trainings from scratch go on where they were interrupted.
+Students begin again, because their seconds count from before their closed-form start. One thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.distillation.all_pairs import timed
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path
+from benchmarks.distillation.all_pairs import uninterrupted
 from mappers.files import replacing
 from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
@@ -30,9 +30,10 @@ from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
 from nerf.training import VALIDATION_VIEWS, train
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
+Job = Literal["mlp", "vm", "hash", "mlp-short", "vm-short", "hash-mlp", "hash-vm", "vm-mlp"]
 STEPS = {"mlp": 16_000, "vm": 5_300, "hash": 2_000}
-"""From scratch; 90 processor minutes of the machine that the figures are of, but for the hash grid's."""
+"""From scratch. Those of "mlp" and "vm" took 90 processor minutes where the figures were measured."""
 SHORT = 10
 """How many times fewer the short trainings have."""
 PAIRS = {"hash-mlp": 3_000, "hash-vm": 600, "vm-mlp": 3_000}
@@ -40,19 +41,19 @@ PAIRS = {"hash-mlp": 3_000, "hash-vm": 600, "vm-mlp": 3_000}
 RATES = {"mlp": 1e-3}
 """Learning rates other than the settings': the small perceptron's is too high for one of 8 layers."""
 LOOKS = 30
-"""How often a training from scratch is judged, by three test views."""
+"""How often a training from scratch is measured, on a few test views."""
 
 
-def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> dict[str, Any]:
-    """Train on photos; figures, with processor seconds and PSNR at each look over all stages as a curve."""
+def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> Row:
+    """Train on photos; figures, and a curve of (processor seconds, PSNR) over all stages."""
     config = load_settings(RadianceConfig, family, task="train")
     every = max(steps // LOOKS, 1)
     settings = config.train.with_overrides(
         learning_rate=RATES.get(family), log_every=every, validate_every=every, save_every=every
     )
     config = dataclasses.replace(config, train=settings)
-    run = train(scene, family, size="paper", steps=steps, output_dir=folder, resume="auto", config=config)
-    if run.report.stopped == "signal":
+    trained = train(scene, family, size="paper", steps=steps, output_dir=folder, resume="auto", config=config)
+    if trained.report.stopped == "signal":
         raise KeyboardInterrupt
     seconds, curve = 0.0, []
     for log in sorted(folder.rglob("metrics.jsonl")):
@@ -60,17 +61,17 @@ def from_scratch(scene: Scene, family: str, steps: int, folder: Path) -> dict[st
             seconds += row.get("train/processor_seconds", 0.0)
             if "val/psnr" in row:
                 curve.append((round(seconds, 1), round(row["val/psnr"], 2)))
-    return {**figures(run, seconds, scene), "curve": curve}
+    return {**figures(trained, seconds, scene), "curve": curve}
 
 
-def taught(scene: Scene, teacher: Run, family: str, steps: int, folder: Path) -> dict[str, Any]:
-    """Distil a teacher and save the student; figures."""
+def distilled(scene: Scene, teacher: Run, family: str, steps: int, folder: Path) -> Row:
+    """Distill a teacher and save the student; figures."""
     config = load_settings(DistillConfig, family, task="distill")
     config = dataclasses.replace(config, train=config.train.with_overrides(learning_rate=RATES.get(family)))
-    run, seconds = timed(lambda: distill(teacher, family, size="paper", steps=steps, config=config))
-    run.save(folder, config)
-    nearness = psnr_between(run.draw, teacher.draw, scene.split("test").cameras)
-    return {**figures(run, seconds, scene), "to_teacher": round(nearness, 2), "look": look(run, scene)}
+    student, seconds = uninterrupted(lambda: distill(teacher, family, size="paper", steps=steps, config=config))
+    student.save(folder, config)
+    to_teacher = psnr_between(student.draw, teacher.draw, scene.split("test").cameras)
+    return {**figures(student, seconds, scene), "to_teacher": round(to_teacher, 2), "look": look(student, scene)}
 
 
 def look(run: Run, scene: Scene) -> float:
@@ -80,7 +81,7 @@ def look(run: Run, scene: Scene) -> float:
     return round(sum(views) / VALIDATION_VIEWS, 2)
 
 
-def figures(run: Run, seconds: float, scene: Scene) -> dict[str, Any]:
+def figures(run: Run, seconds: float, scene: Scene) -> Row:
     return {
         "psnr": round(evaluate_views(run.draw, scene)["psnr"], 2),
         "seconds": round(seconds, 1),
@@ -89,34 +90,31 @@ def figures(run: Run, seconds: float, scene: Scene) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Distillation at paper sizes beside 90 minutes on photos.")
-    parser.add_argument("job", choices=[*STEPS, "mlp-short", "vm-short", *PAIRS])
-    parser.add_argument("--scene", type=Path, required=True)
-    parser.add_argument("--downscale", type=float, default=1.28, help="nerf_renders has 128 pixels")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distillation_paper")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "distillation" / "paper_sizes.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "distillation")
-    arguments = parser.parse_args()
+def main(job: tyro.conf.Positional[Job], /, *, scene: Path, downscale: float = 1.28,
+         runs: Path = RUNS / "distillation_paper", output: Path = OUTPUT,
+         images: Path = IMAGES / "distillation") -> None:  # fmt: skip
+    """Train or distill one field of paper size, and report on all that are there.
+
+    Args:
+        job: What is trained.
+        scene: Folder of a scene.
+        downscale: Factor by which photos are made smaller; the scenes of nerf_renders have 128 pixels.
+        runs: Folder of the trained fields.
+        output: Results.
+        images: Folder of the plot and of the test views.
+    """
     torch.set_num_threads(1)
-    job = arguments.job
-    scene = load_scene(arguments.scene, downscale=arguments.downscale)
+    loaded = load_scene(scene, downscale=downscale)
+    results = Results(output, {"scene": scene.name})
     first, *second = job.split("-")
     if job in PAIRS:
-        found = taught(scene, load_run(arguments.runs / first), second[0], PAIRS[job], arguments.runs / job)
+        row = distilled(loaded, load_run(runs / first), second[0], PAIRS[job], runs / job)
     else:
-        found = from_scratch(scene, first, STEPS[first] // (SHORT if second else 1), arguments.runs / job)
-    # Read only now: another job may have ended meanwhile.
-    saved: dict[str, Any] = (
-        json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {"jobs": {}}
-    )
-    saved |= {"scene": arguments.scene.name, "torch": torch.__version__, "threads": 1}
-    saved["jobs"][job] = found
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
-    report(saved["jobs"])
-    plot(saved["jobs"], arguments.images / "paper_sizes.png")
-    show(scene, arguments.runs, list(saved["jobs"]), arguments.images / "paper_sizes_views.png")
+        row = from_scratch(loaded, first, STEPS[first] // (SHORT if second else 1), runs / job)
+    results.put(job, row)
+    plot(results.rows, images / "paper_sizes.png")
+    show(loaded, runs, list(results.rows), images / "paper_sizes_views.png")
+    results.report(*tables(results.rows))
 
 
 def seconds_to(goal: float, points: list[tuple[float, float]]) -> float | None:
@@ -124,20 +122,24 @@ def seconds_to(goal: float, points: list[tuple[float, float]]) -> float | None:
     return next((spent for spent, quality in points if quality >= goal), None)
 
 
-def report(jobs: dict[str, Any]) -> None:
-    """Every job, and each student beside its family from scratch."""
-    print("| | parameters | PSNR | to its teacher | seconds |\n|---|---|---|---|---|")
-    for name, one in jobs.items():
-        print(
-            f"| {name} | {one['parameters'] / 1e6:.1f} M | {one['psnr']} | {one.get('to_teacher', '')} |"
-            f" {one['seconds']:.0f} |"
-        )
+def tables(jobs: dict[str, Row]) -> list[Table]:
+    """Every job, and each student next to its family from scratch."""
+    lines = [
+        [name, f"{one['parameters'] / 1e6:.1f} M", one["psnr"], one.get("to_teacher"), f"{one['seconds']:.0f}"]
+        for name, one in jobs.items()
+    ]
+    compared = []
     for pair in PAIRS:
         whole = jobs.get(pair.split("-")[1])
         if pair in jobs and whole:
-            spent = seconds_to(0.99 * whole["curve"][-1][1], whole["curve"])  # the looks' own scale: fewer views
-            print(f"\n{pair}: {jobs[pair]['psnr']} dB in {jobs[pair]['seconds']:.0f} s; photos come to"
-                  f" {whole['psnr']} dB, and to 99 % of that ({0.99 * whole['psnr']:.2f} dB) in {spent} s")  # fmt: skip
+            spent = seconds_to(0.99 * whole["curve"][-1][1], whole["curve"])  # the curve's own scale: fewer views
+            compared.append([pair, jobs[pair]["psnr"], f"{jobs[pair]['seconds']:.0f}", whole["psnr"], spent])
+    return [
+        Table("Fields of paper size",
+              ["field", "parameters", "PSNR in dB", "PSNR against the teacher", "seconds"], lines),
+        Table("Students compared with training on photos",
+              ["student", "PSNR in dB", "seconds", "PSNR from photos", "seconds to 99 % of it"], compared),
+    ]  # fmt: skip
 
 
 def plot(jobs: dict[str, Any], path: Path) -> None:
@@ -165,4 +167,4 @@ def show(scene: Scene, runs: Path, jobs: list[str], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))
