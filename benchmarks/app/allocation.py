@@ -1,14 +1,12 @@
 """Training on a CPU with freed memory kept and given back: ``python -m benchmarks.app.allocation``.
 
-One process each, in turn: steps of the low-rank tensor of paper size (17 million weights), of the small perceptron and
-of nano's personalization, with `mappers.malloc.keep_freed_memory` and without. Prints processor seconds a step in
-the program and in the system, page faults, and the process's highest memory, and writes
-its results.
+Three trainings run in a process of their own each, with `mappers.malloc.keep_freed_memory` and without: the low-rank
+tensor of paper size (17 million weights), the small perceptron, and nano's personalization. For each: processor seconds
+of a step in the program and in the system, page faults of a step, and the highest memory of the process.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -17,10 +15,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.common.command import run
+from benchmarks.common.results import Results, Row, Table, result_path
 from mappers import trainer
-from mappers.files import replacing
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 JOBS = {"vm, paper size": 6, "mlp, small": 60, "personalize": 6}
 """Steps that are timed."""
 
@@ -72,27 +71,40 @@ def measure(job: str, keep: str) -> None:
                       "peak_bytes": 1024 * after.ru_maxrss}))  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Training on a CPU with freed memory kept and given back.")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "app" / "allocation.json")
-    arguments = parser.parse_args()
-    if arguments.one:
-        measure(*arguments.one)
+def main(*, one: tuple[str, str] | None = None, output: Path = OUTPUT) -> None:
+    """Measure what keeping freed memory saves.
+
+    Args:
+        one: A job and "yes" or "no" (kept), measured in this process; the benchmark starts itself with this option.
+        output: Results.
+    """
+    if one:
+        measure(*one)
         return
-    rows = {}
-    print("| job | freed memory | s a step, program | system | page faults | peak |\n|---|---|---|---|---|---|")
+    results = Results(output)
     for job in JOBS:
         for keep in ("no", "yes"):
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", job, keep], capture_output=True, text=True, check=True
-            )
-            row = rows[f"{job}, kept: {keep}"] = json.loads(done.stdout.splitlines()[-1])
-            print(f"| {job} | {'kept' if keep == 'yes' else 'given back'} | {row['user']:.2f} | {row['system']:.2f} |"
-                  f" {row['faults']:,} | {row['peak_bytes'] / 1e9:.1f} GB |", flush=True)  # fmt: skip
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({"torch": torch.__version__, "jobs": rows}, indent=1) + "\n", encoding="utf-8")
+            results.row(f"{job}, kept: {keep}", lambda job=job, keep=keep: in_a_process(job, keep))
+    results.report(table(results.rows))
+
+
+def in_a_process(job: str, keep: str) -> Row:
+    """What a new process measures."""
+    command = [sys.executable, "-m", "benchmarks.app.allocation", "--one", job, keep]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(rows: dict[str, Row]) -> Table:
+    """A row for each job, with freed memory given back and kept."""
+    lines = []
+    for name, row in rows.items():
+        job, _, keep = name.rpartition(", kept: ")
+        lines.append([job, "kept" if keep == "yes" else "given back", f"{row['user']:.2f}", f"{row['system']:.2f}",
+                      f"{row['faults']:,}", f"{row['peak_bytes'] / 1e9:.1f} GB"])  # fmt: skip
+    columns = ["job", "freed memory", "seconds a step, program", "system", "page faults", "peak memory"]
+    return Table("Steps of training", columns, lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,34 +1,33 @@
 """Times the default job of every tab of the app against its budget: ``python -m benchmarks.app.tabs``.
 
 Serves the page and asks it as a visitor does, through its named endpoints: each job once in a worker that has just
-started, and once more. Prints a table and writes its results, where jobs that were not asked for keep
-their figures. To be run on a quiet machine.
+started, and once more. Jobs that are not asked for keep their figures. To be run on a quiet machine.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gradio_client import Client, handle_file
 
+from benchmarks.common.command import run
+from benchmarks.common.results import Results, Row, Table, result_path
 from demos.app import TABS, launch
 from demos.codec import examples as codec_examples
 from demos.fields import SCENES
 from demos.personalize_jobs import examples as object_examples
 from demos.sound import examples as sound_examples
-from mappers.files import replacing
 from mappers.yaml_settings import load_settings
 from pipelines.personalization.settings import PersonalizeConfig
 
-ROOT = Path(__file__).parents[2]
-BUDGETS = {
+OUTPUT = result_path(__file__)
+Job = Literal["personalize", "draw", "measure", "sound", "distill", "edit", "codec"]
+BUDGETS: dict[Job, float | None] = {
     "personalize": 90.0,
     "draw": None,
     "measure": None,
@@ -40,7 +39,7 @@ BUDGETS = {
 """Seconds that a tab's default job may take on two cores; None: no budget was set."""
 
 
-def jobs(client: Client, root: Path, visitor: str) -> dict[str, Callable[[], Any]]:
+def jobs(client: Client, root: Path, visitor: str) -> dict[Job, Callable[[], Any]]:
     """The default job of every tab, in the order of the page; each is a call of an endpoint."""
 
     def ask(name: str, *values: Any) -> Any:
@@ -71,40 +70,40 @@ def jobs(client: Client, root: Path, visitor: str) -> dict[str, Callable[[], Any
     }
 
 
-def measured(chosen: Sequence[str]) -> dict[str, dict[str, float | None]]:
-    """Seconds of each job, the first time and again."""
-    rows: dict[str, dict[str, float | None]] = {}
+def main(*, chosen: tuple[Job, ...] = tuple(BUDGETS), output: Path = OUTPUT) -> None:
+    """Time the default jobs of the app's tabs.
+
+    Args:
+        chosen: Jobs that are timed.
+        output: Results.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    results = Results(output)
     with tempfile.TemporaryDirectory() as folder:
         page = launch(list(TABS), Path(folder), wait=False)
         try:
             client = Client(page.local_url, verbose=False)
             visitor = client.predict("", api_name="/visitor")
             for name, job in jobs(client, Path(folder), visitor).items():
-                if name not in chosen:
-                    continue
-                seconds = []
-                for _ in range(2):
-                    begun = time.perf_counter()
-                    job()
-                    seconds.append(time.perf_counter() - begun)
-                rows[name] = {"first": seconds[0], "again": seconds[1], "budget": BUDGETS[name]}
-                print(f"{name:12s} {seconds[0]:7.1f} s first {seconds[1]:7.1f} s again   budget {BUDGETS[name]}")
+                if name in chosen:
+                    results.put(name, {"first": seconds(job), "again": seconds(job), "budget": BUDGETS[name]})
         finally:
             page.close()
-    return rows
+    results.report(table(results.rows))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Times the default job of every tab of the app.")
-    parser.add_argument("--jobs", nargs="+", choices=list(BUDGETS), default=list(BUDGETS))
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "app" / "tabs.json")
-    arguments = parser.parse_args()
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    before = json.loads(arguments.output.read_text(encoding="utf-8"))["seconds"] if arguments.output.is_file() else {}
-    result = {"cores": os.cpu_count(), "seconds": before | measured(arguments.jobs)}
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+def seconds(job: Callable[[], Any]) -> float:
+    """Seconds of the clock until a job is done."""
+    begun = time.perf_counter()
+    job()
+    return round(time.perf_counter() - begun, 1)
+
+
+def table(rows: dict[str, Row]) -> Table:
+    """A row for each job."""
+    lines = [[name, *(f"{row[key]:.1f}" for key in ("first", "again")), row["budget"]] for name, row in rows.items()]
+    return Table("Seconds of a tab's default job", ["job", "first time", "again", "budget"], lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

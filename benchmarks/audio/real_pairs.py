@@ -1,17 +1,15 @@
-"""Mappers on recorded sounds and drawn pictures of them: ``python -m benchmarks.audio.real_pairs --pairs DIR``.
+"""Mappers trained on recorded sounds and drawn pictures: ``python -m benchmarks.audio.real_pairs --pairs DIR``.
 
-The paper's two mappers and the linear baseline learn the training files of ``DIR`` (as `pipelines.fit_mapper` reads
-it) between nano-clip and nano-clap, which know a painted world and its sounds only. Held-out pictures ask for held-out
-recordings of their kind; and the sounds made for them are named by a judge that nothing here was trained with: ridge
-regression on means and deviations of mel bins, fitted to the training recordings. Beside them the oracle (recordings of
-the training ask; sounds are made from held-out recordings' own embeddings), the held-out recordings themselves, and
-chance. Prints a table, writes its results.
+The paper's two mappers and the linear baseline are trained on the training files of ``DIR`` (as `pipelines.fit_mapper`
+reads it) between nano-clip and nano-clap, which were trained on a painted world and its sounds only. Held-out pictures
+are the queries for held-out recordings of their class. A judge names the class of the sounds that are generated for
+them: ridge regression on means and deviations of mel bins, fitted to the training recordings, which no model here was
+trained with. For comparison: the oracle (queries are training recordings; sounds are generated from the embeddings of
+held-out recordings themselves), the held-out recordings, and chance.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +17,8 @@ import torch
 from jaxtyping import Float, Int
 
 import pipelines
-from benchmarks.distillation.all_pairs import ROOT
-from mappers.files import replacing
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from mappers.yaml_settings import load_settings
 from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.files import read_sound
@@ -32,6 +30,7 @@ from pipelines.audio.settings import FitMapperConfig, SoundConfig
 from pipelines.audio.training import EmbeddedPairs
 from pipelines.estimate import Estimate, bootstrap
 
+OUTPUT = result_path(__file__)
 METHODS = ("linear", "regression", "prior")
 SETTINGS = {"linear": "linear", "regression": "regression", "prior": "nano"}
 """Files of `configs/fit_mapper`."""
@@ -42,7 +41,7 @@ RIDGE = 10.0
 
 
 class Judge:
-    """Names the kind of a sound."""
+    """Names the class of a sound: ridge regression on features of mel spectra."""
 
     def __init__(self, sounds: list[Item], classes: list[str]):
         self.classes = classes
@@ -69,7 +68,7 @@ def features(wave: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " 128"]:
     return np.concatenate([mel.mean(0), mel.std(0)])
 
 
-def numbers(side: EmbeddedItems, classes: list[str]) -> Int[np.ndarray, " n"]:
+def class_indices(side: EmbeddedItems, classes: list[str]) -> Int[np.ndarray, " n"]:
     """Indices of the kinds of its items."""
     return np.array([classes.index(name) for name in side.names])
 
@@ -82,23 +81,23 @@ def retrieval(rows: np.ndarray, kinds: np.ndarray, gallery: np.ndarray, known: n
     }
 
 
-def those(side: EmbeddedItems, classes: list[str]) -> EmbeddedItems:
-    """Its items of some kinds."""
+def of_classes(side: EmbeddedItems, classes: list[str]) -> EmbeddedItems:
+    """Its items of some classes."""
     chosen = [number for number, name in enumerate(side.names) if name in classes]
     return EmbeddedItems([side.items[number] for number in chosen], side.rows[chosen])
 
 
-def naming(judge: Judge, waves: list[np.ndarray], kinds: np.ndarray) -> Estimate:
+def named_share(judge: Judge, waves: list[np.ndarray], kinds: np.ndarray) -> Estimate:
     """Share of sounds that are named as they should be."""
     return bootstrap(lambda scores, right: accuracy(scores, right[:, 0]), judge(waves), kinds[:, None])
 
 
-def made(sonifier: Sonifier, rows: torch.Tensor, seed: int, *, heard: bool) -> list[np.ndarray]:
-    """`DRAWS` sounds for each picture embedding, or where ``heard`` for each sound embedding, one after the other."""
+def generate(sonifier: Sonifier, rows: torch.Tensor, seed: int, *, from_sounds: bool) -> list[np.ndarray]:
+    """`DRAWS` sounds for each picture embedding, or where ``from_sounds`` for each sound embedding, in order."""
     sounds, seconds = [], sonifier.backend.native_seconds
     for number, row in enumerate(rows):
         seeds = [seed + DRAWS * number + draw for draw in range(DRAWS)]
-        if heard:
+        if from_sounds:
             noise = [torch.Generator().manual_seed(each) for each in seeds]
             waves = sonifier.backend.generate(row.expand(DRAWS, -1), seconds=seconds, generator=noise).numpy()
         else:
@@ -108,65 +107,78 @@ def made(sonifier: Sonifier, rows: torch.Tensor, seed: int, *, heard: bool) -> l
     return sounds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Mappers on recorded sounds and drawn pictures of the same things.")
-    parser.add_argument("--pairs", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "real_pairs")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "audio" / "real_pairs.json")
-    arguments = parser.parse_args()
+def main(*, pairs: Path, seed: int = 0, runs: Path = RUNS / "real_pairs", output: Path = OUTPUT) -> None:
+    """Train mappers on recordings and drawings and measure retrieval and generated sounds.
+
+    Args:
+        pairs: Folder of pictures and sounds, as pipelines.fit_mapper reads it.
+        seed: Seed of training and of sounds.
+        runs: Folder of the trained mappers.
+        output: Results.
+    """
     torch.set_num_threads(1)
     for method in METHODS:
         pipelines.fit_mapper(
-            arguments.pairs, arguments.runs / method, cache=arguments.runs / "cache", seed=arguments.seed,
+            pairs, runs / method, cache=runs / "cache", seed=seed,
             resume="auto", config=load_settings(FitMapperConfig, SETTINGS[method], task="fit_mapper"),
         )  # fmt: skip
-    sides = EmbeddedPairs.load(arguments.runs / METHODS[0] / "embeddings.safetensors")
-    asked, gallery = sides.pictures.part(held_out=True), sides.sounds.part(held_out=True)
+    embedded = EmbeddedPairs.load(runs / METHODS[0] / "embeddings.safetensors")
+    queries, gallery = embedded.pictures.part(held_out=True), embedded.sounds.part(held_out=True)
     classes = sorted(set(gallery.names))
-    asked = those(asked, classes)
-    kinds, known = numbers(asked, classes), numbers(gallery, classes)
-    sounds = read_pairs(arguments.pairs).sounds
+    queries = of_classes(queries, classes)
+    asked, known = class_indices(queries, classes), class_indices(gallery, classes)
+    results = Results(output, {"kinds": len(classes), "pictures": len(asked), "recordings": len(known), "draws": DRAWS})
+    sounds = read_pairs(pairs).sounds
     judge = Judge([item for item in sounds if not item.held_out and item.name in classes], classes)
-    rows: dict[str, dict[str, Estimate]] = {}
-    for method in METHODS:
-        mapper = load_mapper(arguments.runs / method)
+
+    def of_mapper(method: str) -> Row:
+        mapper = load_mapper(runs / method)
         with torch.no_grad():
-            found = mapper.translate(asked.rows, generator=torch.Generator().manual_seed(arguments.seed)).numpy()
-        waves = made(Sonifier.load(mapper=arguments.runs / method), asked.rows, arguments.seed, heard=False)
-        rows[method] = retrieval(found, kinds, gallery.rows.numpy(), known)
-        rows[method]["named"] = naming(judge, waves, np.repeat(kinds, DRAWS))
-    others = those(sides.sounds.part(held_out=False), classes)
-    rows["oracle"] = retrieval(others.rows.numpy(), numbers(others, classes), gallery.rows.numpy(), known)
-    waves = made(Sonifier.load(), gallery.rows, arguments.seed, heard=True)
-    rows["oracle"]["named"] = naming(judge, waves, np.repeat(known, DRAWS))
-    held = [item for item in sounds if item.held_out and item.name in classes]
-    recordings = [read_sound(item.path, RATE) for item in held]
-    named = np.array([classes.index(item.name) for item in held])
-    rows["recordings"] = {"named": naming(judge, recordings, named)}
-    shares = np.bincount(known, minlength=len(classes)) / len(known)
-    first, five = float(shares[kinds].mean()), float((1 - (1 - shares[kinds]) ** 5).mean())
-    rows["chance"] = {
-        name: Estimate(value, value, value)
-        for name, value in (("recall at 1", first), ("recall at 5", five), ("named", 1 / len(classes)))
-    }
-    about = {"kinds": len(classes), "pictures": len(kinds), "recordings": len(known), "draws": DRAWS}
-    report(rows, about)
-    figures = {name: {figure: vars(value) for figure, value in row.items()} for name, row in rows.items()}
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({**about, "mappers": figures}, indent=1) + "\n", encoding="utf-8")
+            found = mapper.translate(queries.rows, generator=torch.Generator().manual_seed(seed)).numpy()
+        waves = generate(Sonifier.load(mapper=runs / method), queries.rows, seed, from_sounds=False)
+        named = named_share(judge, waves, np.repeat(asked, DRAWS))
+        return as_row({**retrieval(found, asked, gallery.rows.numpy(), known), "named": named})
+
+    def of_oracle() -> Row:
+        others = of_classes(embedded.sounds.part(held_out=False), classes)
+        found = retrieval(others.rows.numpy(), class_indices(others, classes), gallery.rows.numpy(), known)
+        waves = generate(Sonifier.load(), gallery.rows, seed, from_sounds=True)
+        return as_row({**found, "named": named_share(judge, waves, np.repeat(known, DRAWS))})
+
+    def of_recordings() -> Row:
+        held_out = [item for item in sounds if item.held_out and item.name in classes]
+        truth = np.array([classes.index(item.name) for item in held_out])
+        return as_row({"named": named_share(judge, [read_sound(item.path, RATE) for item in held_out], truth)})
+
+    for method in METHODS:
+        results.row(method, lambda method=method: of_mapper(method))
+    results.row("oracle", of_oracle)
+    results.row("recordings", of_recordings)
+    results.row("chance", lambda: of_chance(asked, known, len(classes)))
+    results.report(table(results.rows))
 
 
-def report(rows: dict[str, dict[str, Estimate]], about: dict[str, int]) -> None:
-    """A row for each mapper."""
-    print(about)
-    figures = list(rows["chance"])
-    print("| | " + " | ".join(figures) + " |\n" + "|---" * (len(figures) + 1) + "|")
+def of_chance(asked: np.ndarray, known: np.ndarray, classes: int) -> Row:
+    """What random embeddings and random names reach."""
+    shares = np.bincount(known, minlength=classes) / len(known)
+    first, five = float(shares[asked].mean()), float((1 - (1 - shares[asked]) ** 5).mean())
+    found = {"recall at 1": first, "recall at 5": five, "named": 1 / classes}
+    return as_row({name: Estimate(value, value, value) for name, value in found.items()})
+
+
+def as_row(figures: dict[str, Estimate]) -> Row:
+    """Estimates as plain numbers."""
+    return {name: dict(vars(value)) for name, value in figures.items()}
+
+
+def table(rows: dict[str, Row]) -> Table:
+    """A row for each mapper; in brackets 95 % intervals."""
+    figures, lines = list(rows["chance"]), []
     for name, row in rows.items():
-        known = [None if figure not in row else [100 * v for v in vars(row[figure]).values()] for figure in figures]
-        cells = ["" if one is None else "{:.0f} % ({:.0f} to {:.0f})".format(*one) for one in known]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        known = [[100 * v for v in row[figure].values()] if figure in row else None for figure in figures]
+        lines.append([name, *("" if one is None else "{:.0f} % ({:.0f} to {:.0f})".format(*one) for one in known)])
+    return Table("Held-out pictures and recordings", ["", *figures], lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -164,7 +164,7 @@ def _line(rows: Mapping[str, Any], here: Mapping[str, Any]) -> list[Any]:
             theirs, ours = np.mean(pairs, 0)
             cells.append(f"{theirs:.2f} ({ours - theirs:+.2f}, {len(pairs)})")
         else:
-            cells.append("-")
+            cells.append(None)
     bits = 8 * sum(row["bytes"] for row in here.values()) / sum(row["pixels"] for row in here.values())
     means = {name: float(np.mean([row["seconds"][name] for row in here.values()])) for name in ("encode", "decode")}
     quality = float(np.mean([row["psnr"] for row in here.values()]))

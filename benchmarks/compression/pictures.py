@@ -103,7 +103,7 @@ def table(rows: dict[str, Any]) -> Table:
     found = []
     for rate in RATES:
         ours, others = (rows[f"{rate} bits per pixel{part}"] for part in ("", ", other codecs"))
-        found.append([ours["bits_per_pixel"], ours["psnr"], *(others[name] for name in CODECS),
+        found.append([f"{ours['bits_per_pixel']:.3f}", ours["psnr"], *(others[name] for name in CODECS),
                       ours["seconds_a_picture"]])  # fmt: skip
     columns = ["bits per pixel", f"{OURS}, PSNR in dB", *CODECS, "seconds to encode a picture"]
     return Table("Pictures of 32x32 pixels", columns, found)

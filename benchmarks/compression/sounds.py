@@ -8,6 +8,7 @@ their curves; the tables also give the lowest rate that they reach and their PSN
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,14 @@ def main(*, data: Path, model: str = "sounds", length: float = 3.0, count: int |
 
     for rate in RATES:
         results.row(f"{rate} bits per second", lambda rate=rate: measure(rate))
-    columns = list(next(iter(results.rows.values())))
-    results.report(Table("Sounds of three seconds", [name.replace("_", " ") for name in columns],
-                         [[row[name] for name in columns] for row in results.rows.values()]))  # fmt: skip
+    results.report(table(results.rows))
+
+
+def table(rows: Mapping[str, Any]) -> Table:
+    """A row for each rate; PSNR in dB."""
+    columns = list(next(iter(rows.values())))
+    lines = [[row[name] for name in columns] for row in rows.values()]
+    return Table("Sounds of three seconds", [name.replace("_", " ") for name in columns], lines)
 
 
 def held_out_clips(data: Path, seconds: float, count: int | None) -> list[Wave]:

@@ -146,7 +146,7 @@ def tables(rows: Mapping[str, Any]) -> list[Table]:
         for rate in RATES:
             row, others = rows[f"{modality} at {rate}"], rows[f"{modality} at {rate}, {OTHERS}"]
             lines.append([row["bits_per_point"], row["psnr"], row["one_by_one_psnr"],
-                          *("-" if others[name] is None else others[name] for name in codecs),
+                          *(others[name] for name in codecs),
                           row["seconds"]["encode"], row["seconds"]["decode"]])  # fmt: skip
         columns = [f"bits per {unit}", f"{OURS}, PSNR in dB", ONE_BY_ONE, *codecs, "seconds to encode", "to decode"]
         found.append(Table(modality.capitalize(), columns, lines))

@@ -1,30 +1,29 @@
-"""Modulated fields beside their twins: ``python -m benchmarks.fields.cam [--tasks picture ...] [--seeds 3]``.
+"""Modulated fields compared with fields without modulation: ``python -m benchmarks.fields.cam [--tasks picture]``.
 
-Each task fits "cam" (norm and modulation grids), "normed" (the norm alone), "plain" (neither) and "larger" (plain, and
-so wide that it has at least as many numbers as cam, each of 8 bits in its file), with equal steps and settings. File
-bytes are those of the trained field as written. Tasks: "picture" (all pixels of a crop), "unseen" (from every second
-pixel, measured on the others), "video", and "scene" (from its photos: a still one such as "beetles", whose colours
-depend on the view, or "clockwork", which moves). Prints tables and writes its results after every field,
-so that a run that is cut short leaves what it measured. On one thread; seconds are the processor's.
+Each task fits four fields with equal steps and settings: "cam" (normalization and modulation grids), "normed" (the
+normalization alone), "plain" (neither), and "larger" (plain, and so wide that it has at least as many parameters as
+cam). Sizes are those of the trained fields' files with 8 bits a weight. Tasks: "picture" (all pixels of a crop),
+"unseen" (trained on every second pixel, measured on the others), "video", and "scene" (from its photos: a still one
+such as "beetles", whose colours depend on the view, or "clockwork", which moves). One thread; seconds are the
+processor's.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import skimage.data
 import torch
 from PIL import Image
 
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import to_field_file
 from nerf.evaluation import evaluate_views
@@ -40,8 +39,8 @@ from nerf.scenes.synthetic.gallery import SCENES
 from nerf.settings import FitConfig, RadianceConfig
 from nerf.training import train
 
-ROOT = Path(__file__).parents[2]
-TASKS = ("picture", "unseen", "video", "scene")
+OUTPUT = result_path(__file__)
+Task = Literal["picture", "unseen", "video", "scene"]
 FIELDS = ("cam", "normed", "plain", "larger")
 Fitted = tuple[Any, dict[str, float]]
 """A field and its figures."""
@@ -94,7 +93,7 @@ def media_task(media: FrameSequence, *, every_second: bool, steps: int) -> tuple
 
 def scene_of(name: str, *, downscale: float) -> tuple[Scene, str]:
     """A shipped scene, or one of the gallery, made once; and the family of fields that fits it."""
-    made = ROOT / "runs" / "scenes" / name
+    made = RUNS / "scenes" / name
     if name in SCENES and name not in shipped_scenes() and not made.is_dir():
         make_scene(name, made)
     scene = load_scene(made if made.is_dir() else name, downscale=downscale)
@@ -116,20 +115,20 @@ def scene_task(name: str, *, downscale: float, steps: int) -> tuple[Fitter, Buil
     config = dataclasses.replace(config, train=quiet)
 
     def fitted(field: str, width: int, seed: int) -> Fitted:
-        run = train(scene, family, size=scene_size(family, field, width), steps=steps, seed=seed, config=config)
-        seconds = float(run.figures["processor_seconds"])
-        return run.field, {**evaluate_views(run.draw, scene), "processor_seconds": seconds}
+        trained = train(scene, family, size=scene_size(family, field, width), steps=steps, seed=seed, config=config)
+        seconds = float(trained.figures["processor_seconds"])
+        return trained.field, {**evaluate_views(trained.draw, scene), "processor_seconds": seconds}
 
     return fitted, lambda field, width: build_field(family, scene.bounds, scene_size(family, field, width))
 
 
 def wide_enough(build: Builder, start: int, goal: int) -> int:
-    """The smallest width of a plain field with at least ``goal`` numbers."""
-    return next(width for width in range(start, 4 * start) if numbers(build("larger", width)) >= goal)
+    """The smallest width of a plain field with at least ``goal`` parameters."""
+    return next(width for width in range(start, 4 * start) if count_parameters(build("larger", width)) >= goal)
 
 
-def numbers(field: Any) -> int:
-    """How many parameters it has."""
+def count_parameters(field: Any) -> int:
+    """Number of its parameters."""
     return sum(value.numel() for value in field.parameters())
 
 
@@ -162,79 +161,75 @@ def step_seconds(fields: dict[str, Any]) -> dict[str, float]:
     return {name: round(float(np.median(times)), 5) for name, times in spent.items()}
 
 
-def compare(
-    name: str, task: tuple[Fitter, Builder], start: int, seeds: int, write: Callable[[str, dict[str, Any]], None]
-) -> None:
-    """All fields of one task, seed by seed; ``start`` is the width of all but the larger one."""
-    fitted, build = task
-    row: dict[str, Any] = {}
-    steps = step_seconds({field: build(field, start) for field in FIELDS[:-1]})
-    for field in FIELDS:
-        width = wide_enough(build, start, row["cam"]["parameters"]) if field == "larger" else start
-        figures = []
-        for seed in range(seeds):
-            began = time.monotonic()
-            built, measured = fitted(field, width, seed)
-            figures.append(measured)
-            print(f"{name}, {field}, seed {seed}: {measured} in {time.monotonic() - began:.0f} s", flush=True)
-        row[field] = {
-            "seeds": seeds,
-            **{key: round(float(np.mean([one[key] for one in figures])), 4) for key in figures[0]},
-            "psnr_of_seeds": [round(one.get("psnr_unseen", one["psnr"]), 2) for one in figures],
-            "parameters": numbers(built),
-            "bytes": file_bytes(built),
-            "step_seconds": steps.get(field),
-        }
-        write(name, row)
+def main(*, tasks: tuple[Task, ...] = ("picture", "unseen", "video", "scene"), picture: Path | None = None,
+         size: int = 128, scene: str = "beetles", downscale: float = 1, frames: int = 24, steps: int = 1000,
+         seeds: int = 3, output: Path = OUTPUT) -> None:  # fmt: skip
+    """Fit fields with and without modulation to pictures, videos and scenes.
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Modulated fields beside their twins.")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--picture", type=Path, help="a picture file; scikit-image's astronaut when not given")
-    parser.add_argument("--size", type=int, default=128, help="of the crop, pixels")
-    parser.add_argument("--scene", default="beetles")
-    parser.add_argument("--downscale", type=float, default=1, help="of the scene's photos")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "cam.json")
-    arguments = parser.parse_args()
+    Args:
+        tasks: What is fitted.
+        picture: Picture file; scikit-image's astronaut when not given.
+        size: Side of the crop of the picture, pixels; the video has half of it.
+        scene: Scene of the task "scene".
+        downscale: Factor by which the scene's photos are made smaller.
+        frames: Frames of the video.
+        steps: Training steps of each field.
+        seeds: Seeds of each field; figures are their means.
+        output: Results.
+    """
     torch.set_num_threads(1)
-    about = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
-    result: dict[str, Any] = {**about, "steps": arguments.steps, "rows": {}}
-    if arguments.output.exists():
-        result["rows"] = json.loads(arguments.output.read_text(encoding="utf-8"))["rows"]
-
-    def write(name: str, row: dict[str, Any]) -> None:
-        result["rows"][name] = {"steps": arguments.steps, "fields": row}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-    for task in arguments.tasks:
+    results = Results(output)
+    for task in tasks:
         if task == "scene":
-            made = scene_task(arguments.scene, downscale=arguments.downscale, steps=arguments.steps)
-            compare(f"scene: {arguments.scene}", made, 96, arguments.seeds, write)
+            made = scene_task(scene, downscale=downscale, steps=steps)
+            compare(f"scene: {scene}", made, 96, steps, seeds, results)
             continue
-        small = arguments.size // 2
-        media = moving_crop(small, arguments.frames) if task == "video" else crop(arguments.picture, arguments.size)
-        made = media_task(media, every_second=task == "unseen", steps=arguments.steps)
-        compare(f"{task}: {media.name}", made, 32 if media.video else 128, arguments.seeds, write)
-    report(result["rows"])
+        media = moving_crop(size // 2, frames) if task == "video" else crop(picture, size)
+        made = media_task(media, every_second=task == "unseen", steps=steps)
+        compare(f"{task}: {media.name}", made, 32 if media.video else 128, steps, seeds, results)
+    results.report(*tables(results.rows))
 
 
-def report(rows: dict[str, Any]) -> None:
-    """A table for each task."""
-    for name, row in rows.items():
-        print(f"\n{name}, {row['steps']} steps\n\n| field | PSNR | SSIM | parameters | bytes | seconds | a step |")
-        print("|---|---|---|---|---|---|---|")
-        plain = row["fields"]["plain"]["step_seconds"] if "plain" in row["fields"] else None
-        for field, one in row["fields"].items():
-            quality = one.get("psnr_unseen", one["psnr"])
-            values = [one["parameters"], one["bytes"], round(one["processor_seconds"], 1)]
-            values.append(f"{one['step_seconds'] / plain:.2f}" if plain and one["step_seconds"] else "")
-            print(f"| {field} | {quality:.2f} | {one['ssim']:.3f} | " + " | ".join(map(str, values)) + " |")
+def compare(name: str, task: tuple[Fitter, Builder], start: int, steps: int, seeds: int, results: Results) -> None:
+    """All fields of one task; ``start`` is the width of all but the larger one."""
+    fitted, build = task
+    results.row(
+        f"{name}, seconds of a step", lambda: step_seconds({field: build(field, start) for field in FIELDS[:-1]})
+    )
+    for field in FIELDS:
+
+        def measure(field: str = field) -> Row:
+            parameters = results.rows[f"{name}, cam"]["parameters"] if field == "larger" else 0
+            width = wide_enough(build, start, parameters) if field == "larger" else start
+            fits = [fitted(field, width, seed) for seed in range(seeds)]
+            figures = [one for _, one in fits]
+            return {
+                "steps": steps,
+                "seeds": seeds,
+                **{key: round(float(np.mean([one[key] for one in figures])), 4) for key in figures[0]},
+                "psnr_of_seeds": [round(one.get("psnr_unseen", one["psnr"]), 2) for one in figures],
+                "parameters": count_parameters(fits[-1][0]),
+                "bytes": file_bytes(fits[-1][0]),
+            }
+
+        results.row(f"{name}, {field}", measure)
+
+
+def tables(rows: dict[str, Row]) -> list[Table]:
+    """A table for each task; the last column compares a step's seconds with the plain field's."""
+    found = []
+    for name in dict.fromkeys(key.rpartition(", ")[0] for key in rows):
+        steps, lines = rows[f"{name}, seconds of a step"], []
+        here = {field: rows[f"{name}, {field}"] for field in FIELDS if f"{name}, {field}" in rows}
+        for field, one in here.items():
+            slower = f"{steps[field] / steps['plain']:.2f}" if field in steps else ""
+            lines.append([field, f"{one.get('psnr_unseen', one['psnr']):.2f}", f"{one['ssim']:.3f}", one["parameters"],
+                          one["bytes"], f"{one['processor_seconds']:.1f}", slower])  # fmt: skip
+        count = next((one["steps"] for one in here.values()), 0)
+        columns = ["field", "PSNR in dB", "SSIM", "parameters", "bytes", "seconds", "a step, relative"]
+        found.append(Table(f"{name[0].upper()}{name[1:]}, {count} steps", columns, lines))
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,13 +1,12 @@
-"""What modulation changes, to look at: ``python -m benchmarks.fields.cam_pictures --picture FILE [--scenes beetles]``.
+"""What modulation changes, as pictures: ``python -m benchmarks.fields.cam_pictures --picture FILE``.
 
 Fits "cam", "normed" and "plain" to the middle of a picture, to the moving crop and to scenes, one seed each, and puts
-truth and fits side by side with their error maps beneath: ``docs/images/cam/fits.png``. Its PSNR over steps is
-``docs/images/cam/curves.png``, that of the picture. One thread.
+truth and fits side by side with their error maps beneath: ``docs/images/cam/fits.png``. The PSNR of the picture over
+steps is ``docs/images/cam/curves.png``. One thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -17,7 +16,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.fields.cam import FIELDS, ROOT, crop, moving_crop, scene_of, scene_size
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, RUNS
+from benchmarks.fields.cam import FIELDS, crop, moving_crop, scene_of, scene_size
 from mappers.files import replacing
 from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
@@ -57,8 +58,8 @@ def scene_row(name: str, steps: int, view: int) -> Row:
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, cpu=True))
     photos, shown = scene.split("test"), {}
     for field in SHOWN:
-        run = train(scene, family, size=scene_size(family, field, 96), steps=steps, config=config)
-        shown[field] = run.draw(photos.cameras[view]).color.cpu()
+        trained = train(scene, family, size=scene_size(family, field, 96), steps=steps, config=config)
+        shown[field] = trained.draw(photos.cameras[view]).color.cpu()
     return photos.picture(view), shown
 
 
@@ -94,26 +95,28 @@ def curves(folder: Path, path: Path) -> None:
         figure.savefig(temporary, dpi=100)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What modulation changes, to look at.")
-    parser.add_argument("--picture", type=Path, required=True)
-    parser.add_argument("--scenes", nargs="*", default=["beetles", "clockwork"])
-    parser.add_argument("--steps", type=int, default=800, help="of the picture; half as many of the others")
-    parser.add_argument("--view", type=int, default=1, help="test view of the scenes")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "cam_pictures")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "cam")
-    arguments = parser.parse_args()
+def main(*, picture: Path, scenes: tuple[str, ...] = ("beetles", "clockwork"), steps: int = 800, view: int = 1,
+         runs: Path = RUNS / "cam_pictures", images: Path = IMAGES / "cam") -> None:  # fmt: skip
+    """Draw fits with and without modulation, and their errors.
+
+    Args:
+        picture: Picture file.
+        scenes: Scenes.
+        steps: Training steps for the picture; the others have half as many.
+        view: Test view of the scenes.
+        runs: Folder of the fits.
+        images: Folder of the two pictures.
+    """
     torch.set_num_threads(1)
-    half = arguments.steps // 2
     rows = {
-        arguments.picture.stem: media_row(crop(arguments.picture, 256), arguments.steps, arguments.runs / "picture"),
-        "moving crop": media_row(moving_crop(64, 24), half, arguments.runs / "video"),
+        picture.stem: media_row(crop(picture, 256), steps, runs / "picture"),
+        "moving crop": media_row(moving_crop(64, 24), steps // 2, runs / "video"),
     }
-    curves(arguments.runs / "picture", arguments.images / "curves.png")
-    for name in arguments.scenes:
-        rows[name] = scene_row(name, half, arguments.view)
-    sheet(rows, arguments.images / "fits.png")
+    curves(runs / "picture", images / "curves.png")
+    for name in scenes:
+        rows[name] = scene_row(name, steps // 2, view)
+    sheet(rows, images / "fits.png")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

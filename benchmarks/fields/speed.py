@@ -1,27 +1,24 @@
-"""Fields and those of other people: ``python -m benchmarks.fields.speed [--scene robot] [--reference DIR ...]``.
+"""Speed of fields compared with those of other projects: ``python -m benchmarks.fields.speed [--reference DIR ...]``.
 
-Side by side in one run, on one thread, in processor seconds: drawing a view with and without the occupancy grid, a hash
-grid with and without what makes ours fast, and our hash, vm and mlp beside HashNeRF-pytorch, TensoRF and nerf-pytorch
-(checkouts that the user supplies; rows without one are skipped by name). Both of a row see the same rays on white for
-the same number of steps at about the same number of parameters, each with its own sampling, optimizer and rates, which
-stay constant. Quality is the PSNR of random pixels of the test views. Prints a table and writes
-its results; rows that are there already, with the same settings, are not run again.
+In one run, on one thread, in processor seconds: drawing a view with the occupancy grid and without; a hash grid as ours
+and as a straightforward program has it; and our hash, vm and mlp compared with HashNeRF-pytorch, TensoRF and
+nerf-pytorch, of which the user supplies checkouts (rows without one are skipped by name). All contenders of a row see
+the same rays on white for the same number of steps at about the same number of parameters, each with its own sampling,
+optimizer and rates, which stay constant. Quality is the PSNR of random pixels of the test views.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from benchmarks.common.command import run
+from benchmarks.common.results import Results, Row, Table, median_seconds, result_path
 from benchmarks.fields.references import BUILDERS, COARSE, FINE, NAMES, found
 from mappers.draws import Draws
 from mappers.quality import psnr
@@ -34,18 +31,18 @@ from nerf.scenes import Scene, load_scene
 from nerf.settings import RadianceConfig
 from nerf.training import RadianceTask, build_sampler
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 LOOKS = 20
-"""How often a training is judged; looking is not timed."""
+"""How often a training is measured; measuring is not timed."""
 PIXELS = 2000
-"""Test pixels that it is judged by."""
+"""Test pixels that measure it."""
 
 Curve = list[tuple[float, float]]
 """Processor seconds of training, and the PSNR then."""
 
 
 class Contender(Protocol):
-    """What takes part: learns from rays and shows rays on white."""
+    """A field of some project: is trained on rays and renders rays on white."""
 
     name: str
     commit: str | None
@@ -112,8 +109,8 @@ class Ours:
 
 
 @dataclasses.dataclass
-class Course:
-    """The rays that all contenders learn from, and those that they are judged by."""
+class Comparison:
+    """The rays that all contenders are trained on, and the test pixels that measure them."""
 
     task: RadianceTask
     """Draws the rays of a step."""
@@ -122,7 +119,7 @@ class Course:
     steps: int
 
     @classmethod
-    def of(cls, scene: Scene, config: RadianceConfig, steps: int) -> Course:
+    def of(cls, scene: Scene, config: RadianceConfig, steps: int) -> Comparison:
         test = scene.split("test")
         u = torch.rand(PIXELS, 3, generator=torch.Generator().manual_seed(0))
         sizes = torch.tensor([len(test), test.cameras.width, test.cameras.height])
@@ -132,7 +129,7 @@ class Course:
         task = RadianceTask(scene, build_field("cp", scene.bounds), config, None)
         return cls(task, rays, test.colors(camera, pixels, torch.ones(3)), steps)
 
-    def run(self, contender: Any) -> Curve:
+    def train(self, contender: Any) -> Curve:
         """Train a contender; its PSNR over its processor seconds."""
         curve, spent = [], 0.0
         torch.manual_seed(0)
@@ -149,12 +146,13 @@ class Course:
             contender.optimizer.step()
             spent += time.process_time() - start
             if (step + 1) % max(self.steps // LOOKS, 1) == 0:
-                curve.append((spent, self.judge(contender)))
+                curve.append((spent, self.psnr(contender)))
                 print(f"{contender.name}, step {step + 1}: {curve[-1][1]:.2f} dB after {spent:.1f} s", flush=True)
         return curve
 
     @torch.no_grad()
-    def judge(self, contender: Contender) -> float:
+    def psnr(self, contender: Contender) -> float:
+        """Of the test pixels, dB."""
         parts = [contender.color(self.rays[first : first + 500]) for first in range(0, PIXELS, 500)]
         return psnr(torch.cat(parts), self.truth)
 
@@ -169,9 +167,9 @@ def seconds_to(goal: float, curve: Curve) -> float | None:
     return None
 
 
-def row(course: Course, *contenders: Contender) -> dict[str, Any]:
-    """Everyone's figures, and the seconds of each to what all reach."""
-    curves = [course.run(contender) for contender in contenders]
+def compare(comparison: Comparison, *contenders: Contender) -> Row:
+    """Figures of all contenders, and the seconds of each until the PSNR that all reach."""
+    curves = [comparison.train(contender) for contender in contenders]
     goal = round(min(max(quality for _, quality in curve) for curve in curves) - 0.05, 1)
     return {
         "goal": goal,
@@ -189,67 +187,50 @@ def row(course: Course, *contenders: Contender) -> dict[str, Any]:
 
 
 def settings_of(family: str, rays: int) -> RadianceConfig:
+    """The settings that ship for a family, in one stage with so many rays a step."""
     config = load_settings(RadianceConfig, family, task="train")
     return dataclasses.replace(config, stages=1, prune=None, shrink=False,
                                train=dataclasses.replace(config.train, batch_size=rays))  # fmt: skip
 
 
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median processor seconds of ``work``."""
-    spent = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        spent.append(time.process_time() - start)
-    return sorted(spent)[len(spent) // 2]
-
-
 def drawing(scene: Scene, trained: Ours) -> dict[str, float]:
     """Seconds to draw a test view with and without the occupancy grid."""
     camera, task = scene.split("test").cameras[0], trained.task
-    with_grid = seconds(lambda: render_picture(task.field, camera, task.marching, sampler=task.sampler), 5)
-    without = seconds(lambda: render_picture(task.field, camera, task.marching), 3)
+    with_grid = median_seconds(lambda: render_picture(task.field, camera, task.marching, sampler=task.sampler))
+    without = median_seconds(lambda: render_picture(task.field, camera, task.marching), repeats=3)
     return {"occupancy": round(with_grid, 3), "everywhere": round(without, 3), "ratio": round(without / with_grid, 1)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Fields beside plainer and other people's.")
-    parser.add_argument("--scene", default="robot")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--rays", type=int, default=1024, help="of a step")
-    parser.add_argument(
-        "--reference", type=Path, nargs="*", default=[], help="checkouts of " + ", ".join(NAMES.values())
-    )
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "fields" / "speed.json")
-    arguments = parser.parse_args()
+def main(*, scene: str = "robot", steps: int = 400, rays: int = 1024, reference: tuple[Path, ...] = (),
+         output: Path = OUTPUT) -> None:  # fmt: skip
+    """Train our fields and those of other projects side by side.
+
+    Args:
+        scene: Shipped scene or folder.
+        steps: Training steps of each contender.
+        rays: Rays of a step.
+        reference: Checkouts of HashNeRF-pytorch, TensoRF and nerf-pytorch, any of them.
+        output: Results.
+    """
     torch.set_num_threads(1)
-    checkouts = found(arguments.reference)
-    # Opaque, so that targets lie on white, the only background that every project can learn on.
-    scene = dataclasses.replace(load_scene(arguments.scene), has_alpha=False)
-    about: dict[str, Any] = {name: getattr(arguments, name) for name in ("scene", "steps", "rays")}
-    about |= {"processor": platform.machine(), "torch": torch.__version__, "threads": 1}
-    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
-    kept = all(saved.get(key) == value for key, value in about.items())
-    result: dict[str, Any] = {**about, "comparisons": saved["comparisons"] if kept else {}}
+    checkouts = found(list(reference))
+    # Opaque, so that targets lie on white, the only background that every project can be trained on.
+    loaded = dataclasses.replace(load_scene(scene), has_alpha=False)
+    results = Results(output, {"scene": scene, "steps": steps, "rays": rays})
 
     def ours(family: str, note: str = "", **changes: Any) -> Ours:
-        config = dataclasses.replace(settings_of(family, arguments.rays), **changes)
-        return Ours(f"our {family}{note}", scene, build_field(family, scene.bounds), config)
+        config = dataclasses.replace(settings_of(family, rays), **changes)
+        return Ours(f"our {family}{note}", loaded, build_field(family, loaded.bounds), config)
 
-    def write(name: str, figures: dict[str, Any]) -> None:
-        result["comparisons"][name] = figures
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-    course = Course.of(scene, settings_of("hash", arguments.rays), arguments.steps)
-    if "drawing" not in result["comparisons"]:
+    comparison = Comparison.of(loaded, settings_of("hash", rays), steps)
+    if "drawing" not in results.rows:
         grid, plain = ours("hash"), ours("hash", ", per-level gathers, no grid", occupancy=0)
         plain.task.field.encoding = PlainEncoding(plain.task.field.encoding)  # pyright: ignore
-        write("hash", row(course, grid, plain))
-        write("drawing", drawing(scene, grid))
+        results.put("hash", compare(comparison, grid, plain))
+        results.put("drawing", drawing(loaded, grid))
     for family, build in BUILDERS.items():
         name = f"{family} and {NAMES[family]}"
-        if name in result["comparisons"]:
+        if name in results.rows:
             continue
         if NAMES[family] not in checkouts:
             print(f"skipped: {NAMES[family]}, no checkout given (--reference)")
@@ -257,20 +238,22 @@ def main() -> None:
         contenders: list[Contender] = [ours(family)]
         if family == "mlp":  # as NeRF has it: two networks, no grid
             contenders.append(ours(family, ", coarse and fine", occupancy=0, intervals=COARSE, fine=FINE))
-        other = build(checkouts[NAMES[family]], scene, FIELDS[family].presets["small"])
-        write(name, row(course, *contenders, other))
-    report(result["comparisons"])
+        other = build(checkouts[NAMES[family]], loaded, FIELDS[family].presets["small"])
+        results.put(name, compare(comparison, *contenders, other))
+    results.report(*tables(results.rows))
 
 
-def report(rows: dict[str, dict[str, Any]]) -> None:
-    """A table: a row's contenders below one another."""
-    print("\n| field | parameters | PSNR | seconds | goal | seconds to it |\n|---|---|---|---|---|---|")
+def tables(rows: dict[str, Row]) -> list[Table]:
+    """Contenders of a row below one another, and the seconds to draw a view."""
+    lines = []
     for figures in rows.values():
         for name, one in figures.get("fields", {}).items():
-            values = [one["parameters"], one["psnr"], one["seconds"], figures["goal"], one["seconds_to_goal"]]
-            print(f"| {name} | " + " | ".join(map(str, values)) + " |")
-    print("\ndrawing a view:", rows["drawing"])
+            lines.append([name, one["parameters"], one["psnr"], one["seconds"], figures["goal"],
+                          one["seconds_to_goal"]])  # fmt: skip
+    columns = ["field", "parameters", "PSNR in dB", "seconds", "PSNR that all reach", "seconds to it"]
+    drawing = [[name, rows["drawing"][name]] for name in ("occupancy", "everywhere", "ratio")]
+    return [Table("Training", columns, lines), Table("Seconds to draw a view", ["samples", "seconds"], drawing)]
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

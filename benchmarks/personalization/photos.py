@@ -1,31 +1,31 @@
 """nano learns nine photographed things: ``python -m benchmarks.personalization.photos --photos DIR``.
 
 ``DIR`` is laid out as DreamBooth's photographs: a folder of pictures for each thing, and ``concepts.json`` with its
-"class" and its "images". The last photo of each (two of five and more) is kept from the training and judges what is
-drawn, beside the category word and beside the training photos. nano knows a painted world of 64 pixels, so little is
-to be expected; the figures are published as they are. Goes on where it was interrupted. Writes
-its results and a picture with a row for each thing.
+"class" and its "images". The last photo of each thing (the last two of five and more) is kept from the training, and
+generated pictures are compared with it, as are those of the category word and the training photos. nano was trained on
+a painted world of 64 pixels, so little is to be expected; the figures are published as they are. The picture has a row
+for each thing.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from tqdm import tqdm
 
 import pipelines
-from benchmarks.distillation.all_pairs import ROOT, Table
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path
 from mappers.yaml_settings import load_settings
 from pipelines.images import load_images, square
 from pipelines.personalization.domain_check import unexplained_variance
 from pipelines.personalization.settings import EvaluateConfig, PersonalizeConfig
 from pipelines.sheets import labelled_grid
 
+OUTPUT = result_path(__file__)
 PROMPTS = ("a photo of a {}", "a photo of a {} on the beach", "a photo of a {} in the snow", "a sketch of a {}")
 SIDE = 64
 """Of nano's pictures."""
@@ -33,47 +33,46 @@ SHOWN = 2
 """Photos, and pictures of each prompt, in a row of the picture."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="nano learns nine photographed things.")
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=4, help="pictures of each prompt")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "concept_photos")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "personalization" / "photos.json")
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "personalization" / "photos.png")
-    arguments = parser.parse_args()
-    things = json.loads((arguments.photos / "concepts.json").read_text(encoding="utf-8"))
-    config = load_settings(PersonalizeConfig, "nano", task="personalize")
-    table = Table(arguments.output, {"prompts": str(len(PROMPTS)), "seeds": str(arguments.seeds)})
+def main(*, photos: Path, seeds: int = 4, runs: Path = RUNS / "concept_photos", output: Path = OUTPUT,
+         picture: Path = IMAGES / "personalization" / "photos.png") -> None:  # fmt: skip
+    """Personalize nano with photographs and measure it on photos that it was not trained on.
+
+    Args:
+        photos: Folder of DreamBooth's photographs with concepts.json.
+        seeds: Pictures of each prompt.
+        runs: Folder of the trainings.
+        output: Results.
+        picture: Picture of the things.
+    """
+    things = json.loads((photos / "concepts.json").read_text(encoding="utf-8"))
+    results = Results(output, {"prompts": len(PROMPTS), "seeds": seeds})
     rows = []
     for name, thing in tqdm(things.items(), unit="thing", desc="personalizing"):
-        photos = load_images([arguments.photos / image for image in thing["images"]])
-        kept = len(photos) - (2 if len(photos) > 4 else 1)
-        folder, token = arguments.runs / name, f"<{name.replace('_', '-')}>"
+        pictures = load_images([photos / image for image in thing["images"]])
+        results.row(name, lambda name=name, pictures=pictures, category=thing["class"]: measure(
+            pictures, f"<{name.replace('_', '-')}>", category, seeds, runs / name
+        ))  # fmt: skip
+        sheet = Image.open(runs / name / "evaluation" / "samples.png")
+        rows.append((name, [*(square(photo, SIDE) for photo in pictures[:SHOWN]), *first_cells(sheet, seeds)]))
+    labelled_grid(rows).save(picture)
+    results.report(table(results.rows))
 
-        def measure(
-            photos: list[Image.Image] = photos, kept: int = kept, folder: Path = folder, token: str = token,
-            category: str = thing["class"],
-        ) -> dict[str, float]:  # fmt: skip
-            pipeline = pipelines.personalize(photos[:kept], token, category=category, output_dir=folder, config=config)
-            wanted = EvaluateConfig(prompts=PROMPTS, seeds=arguments.seeds, truncations=())
-            result = pipelines.evaluate(
-                pipeline.concepts[token],
-                photos[kept:],
-                training=photos[:kept],
-                output_dir=folder / "evaluation",
-                config=wanted,
-            )
-            pixels = torch.stack([pipeline.image_processor.preprocess(square(p, SIDE))[0] for p in photos[:kept]])
-            figures = {"photos": float(kept), "lost": 100 * float(unexplained_variance(pipeline.vae, pixels).mean())}
-            for row, scores in result["scores"].items():
-                figures |= {f"{row}: {score}": estimate["value"] for score, estimate in scores.items()}
-            return figures
 
-        table.cell(name, measure)
-        sheet = Image.open(folder / "evaluation" / "samples.png")
-        rows.append((name, [*(square(photo, SIDE) for photo in photos[:SHOWN]), *first_cells(sheet, arguments.seeds)]))
-    labelled_grid(rows).save(arguments.picture)
-    report(table)
+def measure(photos: list[Image.Image], token: str, category: str, seeds: int, folder: Path) -> Row:
+    """Personalize nano with all photos but the last, and evaluate on the last."""
+    kept = len(photos) - (2 if len(photos) > 4 else 1)
+    config = load_settings(PersonalizeConfig, "nano", task="personalize")
+    pipeline = pipelines.personalize(photos[:kept], token, category=category, output_dir=folder, config=config)
+    result = pipelines.evaluate(
+        pipeline.concepts[token], photos[kept:], training=photos[:kept], output_dir=folder / "evaluation",
+        config=EvaluateConfig(prompts=PROMPTS, seeds=seeds, truncations=()),
+    )  # fmt: skip
+    pixels = torch.stack([pipeline.image_processor.preprocess(square(photo, SIDE))[0] for photo in photos[:kept]])
+    lost = 100 * float(unexplained_variance(pipeline.vae, pixels).mean())
+    figures = {"photos": kept, "lost": round(lost, 2)}
+    for row, scores in result["scores"].items():
+        figures |= {f"{row}: {score}": round(estimate["value"], 2) for score, estimate in scores.items()}
+    return figures
 
 
 def first_cells(sheet: Image.Image, seeds: int) -> list[Image.Image]:
@@ -82,17 +81,18 @@ def first_cells(sheet: Image.Image, seeds: int) -> list[Image.Image]:
     return [sheet.crop((x, y, x + SIDE, y + SIDE)) for x, y in boxes]
 
 
-def report(table: Table) -> None:
+def table(rows: dict[str, Row]) -> Table:
     """A row for each thing, and their mean."""
-    print("\n| thing | lost by the autoencoder | CLIP-I: word | category | photos | CLIP-T: word | category |")
-    print("|---|---|---|---|---|---|---|")
     keys = ("lost", "word: clip_i", "category: clip_i", "training pictures: clip_i", "word: clip_t", "category: clip_t")
-    rows: dict[str, Any] = dict(table.cells)
-    rows["mean"] = {key: sum(cell[key] for cell in table.cells.values()) / len(table.cells) for key in keys}
-    for name, row in rows.items():
-        scores = " | ".join(f"{row[key]:.2f}" for key in keys[1:])
-        print(f"| {name.replace('_', ' ')} | {row['lost']:.0f} % | {scores} |")
+    mean = {key: sum(row[key] for row in rows.values()) / len(rows) for key in keys}
+    lines = [
+        [name.replace("_", " "), f"{row['lost']:.0f} %", *(f"{row[key]:.2f}" for key in keys[1:])]
+        for name, row in {**rows, "mean": mean}.items()
+    ]
+    columns = ["thing", "lost by the autoencoder", "CLIP-I: word", "category", "training photos", "CLIP-T: word",
+               "category"]  # fmt: skip
+    return Table("Photographed things", columns, lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))
