@@ -22,8 +22,8 @@ from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at, side_by_side
 from benchmarks.common.picture_codecs import CODECS, encodings
 from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
-from nerf.compression import compress, decompress
 from mappers.quality import psnr
+from nerf.compression import compress, decompress
 
 OUTPUT = result_path(__file__)
 SIDE = 256

@@ -21,9 +21,9 @@ from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at
 from benchmarks.common.picture_codecs import CODECS, encodings
 from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
+from mappers.quality import psnr
 from nerf.compression import compress
 from nerf.compression.learning.datasets import training_data
-from mappers.quality import psnr
 
 OUTPUT = result_path(__file__)
 SIDE = 32

@@ -22,7 +22,6 @@ from benchmarks.common.picture_codecs import frame_curves
 from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path, rounded
 from benchmarks.common.video_codecs import h264_curve, mean_psnr
 from mappers.files import replacing
-from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import compress_run
 from nerf.media.fields import VideoConfig
