@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from mappers.pictures import PICTURE_ENDINGS, opened, to_rgb
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 LARGEST = 100_000_000
 """Pixels of the largest picture that is read; a bigger one is most likely a mistake or an attack."""
 
@@ -33,7 +34,7 @@ def load_images(images: Images) -> list[Image.Image]:
         FileNotFoundError: a named file or folder does not exist.
         ValueError: nothing readable is left.
     """
-    return _load(images, _rgb)
+    return _load(images, to_rgb)
 
 
 def load_masks(masks: Images, images: Images, sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
@@ -61,13 +62,13 @@ def load_masks(masks: Images, images: Images, sizes: Sequence[tuple[int, int]]) 
 def _load(images: Images, convert: Callable[[Image.Image], Image.Image]) -> list[Image.Image]:
     sources, name = _sources(images)
     if not sources:
-        raise ValueError(f"no pictures in {name}; give a folder or files of type {', '.join(sorted(SUFFIXES))}")
+        raise ValueError(f"no pictures in {name}; give a folder or files of type {', '.join(PICTURE_ENDINGS)}")
     loaded: list[Image.Image] = []
     problems: list[str] = []
     for source in sources:
         try:
             loaded.append(_read(source, convert))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             problems.append(str(error))
     if not loaded:
         raise ValueError(f"none of the pictures in {name} can be read: {problems[0]}")
@@ -86,7 +87,7 @@ def _sources(images: Images) -> tuple[list[Any], str]:
         return list(images), "the given list"
     path = Path(images).expanduser()
     if path.is_dir():
-        files = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and child.is_file())
+        files = sorted(child for child in path.iterdir() if child.suffix.lower() in PICTURE_ENDINGS and child.is_file())
         return list(files), f"the folder {path}"
     if not path.exists():
         raise FileNotFoundError(f"there is no folder or picture {path}")
@@ -99,19 +100,12 @@ def _read(source: Any, convert: Callable[[Image.Image], Image.Image]) -> Image.I
     if isinstance(source, np.ndarray):
         return convert(_from_array(source))
     path = Path(source).expanduser()
-    if not path.is_file():
-        raise ValueError(f"there is no picture {path}")
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > LARGEST:
-                size = f"{image.width}x{image.height}"
-                raise ValueError(f"{path} has {size} pixels, more than {LARGEST:,}; make it smaller")
-            image.draft("RGB", (2048, 2048))  # lets a huge JPEG be decoded at a fraction of its size
-            return convert(image)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture that can be read; replace or remove it") from error
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is damaged ({error}); replace or remove it") from error
+    with opened(path) as image:
+        if image.width * image.height > LARGEST:
+            size = f"{image.width}x{image.height}"
+            raise ValueError(f"{path} has {size} pixels, more than {LARGEST:,}; make it smaller")
+        image.draft("RGB", (2048, 2048))  # lets a huge JPEG be decoded at a fraction of its size
+        return convert(image)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -128,18 +122,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
 def _gray(image: Image.Image) -> Image.Image:
-    return _rgb(image).convert("L")
+    return to_rgb(image).convert("L")
 
 
 def _alpha(image: Image.Image) -> Image.Image:

@@ -11,10 +11,11 @@ import av
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from . import PICTURES, VIDEOS, is_video
+from mappers.pictures import MOVING_ENDINGS, PICTURE_ENDINGS, PictureError, open_rgb
+
+from . import is_video
 
 FPS = 24
 """Frames per second of a folder of frames."""
@@ -63,13 +64,12 @@ def read_media(path: str | Path) -> FrameSequence:
     if path.is_file() and not path.stat().st_size:
         raise MediaError(f"{path} is empty; copy it again")
     if not is_video(path):
-        if path.suffix.lower() not in PICTURES:
-            raise MediaError(
-                f"{path} is neither a picture ({', '.join(PICTURES)}) nor a video ({', '.join(VIDEOS)}); convert it"
-            )
+        if path.suffix.lower() not in PICTURE_ENDINGS:
+            pictures, videos = (", ".join(endings) for endings in (PICTURE_ENDINGS, MOVING_ENDINGS))
+            raise MediaError(f"{path} is neither a picture ({pictures}) nor a video ({videos}); convert it")
         return FrameSequence(path.name, _stacked(path, [_picture(path)]), (0.0,), video=False)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
         frames, times = [_picture(file) for file in files], [number / FPS for number in range(len(files))]
     else:
         frames, times = _decoded(path)
@@ -93,13 +93,9 @@ def check_times(times: Sequence[float], where: str) -> None:
 
 def _picture(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            whole = Image.new("RGBA", picture.size, "white")
-            whole.alpha_composite(picture.convert("RGBA"))
-            return np.array(whole.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediaError(f"{path} cannot be read as a picture ({error}); copy or convert it again") from error
+        return np.array(open_rgb(path))
+    except PictureError as error:
+        raise MediaError(str(error)) from error
 
 
 def _decoded(path: Path) -> tuple[list[np.ndarray], list[float]]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from mappers.pictures import PICTURE_ENDINGS, PictureError, high_bytes, opened
+
 from .scene import SceneError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MASKS = "masks"
 
 
 def picture_files(folder: Path) -> list[Path]:
     """The pictures in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -69,21 +71,21 @@ def _read(path: Path, size: tuple[int, int], first: Path) -> tuple[np.ndarray, b
             raise SceneError(f"{path} has {found} pixels but {first} has {wanted}; make all pictures one size")
         has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
         if image.mode.startswith("I"):
-            gray = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+            gray = high_bytes(image)
             return np.stack([gray, gray, gray, np.full_like(gray, 255)], axis=-1), False
-        try:
-            return np.array(image.convert("RGBA")), has_alpha
-        except (OSError, SyntaxError) as error:
-            raise SceneError(f"{path} is damaged ({error}); restore it") from error
+        return np.array(image.convert("RGBA")), has_alpha
 
 
-def _open(path: Path) -> Image.Image:
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """As `mappers.pictures.opened`, with errors of scenes."""
     try:
-        return Image.open(path)
+        with opened(path) as image:
+            yield image
     except FileNotFoundError as error:
         raise SceneError(f"the picture {path} is missing; restore it or remove its camera") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise SceneError(f"{path} is not a picture that can be read; restore it or remove its camera") from error
+    except PictureError as error:
+        raise SceneError(f"{error}, or remove its camera") from error
 
 
 def _smaller(picture: UInt8[Tensor, "h w 4"], height: int, width: int) -> UInt8[Tensor, "i j 4"]:

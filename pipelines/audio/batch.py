@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mappers.files import writable_folder
+from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
 
-from ..images import SUFFIXES
-from .files import VIDEO_SUFFIXES, write_sound, write_spectrogram, write_video
+from .files import write_sound, write_spectrogram, write_video
 from .generation import Sonifier
 from .settings import SoundConfig
 
@@ -79,7 +79,7 @@ def _jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
     if source.is_dir():
         if output.suffix.lower() in (".wav", ".flac", ".mp4"):
             raise ValueError(f"{source} is a folder, so the output must be one too, got {output.name}")
-        files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES)
+        files = sorted(path for path in source.iterdir() if path.suffix.lower() in (*PICTURE_ENDINGS, *VIDEO_ENDINGS))
         if not files:
             raise ValueError(f"there are no pictures or videos in {source}")
         jobs = [(path, output / path.with_suffix(_ending(path)).name) for path in files]
@@ -88,7 +88,7 @@ def _jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
         return jobs if len(set(names)) == len(names) else [(p, output / f"{p.name}{_ending(p)}") for p in files]
     if not source.is_file():
         raise FileNotFoundError(f"there is no picture, video or folder {source}")
-    video = source.suffix.lower() in VIDEO_SUFFIXES
+    video = source.suffix.lower() in VIDEO_ENDINGS
     allowed = (".wav", ".flac", ".mp4") if video else (".wav", ".flac")
     if output.suffix.lower() not in allowed:
         raise ValueError(f"the output for {source.name} must end in {', '.join(allowed)}, got {output.name}")
@@ -98,4 +98,4 @@ def _jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
 
 
 def _ending(path: Path) -> str:
-    return ".mp4" if path.suffix.lower() in VIDEO_SUFFIXES else ".wav"
+    return ".mp4" if path.suffix.lower() in VIDEO_ENDINGS else ".wav"

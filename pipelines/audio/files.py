@@ -19,7 +19,6 @@ from mappers.files import replacing
 logger = logging.getLogger(__name__)
 
 SOUND_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac", ".opus", ".aiff"}
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"}
 MP4_CODECS = {"h264", "hevc", "mpeg4", "av1"}
 """Codecs whose pictures are copied from one mp4 file to another; all else is encoded anew."""
 SILENCE = 1e-4

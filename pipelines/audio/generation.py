@@ -19,13 +19,14 @@ from torch.nn import functional as F
 
 from mappers.draws import key
 from mappers.hub import resolve
+from mappers.pictures import VIDEO_ENDINGS
 
 from ..images import load_images
 from .backends import AudioBackend, AudioLDMBackend, load_backend
 from .clap import Clap
 from .conditioning import aggregate, remove_directions, translate
 from .encoders import NANO, NANO_CLAP, VisionEncoder, load_vision_encoder
-from .files import VIDEO_SUFFIXES, Frames, read_frames
+from .files import Frames, read_frames
 from .settings import SoundConfig
 from .timing import find_onsets, frame_motion, onset_gain, window_embeds
 
@@ -292,7 +293,7 @@ def _generators(seeds: Sequence[int], candidates: int, name: str, copies: int = 
 
 def _video(source: Source, config: SoundConfig) -> Frames | None:
     """The frames of ``source`` if it is a video file."""
-    if isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_SUFFIXES:
+    if isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_ENDINGS:
         # An onset lies between two frames, so its time is no surer than they are close.
         least = MIN_ONSET_FPS if config.onset_strength else 0.0
         return read_frames(source, per_second=max(config.frames_per_second, least))

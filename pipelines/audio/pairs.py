@@ -15,11 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mappers.embedding_cache import EmbeddingCache
+from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
 
-from ..images import SUFFIXES, load_images
+from ..images import load_images
 from .clap import Clap
 from .conditioning import aggregate, embed_pictures
-from .files import SOUND_SUFFIXES, VIDEO_SUFFIXES, is_silent, read_frames, read_sound
+from .files import SOUND_SUFFIXES, is_silent, read_frames, read_sound
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,12 @@ def _listed(folder: Path) -> PairFiles:
 
 def _found(folder: Path) -> PairFiles:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    looks = [path for path in files if path.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES]
+    looks = [path for path in files if path.suffix.lower() in (*PICTURE_ENDINGS, *VIDEO_ENDINGS)]
     sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
     heard = {path.with_suffix("") for path in sounds}
     paired = {path.with_suffix("") for path in looks} & heard
-    sounds += [path for path in looks if path.suffix.lower() in VIDEO_SUFFIXES and path.with_suffix("") not in paired]
-    paired |= {path.with_suffix("") for path in sounds if path.suffix.lower() in VIDEO_SUFFIXES}
+    sounds += [path for path in looks if path.suffix.lower() in VIDEO_ENDINGS and path.with_suffix("") not in paired]
+    paired |= {path.with_suffix("") for path in sounds if path.suffix.lower() in VIDEO_ENDINGS}
     together = {path.parent for path in looks} & {path.parent for path in sounds}
     order = {stem: number for number, stem in enumerate(sorted(paired))}
     sides: list[list[Item]] = []
@@ -154,7 +155,7 @@ def embed_picture_files(
     """
 
     def embed(path: Path) -> Float[Tensor, "1 c"]:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if path.suffix.lower() in VIDEO_ENDINGS:
             frames = read_frames(path, per_second=frames_per_second).pictures
             return aggregate(embed_pictures(image_encoder, feature_extractor, frames))
         return embed_pictures(image_encoder, feature_extractor, load_images(path))

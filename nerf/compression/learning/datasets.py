@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from mappers.pictures import open_rgb
 
 from ..modalities.sounds import SoundCodec
 from ..modalities.videos import VideoCodec
@@ -65,8 +66,7 @@ def _photos(folder: Path, held_out: bool) -> list[Tensor]:
 
 
 def _pixels(path: Path) -> Tensor:
-    with Image.open(path) as file:
-        return torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1).float() / 255 - 0.5
+    return torch.from_numpy(np.array(open_rgb(path))).permute(2, 0, 1).float() / 255 - 0.5
 
 
 def _sounds(folder: Path, held_out: bool) -> list[Tensor]:

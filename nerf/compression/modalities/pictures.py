@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from mappers.files import replacing
+from mappers.pictures import MOVING_ENDINGS, PICTURE_ENDINGS, opened
 
-from ...media import PICTURES
 from ..container.bitstream import EXTRA, GREY, Item, check_dims
 from ..container.errors import PayloadError
 from ..description import Box, Modality
@@ -27,7 +27,7 @@ class PictureCodec:
 
     modality: Modality = "picture"
     steps = 255
-    endings = PICTURES
+    endings = tuple(ending for ending in PICTURE_ENDINGS if ending not in MOVING_ENDINGS)
     ending = ".png"
 
     def read(self, path: Path) -> Image.Image:
@@ -35,16 +35,11 @@ class PictureCodec:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is not a picture, or a damaged one.
+            PictureError: it is not a picture, or a damaged one.
         """
-        try:
-            with Image.open(path) as file:
-                file.load()
-                return file.copy()
-        except FileNotFoundError:
-            raise FileNotFoundError(f"there is no file {path}") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be read as a picture ({error}); give a whole PNG, JPEG or WebP") from None
+        with opened(path) as file:
+            file.load()
+            return file.copy()
 
     def to_datum(self, media: Image.Image) -> Datum:
         """Values of a picture, upright as its metadata says; a grey one has three equal channels."""

@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from mappers.files import replacing
+from mappers.pictures import MOVING_ENDINGS
 
-from ...media import VIDEOS
 from ...media.reading import FPS, read_media
 from ..container.bitstream import EXTRA, Item, check_dims
 from ..container.errors import PayloadError
@@ -25,7 +25,7 @@ class VideoCodec:
 
     modality: Modality = "video"
     steps = 255
-    endings = VIDEOS
+    endings = MOVING_ENDINGS
     ending = ".mkv"
 
     def read(self, path: Path) -> Video:

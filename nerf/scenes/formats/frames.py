@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.pictures import PICTURE_ENDINGS
+
 from ...cameras import Cameras
-from ..pictures import SUFFIXES, picture_size
+from ..pictures import picture_size
 from ..scene import SceneError
 from .listing import make_cameras
 
@@ -140,10 +142,10 @@ def _file(source: Path, frame: Mapping[str, Any]) -> Path:
     if not isinstance(name, str) or not name:
         raise SceneError(f"{source} has a frame without file_path; add it or remove the frame")
     path = source.parent / name.replace("\\", "/")
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in PICTURE_ENDINGS:
         candidates = [path]
     else:
-        candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+        candidates = [path.with_name(path.name + suffix) for suffix in PICTURE_ENDINGS]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
         raise SceneError(f"the picture {candidates[0]} that {source.name} lists is missing; restore it")

@@ -199,11 +199,11 @@ def test_public_functions_are_the_pipelines() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["compress", "no.png", "{}/a.mfc", "--model", "tiny"], "there is no file no.png"),
+        (["compress", "no.png", "{}/a.mfc", "--model", "tiny"], "there is no picture no.png"),
         (["compress", "{}/a.png", "{}/no/a.mfc", "--model", "tiny"], "there is no folder"),
         (["compress", "{}/a.png", "{}/a.mfc", "--model", "none"], "shipped are:"),
-        (["compress", "{}/text.png", "{}/a.mfc", "--model", "tiny"], "cannot be read as a picture"),
-        (["compress", "{}/empty.png", "{}/a.mfc", "--model", "tiny"], "cannot be read as a picture"),
+        (["compress", "{}/text.png", "{}/a.mfc", "--model", "tiny"], "is not a picture that can be read"),
+        (["compress", "{}/empty.png", "{}/a.mfc", "--model", "tiny"], "is not a picture that can be read"),
         (["compress", "{}/a.png", "--model", "tiny"], "at least one file"),
         (["decompress", "{}/none.mfc", "{}/b.png"], "there is no file"),
         (["decompress", "{}/text.png", "{}/b.png"], "this is not a file of"),

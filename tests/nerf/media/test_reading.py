@@ -49,7 +49,7 @@ def test_bad_media_are_one_sentence(tmp_path: Path) -> None:
     cases = {
         "empty.png": (b"", "is empty"),
         "a.mp4": (b"no film", "cannot be read as a video"),
-        "b.png": (b"no picture", "cannot be read as a picture"),
+        "b.png": (b"no picture", "is not a picture that can be read"),
         "c.txt": (b"text", "is neither a picture"),
     }
     for name, (content, message) in cases.items():
