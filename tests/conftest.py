@@ -1,7 +1,8 @@
-"""Fixtures: tiny random models in the exact layouts of Stable Diffusion 1.x, 2.x and XL; two processes at once."""
+"""Fixtures: tiny models in the exact layouts of Stable Diffusion 1.x, 2.x and XL; two processes; expected values."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import socket
@@ -27,6 +28,39 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 WORDS = "a photo picture of the one on in red blue object toy cat beach snow night sky two"
+
+
+EXPECTED = Path(__file__).parent / "expected"
+"""Expected values (goldens) of the tests, one JSON file for each test module that has any, at its path."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "rewrite the expected values in tests/expected instead of comparing with them"
+    parser.addoption("--update-goldens", action="store_true", help=text)
+
+
+@pytest.fixture
+def expected(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Compares values with those in ``tests/expected``, or writes them there under ``--update-goldens``.
+
+    ``expected(name, value)`` asks for equality; numbers, also in a list or a dictionary, may differ by the tolerance
+    ``expected(name, value, rel=..., abs=...)``, as of `pytest.approx`.
+    """
+    module = request.path.relative_to(Path(__file__).parent)
+    path = (EXPECTED / module).with_suffix(".json")
+
+    def check(name: str, value: Any, *, rel: float | None = None, abs: float | None = None) -> None:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if request.config.getoption("--update-goldens"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = json.dumps({**known, name: value}, indent=2, sort_keys=True)
+            path.write_text(values + "\n", encoding="utf-8")
+            return
+        assert name in known, f"{path} has no {name!r}; run this test with --update-goldens and read the difference"
+        close = known[name] if rel is None and abs is None else pytest.approx(known[name], rel=rel, abs=abs)
+        assert value == close, name
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import zlib
+from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +35,8 @@ from nerf.scenes import Scene
 from nerf.settings import FitConfig, RadianceConfig
 from nerf.training import train
 
+OLD_FILES = Path(__file__).parents[2] / "expected" / "nerf" / "compression" / "old_files.json"
+"""Files that were written once, in base 64; they are never written anew."""
 TINY = PictureConfig(width=64, frequencies=32, layers=3, nodes=(4, 4))
 
 
@@ -71,6 +77,15 @@ def test_weights_are_those_that_rounding_gives_and_the_file_is_near_their_entrop
     assert len(data) < (1.5 if bits == 2 else 1.08) * entropy + 1200
     assert read(file.write()).state.keys() == file.state.keys()
     assert file.write() == data
+
+
+def test_an_old_file_has_the_same_weights_as_ever(expected: Callable[..., None]) -> None:
+    file = read(b64decode(json.loads(OLD_FILES.read_text(encoding="utf-8"))["field"]))
+    weights = hashlib.sha256()
+    for name, value in sorted(file.state.items()):
+        weights.update(name.encode() + value.numpy().tobytes())
+    expected("weights_of_old_file_sha256", weights.hexdigest())
+    assert (file.family, set(file.bits.values())) == ("picture", {8})
 
 
 def test_a_scene_becomes_a_run_again(trained: tuple[Run, Path], scene: Scene, tmp_path: Path) -> None:
