@@ -1,14 +1,15 @@
 """Mappers from CLIP embeddings to displacements of a category field's codes (CLIP-NeRF, arXiv 2112.05139, section 3.3).
 
-A text's or a picture's embedding moves the shape code, the appearance code, or both; each has a mapper of its own, so
-an edit of colours cannot touch the shape. `CodeMapper` is the paper's, `RidgeCodeMapper` the closed form that it has
-to beat.
+The embedding of a text or of a picture moves the shape code, the appearance code, or both. Each code has a mapper of
+its own, so that an edit of colours cannot change the shape. `CodeMapper` is the paper's network; `RidgeCodeMapper` is a
+closed form, the baseline.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -21,39 +22,20 @@ from .pretrained import load_pretrained
 from .registry import register_mapper
 from .ridge import ridge_regression
 
-FAINT = 0.03
-"""Standard deviation of a fresh mapper's directions."""
+INITIAL_STD = 0.03
+"""Standard deviation of the initial directions F of a `CodeMapper`, in standard deviations of the codes."""
 
 
-class EditsCodes(Protocol):
-    """Whatever moves codes towards an embedding: a mapper, a closed form, or an optimisation of its own."""
+class CodeEditor:
+    """Moves codes of objects towards an embedding. Subclasses compute the displacements, and `edit` applies them."""
 
-    def edit(
+    def displacements(
         self,
         embedding: Float[Tensor, "b d"],
-        shape_code: Float[Tensor, "b s"],
-        appearance_code: Float[Tensor, "b a"],
-        *,
-        strength: float = 1.0,
-        shape: bool = True,
-        appearance: bool = True,
-    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]:
-        """Codes moved by ``strength`` times a displacement; a code that is not to change is returned as it is."""
-        ...
-
-
-class CodeEditor(ModelMixin, ConfigMixin):
-    """What every mapper of codes can do: say how far, and where to, an embedding moves each code.
-
-    Subclasses take ``source`` (width of embeddings), ``shape`` and ``appearance`` (of codes), ``field_space`` and
-    ``clip_space`` (ids of the field and of the CLIP that it was trained between; see `check_spaces`),
-    and ``clip`` (the folder or id by which that CLIP was loaded).
-    """
-
-    def displacement(
-        self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b c"]:
-        """Where to ``embedding`` moves codes of a kind; an embedding's length is ignored."""
+        codes: Mapping[CodeName, Float[Tensor, "b c"]],
+        changed: Sequence[CodeName],
+    ) -> dict[CodeName, Float[Tensor, "b c"]]:
+        """Displacement at strength 1 of each code that ``changed`` names; ``codes`` has both."""
         raise NotImplementedError
 
     def edit(
@@ -66,34 +48,63 @@ class CodeEditor(ModelMixin, ConfigMixin):
         shape: bool = True,
         appearance: bool = True,
     ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]:
-        """Codes moved by ``strength`` times the displacement; a code that is not to change is returned as it is.
+        """Both codes, each moved by ``strength`` times its displacement.
+
+        Args:
+            embedding: CLIP embeddings of the texts or pictures to move towards; their lengths are ignored.
+            shape_code: shape codes of the objects.
+            appearance_code: appearance codes of the objects.
+            strength: factor of the displacements; 0 changes nothing, negative numbers move away from the embedding.
+            shape: False returns the shape codes as they are.
+            appearance: False returns the appearance codes as they are.
 
         Raises:
-            ValueError: a width is another than the mapper's, or the strength or a code is not finite.
+            ValueError: the strength or a code is not finite, or a width is not the one that the editor was made for.
         """
+        if not math.isfinite(strength):
+            raise ValueError(f"strength must be a finite number, got {strength}")
+        codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
+        for name, code in codes.items():
+            if not torch.isfinite(code).all():
+                raise ValueError(f"the {name} code has numbers that are not finite")
+        wanted: dict[CodeName, bool] = {"shape": shape, "appearance": appearance}
+        found = self.displacements(embedding, codes, [name for name in codes if wanted[name]])
+        moved = codes | {name: codes[name] + strength * displacement for name, displacement in found.items()}
+        return moved["shape"], moved["appearance"]
+
+
+class BaseCodeMapper(CodeEditor, ModelMixin, ConfigMixin):
+    """What the mappers share: one displacement for each code, saved weights, and the checks of what they fit to.
+
+    Subclasses take ``source`` (width of embeddings), ``shape`` and ``appearance`` (widths of the codes),
+    ``field_space`` and ``clip_space`` (ids of the field and of the CLIP that the mapper was trained with; see
+    `check_spaces`), and ``clip`` (the folder or id by which that CLIP was loaded).
+    """
+
+    def displacement(
+        self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b c"]:
+        """Displacement of one of the two codes at strength 1; an embedding's length is ignored."""
+        raise NotImplementedError
+
+    def displacements(
+        self,
+        embedding: Float[Tensor, "b d"],
+        codes: Mapping[CodeName, Float[Tensor, "b c"]],
+        changed: Sequence[CodeName],
+    ) -> dict[CodeName, Float[Tensor, "b c"]]:
         if embedding.shape[-1] != self.config.source:
             raise ValueError(
                 f"the mapper takes embeddings of width {self.config.source}, got {embedding.shape[-1]}: they are from"
                 " another model than the one it was trained on"
             )
-        if not torch.isfinite(torch.tensor(strength)):
-            raise ValueError(f"strength must be a finite number, got {strength}")
-        codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
         for name, code in codes.items():
             if code.shape[-1] != self.config[name]:
                 raise ValueError(
                     f"the mapper moves {name} codes of {self.config[name]} numbers, got {code.shape[-1]}: they are of"
                     " another model than the one it was trained on"
                 )
-            if not torch.isfinite(code).all():
-                raise ValueError(f"the {name} code has numbers that are not finite")
-        if shape:
-            shape_code = shape_code + strength * self.displacement("shape", embedding, codes["shape"])
-        if appearance:
-            appearance_code = appearance_code + strength * self.displacement(
-                "appearance", embedding, codes["appearance"]
-            )
-        return shape_code, appearance_code
+        return {name: self.displacement(name, embedding, codes[name]) for name in changed}
 
     def forward(
         self,
@@ -105,10 +116,10 @@ class CodeEditor(ModelMixin, ConfigMixin):
         return self.edit(embedding, shape_code, appearance_code)
 
     def check_spaces(self, field_space: str, clip_space: str) -> None:
-        """Refuse another field or CLIP than those that the mapper was trained between.
+        """Refuse another field or CLIP than the two that the mapper was trained with.
 
         Raises:
-            ValueError: an id (`mappers.pairs.space_id`) differs from the recorded one.
+            ValueError: an id (`mappers.embedding_cache.space_id`) differs from the recorded one.
         """
         for name, found in (("field", field_space), ("clip", clip_space)):
             wanted = self.config[f"{name}_space"]
@@ -119,24 +130,24 @@ class CodeEditor(ModelMixin, ConfigMixin):
                 )
 
 
-class CodeMapper(CodeEditor):
-    """The paper's hidden layer with ReLU for each kind of code; beyond it, it may see the code that it moves.
+class CodeMapper(BaseCodeMapper):
+    """The paper's network, one hidden layer with ReLU for each of the two codes; its edit may also depend on the code.
 
-    For each kind an embedding e says a place m and directions F [c, r], in standard deviations of the codes. A code z
-    moves by m - K z with K = F (I + FᵀF)⁻¹ Fᵀ: where F is long, z is replaced by m; across it, z is kept. That is the
-    step from N(0, I) to a Gaussian of mean m and precision I + F Fᵀ, which `nll` fits. Without directions (rank 0)
-    all objects move alike, as in the paper. A fresh mapper edits nothing, or next to nothing where it has directions,
-    which could not grow from zero.
+    For each code, an embedding e predicts a Gaussian of whitened codes z: mean m(e) [c], and precision I + F Fᵀ with
+    directions F(e) [c, r]. An edit maps z to m + (I + F Fᵀ)⁻¹ z: along long directions z is replaced by m, and at right
+    angles to all directions z is kept and m is added. Minimising `nll` fits m and F to objects that the embedding
+    describes. Deviation from the paper: there the rank is 0, so that z moves by m for every object. A new mapper has
+    m = 0 and random directions of standard deviation `INITIAL_STD`, because the gradient at F = 0 vanishes.
 
     Args:
         source: width of the embeddings.
         shape: numbers of a shape code.
         appearance: numbers of an appearance code.
         hidden: units of the hidden layer.
-        rank: directions r of each kind.
+        rank: directions r of each code.
         field_space: id of the field.
         clip_space: id of the CLIP.
-        clip: folder or id of the CLIP, where one finds it again.
+        clip: folder or id of the CLIP, from which it is loaded again.
     """
 
     @register_to_config
@@ -159,67 +170,68 @@ class CodeMapper(CodeEditor):
             last = nn.Linear(hidden, size * (1 + rank))
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            nn.init.normal_(last.bias[size:], std=FAINT)
+            nn.init.normal_(last.bias[size:], std=INITIAL_STD)
             self.nets[name] = nn.Sequential(nn.Linear(source, hidden), nn.ReLU(), last)
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_factor", torch.eye(size))
 
     @torch.no_grad()
     def set_statistics(self, name: CodeName, mean: Float[Tensor, " c"], factor: Float[Tensor, "c c"]) -> None:
-        """Take the Gaussian of a kind's codes; ``factor`` is lower triangular. Without it codes count as N(0, I)."""
+        """Set mean and lower triangular ``factor`` that one of the codes is whitened by; a new mapper has 0 and I."""
         getattr(self, f"{name}_mean").copy_(mean)
         getattr(self, f"{name}_factor").copy_(factor)
 
     def predicted_gaussian(
         self, name: CodeName, embedding: Float[Tensor, "b d"]
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
-        """The place m and the directions F that embeddings say."""
+        """Mean m and directions F of the whitened codes that embeddings predict."""
         out = self.nets[name](normalize_rms(embedding))
         size = self.config[name]
         return out[:, :size], out[:, size:].view(len(out), size, self.config.rank)
 
-    def whitened(self, name: CodeName, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
-        """Codes in standard deviations."""
+    def whiten(self, name: CodeName, code: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """z with code = mean + factor z."""
         return whiten(code, getattr(self, f"{name}_mean"), getattr(self, f"{name}_factor"))
 
     def residual(
         self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c r"]]:
-        """How far codes lie from the place that embeddings say, and the directions F."""
-        place, along = self.predicted_gaussian(name, embedding)
-        return self.whitened(name, code) - place, along
+        """Whitened codes minus their predicted mean, and the predicted directions F."""
+        mean, directions = self.predicted_gaussian(name, embedding)
+        return self.whiten(name, code) - mean, directions
 
     def displacement(
         self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b c"]:
-        place, along = self.predicted_gaussian(name, embedding)
+        moved, directions = self.predicted_gaussian(name, embedding)
         if self.config.rank:
-            seen = along.mT @ self.whitened(name, code)[:, :, None]
-            place = place - (along @ torch.linalg.solve(_precision(along), seen))[:, :, 0]
-        return place @ getattr(self, f"{name}_factor").T
+            # z - (I + F Fᵀ)⁻¹ z = F (I + FᵀF)⁻¹ Fᵀ z, which solves a system of r equations and not of c.
+            projected = directions.mT @ self.whiten(name, code)[:, :, None]
+            moved = moved - (directions @ torch.linalg.solve(_gram(directions), projected))[:, :, 0]
+        return moved @ getattr(self, f"{name}_factor").T
 
     def nll(self, name: CodeName, embedding: Float[Tensor, "b d"], code: Float[Tensor, "b c"]) -> Float[Tensor, " b"]:
-        """Negative log likelihood of codes under what embeddings say of them, up to a constant."""
-        return nll(*self.residual(name, embedding, code))
+        """Negative log likelihood of codes under the predicted Gaussian, in nats up to a constant."""
+        return gaussian_nll(*self.residual(name, embedding, code))
 
 
-def nll(off: Float[Tensor, "b c"], along: Float[Tensor, "b c r"]) -> Float[Tensor, " b"]:
-    """`CodeMapper.nll` of what `CodeMapper.residual` returns."""
-    stretched = (along.mT @ off[:, :, None]).square().sum((1, 2))
-    return (off.square().sum(1) + stretched - torch.linalg.slogdet(_precision(along)).logabsdet) / 2
+def gaussian_nll(residual: Float[Tensor, "b c"], directions: Float[Tensor, "b c r"]) -> Float[Tensor, " b"]:
+    """Negative log likelihood of a residual under N(0, (I + F Fᵀ)⁻¹), in nats up to a constant."""
+    along = (directions.mT @ residual[:, :, None]).square().sum((1, 2))
+    return (residual.square().sum(1) + along - torch.linalg.slogdet(_gram(directions)).logabsdet) / 2
 
 
-def _precision(along: Float[Tensor, "b c r"]) -> Float[Tensor, "b r r"]:
-    """I + FᵀF."""
-    return torch.eye(along.shape[2]).to(along) + along.mT @ along
+def _gram(directions: Float[Tensor, "b c r"]) -> Float[Tensor, "b r r"]:
+    """I + FᵀF, which has the determinant of I + F Fᵀ."""
+    return torch.eye(directions.shape[2]).to(directions) + directions.mT @ directions
 
 
-class RidgeCodeMapper(CodeEditor):
-    """Straight to what objects like the embedding have: a linear guess of the code, minus the current code.
+class RidgeCodeMapper(BaseCodeMapper):
+    """The closed form: ridge regression from embeddings to codes, E[code | embedding] = W e + b.
 
-    ``fit`` also learns how far embeddings determine a code along each direction of code space, and an edit moves it by
-    that share: what no embedding tells stays. It is one share for all embeddings, so what some captions tell and this
-    one does not is drawn towards its mean.
+    An edit moves a code by S (E[code | embedding] - code). S = Cov(E[code | embedding]) Cov(code)⁻¹ is the share of the
+    codes' covariance that embeddings explain: components that CLIP does not predict are left unchanged. S is the same
+    for all embeddings. So a component that some captions predict and this one does not moves towards its mean.
     """
 
     @register_to_config
@@ -234,6 +246,7 @@ class RidgeCodeMapper(CodeEditor):
         clip: str | None = None,
     ):
         super().__init__()
+        # "guesses" (W and b) and "told" (S) are names in saved files.
         self.guesses = nn.ModuleDict({"shape": nn.Linear(source, shape), "appearance": nn.Linear(source, appearance)})
         self.told = nn.ParameterDict({"shape": torch.eye(shape), "appearance": torch.eye(appearance)})
 
@@ -251,10 +264,13 @@ class RidgeCodeMapper(CodeEditor):
         *,
         ridge: float = 1e-2,
     ) -> None:
-        """The weights of least squared error on pairs, with a penalty of ``ridge`` per pair on them, bias left free.
+        """Fit W, b and S of both codes to pairs of an embedding and an object.
 
-        The share of a code's covariance that guesses explain, Cov(guess) Cov(code)⁻¹, is what an edit moves it by: one
-        along directions that the embedding determines, zero along those that it is silent about.
+        Args:
+            embedding: CLIP embeddings.
+            shape_code: shape code of the object of each embedding.
+            appearance_code: appearance code of the object of each embedding.
+            ridge: penalty on the squared weights W for each pair; b has no penalty.
 
         Raises:
             ValueError: there are fewer than two pairs.
@@ -268,22 +284,22 @@ class RidgeCodeMapper(CodeEditor):
         codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
         for name, code in codes.items():
             weight, bias = ridge_regression(x, code, ridge * len(x))
-            guess = self.guesses[name]
-            guess.weight.copy_(weight)
-            guess.bias.copy_(bias)
-            moved, off = (values - values.mean(0) for values in (x.double() @ weight.T, code.double()))
-            explained, spread = moved.T @ moved, off.T @ off
-            floor = 1e-6 * spread.diagonal().mean() + 1e-12
-            spread = spread + floor * torch.eye(len(spread)).to(spread)
-            self.told[name].copy_(torch.linalg.solve(spread, explained).T)
+            regression = self.guesses[name]
+            regression.weight.copy_(weight)
+            regression.bias.copy_(bias)
+            predicted, centered = (values - values.mean(0) for values in (x.double() @ weight.T, code.double()))
+            explained, total = predicted.T @ predicted, centered.T @ centered
+            floor = 1e-6 * total.diagonal().mean() + 1e-12
+            total = total + floor * torch.eye(len(total)).to(total)
+            self.told[name].copy_(torch.linalg.solve(total, explained).T)
 
 
-def load_code_mapper(folder: str | Path) -> CodeEditor:
-    """Read a mapper of codes that was saved with ``save_pretrained``, of whichever class.
+def load_code_mapper(folder: str | Path) -> BaseCodeMapper:
+    """Read a `CodeMapper` or `RidgeCodeMapper` that was saved with ``save_pretrained``.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the folder holds another kind of model, or a damaged one.
+        FileNotFoundError: the folder holds no mapper.
+        ValueError: the folder holds a model of another class, or damaged files.
     """
     command = "python -m nerf.conditional.train_mapper"
     return load_pretrained(folder, (CodeMapper, RidgeCodeMapper), "mapper of codes", command)

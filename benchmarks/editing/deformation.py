@@ -28,7 +28,7 @@ from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.task import DecoderTask, measured
-from nerf.conditional.families import split_of
+from nerf.conditional.families.splits import split_of
 from nerf.conditional.settings import CategoryConfig
 from nerf.fields.conditional import ConditionalConfig
 

@@ -25,13 +25,13 @@ from torch import Tensor
 from benchmarks.editing.attributes import SIZE, Attributes, Reader, lab, pictures_of
 from benchmarks.editing.inversion import Codes, inversions
 from benchmarks.editing.prompts import TWENTY, Edit, Prompt, Truth, color_of, prompts_of
-from mappers.code_mapper import CodeMapper, EditsCodes
+from mappers.code_mapper import CodeEditor, CodeMapper
 from mappers.files import replacing
 from nerf.cameras import Cameras
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.decoder.task import measured
-from nerf.conditional.families import split_of
+from nerf.conditional.families.splits import split_of
 from nerf.conditional.inversion.inversion import InversionConfig
 from nerf.conditional.mapping.caption_library import build_library
 from nerf.conditional.mapping.code_optimization import OptimizerConfig, PromptOptimizer
@@ -213,7 +213,7 @@ def methods_of(model: ConditionalModel, editor: Editor, steps: int) -> dict[str,
     known = build_library(model, scorer, 512, pictures=0.0)
     generator = torch.Generator().manual_seed(29)
 
-    def by(mapper: EditsCodes) -> Callable[[str, Codes], Codes]:
+    def by(mapper: CodeEditor) -> Callable[[str, Codes], Codes]:
         def edit(prompt: str, codes: Codes) -> Codes:
             moved = mapper.edit(scorer.embed_texts([prompt]), codes[0][None], codes[1][None])
             return moved[0][0].detach(), moved[1][0].detach()

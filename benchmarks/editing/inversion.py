@@ -23,9 +23,8 @@ from mappers.picture_encoder import PictureEncoder
 from mappers.quality import psnr
 from nerf.cameras import degrees_between
 from nerf.conditional import ConditionalModel
-from nerf.conditional.families import split_of
-from nerf.conditional.inversion.encoder_task import encoder_of
-from nerf.conditional.inversion.inversion import InversionConfig, invert
+from nerf.conditional.families.splits import split_of
+from nerf.conditional.inversion.inversion import InversionConfig, encoder_of, invert
 from nerf.conditional.inversion.target_picture import Target
 
 ROOT = Path(__file__).parents[2]

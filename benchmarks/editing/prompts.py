@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nerf.cameras import Cameras
-from nerf.conditional.families import Family, split_of
+from nerf.conditional.families import Family
+from nerf.conditional.families.splits import split_of
 
 WORDS = ("red", "green", "blue", "yellow")
 """Colours that prompts name."""

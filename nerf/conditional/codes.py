@@ -32,14 +32,14 @@ class CodeDistribution:
         """Codes: z ~ N(0, I) mapped by mean and covariance."""
         return self.mean + torch.randn(count, len(self.mean), generator=generator) @ self.factor.T
 
-    def whitened(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
+    def whiten(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
         """The z that codes came from; standard normal for codes like the table's. Differentiable."""
         return whiten(codes, self.mean, self.factor)
 
-    def unwhitened(self, z: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """The inverse of `whitened`."""
+    def unwhiten(self, z: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
+        """The inverse of `whiten`."""
         return self.mean + z @ self.factor.T
 
     def mahalanobis(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n"]:
         """Distance from the mean in standard deviations: about the root of c for usual codes. Differentiable."""
-        return self.whitened(codes).square().sum(-1).clamp(min=1e-12).sqrt()
+        return self.whiten(codes).square().sum(-1).clamp(min=1e-12).sqrt()

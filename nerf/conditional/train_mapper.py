@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mappers.code_mapper import CodeEditor
+from mappers.code_mapper import BaseCodeMapper
 from mappers.files import replacing
 from mappers.model_training import ModelTraining
 
@@ -39,14 +39,14 @@ class Arguments(ModelTraining):
     settings: MapperConfig = dataclasses.field(default_factory=MapperConfig)
 
 
-def main(arguments: Arguments) -> CodeEditor:
+def main(arguments: Arguments) -> BaseCodeMapper:
     """Train the mapper and write it."""
     arguments.start()
     started = time.monotonic()
     model, scorer = ConditionalModel.load(arguments.model), Scorer.load(arguments.clip)
     figures: dict[str, float | str] = {"model": arguments.model, "clip": arguments.clip, "method": arguments.method}
     if arguments.method == "ridge":
-        mapper: CodeEditor = fit_ridge(model, scorer, count=arguments.pairs, seed=arguments.seed)
+        mapper: BaseCodeMapper = fit_ridge(model, scorer, count=arguments.pairs, seed=arguments.seed)
     else:
         train = arguments.with_overrides(arguments.settings.train)
         task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))

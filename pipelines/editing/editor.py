@@ -5,30 +5,27 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mappers.code_mapper import EditsCodes, load_code_mapper
-from mappers.picture_encoder import PictureEncoder
-from mappers.trainer import FitReport
+from mappers.code_mapper import CodeEditor, load_code_mapper
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import DEFAULT, PromptDomain, Scorer
-from nerf.conditional.inversion.encoder_task import encoder_of
-from nerf.conditional.inversion.inversion import Inversion, InversionConfig, invert
-from nerf.conditional.inversion.target_picture import on_white, target_of
-from nerf.conditional.mapping.caption_library import fit_ridge
-from nerf.conditional.mapping.code_optimization import OptimizerConfig, PromptOptimizer
 from nerf.conditional.model import located
 from nerf.conditional.views import View
-from nerf.evaluation import picture_of
-from nerf.runs import Run
 
 from ..images import load_images, load_masks
 from .session import History, Step, load_session, save_session
+
+if TYPE_CHECKING:  # each is imported by the method that needs it, so that an edit with a mapper loads little
+    from mappers.picture_encoder import PictureEncoder
+    from nerf.conditional.inversion.inversion import Inversion, InversionConfig
+    from nerf.conditional.mapping.code_optimization import OptimizerConfig
+    from nerf.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +57,7 @@ class Editor:
         name: str,
         scorer: Scorer,
         *,
-        mapper: EditsCodes | None = None,
+        mapper: CodeEditor | None = None,
         encoder: PictureEncoder | None = None,
         session: str | Path | None = None,
     ):
@@ -112,6 +109,9 @@ class Editor:
         Raises:
             FileNotFoundError, ValueError: the picture cannot be used.
         """
+        from nerf.conditional.inversion.inversion import InversionConfig, invert
+        from nerf.conditional.inversion.target_picture import target_of
+
         config = config or InversionConfig()
         masked = None if mask is None else load_images([mask])[0]
         found = invert(self.model, target_of(_opened(image), config.size, masked), config, encoder=self.encoder)
@@ -165,6 +165,8 @@ class Editor:
             raise ValueError("give either a text or an exemplar")
         if text is None:
             assert exemplar is not None
+            from nerf.conditional.inversion.target_picture import on_white
+
             return self.scorer.embed_pil([on_white(_opened(exemplar))])[0], "exemplar"
         if not text.strip():
             raise ValueError('the text is empty; say what the object should be, such as "a tall red chair"')
@@ -182,15 +184,19 @@ class Editor:
         return PromptDomain(self.scorer, self.model.family)
 
     @property
-    def mapper(self) -> EditsCodes:
+    def mapper(self) -> CodeEditor:
         """What finds edits."""
         if self._mapper is None:
+            from nerf.conditional.mapping.caption_library import fit_ridge
+
             logger.info("no trained mapper; the closed form is fitted to captions and pictures of %s", self.name)
             self._mapper = fit_ridge(self.model, self.scorer)
         return self._mapper
 
     def render(self, view: View | None = None, *, original: bool = False) -> Image.Image:
         """The current object, or with ``original`` that of the history's beginning, from a view."""
+        from nerf.evaluation import picture_of
+
         step = self.history.steps[0] if original else self.history.now
         view = view or View()
         return picture_of(self.model.render(step.shape_code, step.appearance_code, view.camera(self.model)).color)
@@ -228,6 +234,9 @@ class Editor:
 
     def run(self) -> Run:
         """The current object as a run of ``nerf``: films, meshes, point clouds and distillation take it."""
+        from mappers.trainer import FitReport
+        from nerf.runs import Run
+
         model, codes = self.model, self.codes
         viewpoints = model.family.viewpoints(SHOWN)
         field = model.field.at(*codes)
@@ -314,6 +323,8 @@ def edit_nerf(
     """
     if instance is not None and seed is not None:
         raise ValueError("give either an instance or a seed, not both")
+    from nerf.conditional.inversion.inversion import encoder_of
+
     loaded = ConditionalModel.load(model)
     folder = _mapper_folder(located(model), method, mapper)
     trained = None if folder is None else load_code_mapper(folder)
@@ -321,7 +332,11 @@ def edit_nerf(
     scorer = Scorer.load(clip or recorded or DEFAULT)
     if trained is not None:
         trained.check_spaces(loaded.space, scorer.space)
-    found = PromptOptimizer(loaded, scorer, optimizer) if method == "optimize" else trained
+    found: CodeEditor | None = trained
+    if method == "optimize":
+        from nerf.conditional.mapping.code_optimization import PromptOptimizer
+
+        found = PromptOptimizer(loaded, scorer, optimizer)
     editor = Editor(loaded, str(model), scorer, mapper=found, encoder=encoder_of(model), session=session)
     if session is not None and Path(session).is_file() and instance is None and seed is None:
         return editor.load(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,9 @@ from mappers.embedding_cache import space_id
 from mappers.hub import resolve
 
 from ..families import Family
-from .models import HUB, Towers, load_towers
+
+if TYPE_CHECKING:
+    from .models import Towers
 
 DEFAULT = "nano-clip-families"
 WORDLY = "nano-clip"
@@ -51,6 +54,8 @@ class Scorer:
         Raises:
             FileNotFoundError: it cannot be loaded.
         """
+        from .models import HUB, load_towers  # open_clip and transformers take seconds to import
+
         source = str(model) if str(model).startswith(HUB) else resolve(model, "CLIP", "OpenCLIP")
         try:
             return cls(load_towers(source), str(model))

@@ -27,7 +27,8 @@ from ...evaluation import picture_of
 from ...fields.conditional import ConditionalField
 from ...rendering.compositing import composite
 from ...rendering.sampling import Marching, sample_points, span, uniform_samples
-from ..families import FAMILIES, split_of
+from ..families import FAMILIES
+from ..families.splits import split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig
 from .point_supervision import random_cameras

@@ -23,7 +23,8 @@ from ...cameras import Rays
 from ...fields.conditional import ConditionalField
 from ...rendering.compositing import composite
 from ...rendering.sampling import Marching, sample_points
-from ..families import FAMILIES, split_of
+from ..families import FAMILIES
+from ..families.splits import split_of
 from ..model import ConditionalModel
 from ..settings import CategoryConfig
 from .occupancy_grids import ShapeGrids

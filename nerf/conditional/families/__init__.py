@@ -1,6 +1,6 @@
 """Procedural families of objects with ground truth: a seed is a data set, and there is nothing to download.
 
-They stand in for Photoshapes and Carla, which CLIP-NeRF (arXiv 2112.05139) was trained on.
+They replace Photoshapes and Carla, the data of CLIP-NeRF (arXiv 2112.05139).
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from .cars import CARS
 from .chairs import CHAIRS
 from .family import Family
-from .splits import Split, split_of
 
-__all__ = ["FAMILIES", "Family", "Split", "split_of"]
+__all__ = ["FAMILIES", "Family"]
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (CHAIRS, CARS)}

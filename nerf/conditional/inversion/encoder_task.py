@@ -6,21 +6,20 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mappers.draws import Draws
-from mappers.picture_encoder import EncodedPicture, PictureEncoder, load_picture_encoder
+from mappers.picture_encoder import EncodedPicture, PictureEncoder
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared
 
 from ...cameras import degrees_between
-from ..families import split_of
 from ..families.family import ELEVATION, RADIUS
-from ..model import ENCODER, ConditionalModel, located
+from ..families.splits import split_of
+from ..model import ConditionalModel
 from .conditional_mean import ConditionalMean
 from .target_picture import stacked
 
@@ -49,19 +48,6 @@ class EncoderConfig:
         )
     )  # fmt: skip
     """How; `train.batch_size` counts pictures."""
-
-
-def encoder_of(model: str | Path) -> PictureEncoder | None:
-    """The encoder in a model's folder, if it has one.
-
-    Args:
-        model: folder, or id of a shipped one.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    folder = located(model) / ENCODER
-    return load_picture_encoder(folder) if folder.is_dir() else None
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mappers.picture_encoder import PictureEncoder
+from mappers.picture_encoder import PictureEncoder, load_picture_encoder
 from mappers.quality import psnr
 
 from ...cameras import Cameras, pixel_centers
@@ -24,7 +25,7 @@ from ...rendering.occupancy import OccupancyGrid
 from ..clip.scorer import Scorer, clip_distance
 from ..families.family import RADIUS
 from ..mapping.objective import GRID
-from ..model import ConditionalModel
+from ..model import ENCODER, ConditionalModel, located
 from ..views import View
 from .target_picture import Target
 
@@ -172,7 +173,7 @@ class Search:
         ground = torch.ones(len(rays), 3)
         typical, errors = self._typical(), []
         for shape in typical:
-            code = self.model.shape_prior.unwhitened(shape)
+            code = self.model.shape_prior.unwhiten(shape)
             out = self.model.trace(code, self.model.appearance_codes[0], rays, ground, grid=self.model.grid(code, GRID))
             seen = out.opacity.view(len(places), self.size, self.size)
             errors.append((seen - self.target.alpha).square().mean((1, 2)))
@@ -190,7 +191,7 @@ class Search:
         _, deviation, across = torch.linalg.svd((codes - mean).double(), full_matrices=False)
         along = (deviation[:, None] * across)[:TYPICAL] * (SPREAD / (len(codes) - 1) ** 0.5)
         along = along.to(codes)
-        return self.model.shape_prior.whitened(torch.cat([mean[None], mean + along, mean - along]))
+        return self.model.shape_prior.whiten(torch.cat([mean[None], mean + along, mean - along]))
 
     def loss(
         self,
@@ -213,7 +214,7 @@ class Search:
         """
         config, model = self.config, self.model
         drawn = (shape, appearance) if disturbed is None else disturbed
-        codes = model.shape_prior.unwhitened(drawn[0]), model.appearance_prior.unwhitened(drawn[1])
+        codes = model.shape_prior.unwhiten(drawn[0]), model.appearance_prior.unwhiten(drawn[1])
         compared = slice(None) if pixels is None else pixels
         rays = self.cameras(pose).picture_rays(0)[compared]
         out = model.trace(*codes, rays, self.ground[compared], grid=grid or model.grid(codes[0], GRID))
@@ -234,7 +235,7 @@ class Search:
         config, model = self.config, self.model
         left = 1 - number / config.iterations
         # The step that shape takes is small beside a cell and its neighbours; its noise need not be.
-        grid = model.grid(model.shape_prior.unwhitened(attempt.groups["shape"]), GRID)
+        grid = model.grid(model.shape_prior.unwhiten(attempt.groups["shape"]), GRID)
         for name, value in attempt.groups.items():
             optimizer = attempt.optimizers[name]
             optimizer.param_groups[0]["lr"] = attempt.rates[name] * 0.5 * (1 + math.cos(math.pi * (1 - left)))
@@ -297,7 +298,7 @@ def invert(
         appearance = torch.zeros(model.appearance_codes.shape[1])
         attempts = [Attempt(screen, shape, appearance, *pose) for pose, shape in screen.outlined(config.starts)]
     else:
-        codes = model.shape_prior.whitened(start[0]), model.appearance_prior.whitened(start[1])
+        codes = model.shape_prior.whiten(start[0]), model.appearance_prior.whiten(start[1])
         angles = math.radians(start[2].azimuth), math.radians(start[2].elevation)
         attempts = [Attempt(search, *codes, *angles)]
     first, losses = 0, ()
@@ -313,13 +314,26 @@ def invert(
     return _result(search, attempts[0], losses)
 
 
+def encoder_of(model: str | Path) -> PictureEncoder | None:
+    """The picture encoder in a model's folder; None if the folder has none.
+
+    Args:
+        model: folder, or id of a shipped model.
+
+    Raises:
+        ValueError: the encoder's files are damaged.
+    """
+    folder = located(model) / ENCODER
+    return load_picture_encoder(folder) if folder.is_dir() else None
+
+
 @torch.no_grad()
 def _seen(search: Search, encoder: PictureEncoder) -> list[Attempt]:
     """What an encoder sees in the picture, once for every likely azimuth."""
     encoder.check_space(search.model.space)
     encoded = encoder(search.target.resized(encoder.config.size).channels[None])
-    shape = search.model.shape_prior.whitened(encoded.shape_code[0])
-    appearance = search.model.appearance_prior.whitened(encoded.appearance_code[0])
+    shape = search.model.shape_prior.whiten(encoded.shape_code[0])
+    appearance = search.model.appearance_prior.whiten(encoded.appearance_code[0])
     rise = float(encoded.elevation[0].clamp(LOWEST, HIGHEST))
     return [Attempt(search, shape, appearance, turn, rise, (shape, appearance)) for turn in encoded.azimuths()[0]]
 
@@ -327,7 +341,7 @@ def _seen(search: Search, encoder: PictureEncoder) -> list[Attempt]:
 @torch.no_grad()
 def _result(search: Search, best: Attempt, losses: tuple[float, ...]) -> Inversion:
     model, (pose, shape, appearance) = search.model, best.groups.values()
-    codes = model.shape_prior.unwhitened(shape.detach()), model.appearance_prior.unwhitened(appearance.detach())
+    codes = model.shape_prior.unwhiten(shape.detach()), model.appearance_prior.unwhiten(appearance.detach())
     camera = search.cameras(pose)
     nearness = psnr(model.render(*codes, camera).color, search.target.rgb)
     turn, rise = pose.tolist()

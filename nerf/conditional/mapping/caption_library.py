@@ -12,9 +12,9 @@ from mappers.code_mapper import RidgeCodeMapper
 from mappers.draws import Draws
 
 from ..clip.scorer import Scorer
-from ..families import split_of
+from ..families.splits import split_of
 from ..model import ConditionalModel
-from ..views import facing
+from .cameras import front_cameras
 
 PICTURE_BATCH = 64
 """Pictures that are embedded at once."""
@@ -69,7 +69,7 @@ def build_library(
     rows, prompts = [], [""] * seen
     for first in range(0, seen, PICTURE_BATCH):
         part = slice(first, min(first + PICTURE_BATCH, seen))
-        cameras = facing(family, scorer.size, Draws(seed, first, range(len(shape[part]))))
+        cameras = front_cameras(family, scorer.size, Draws(seed, first, range(len(shape[part]))))
         if model.sampled:
             codes = zip(model.shape_codes[shape[part]], model.appearance_codes[palette[part]], strict=True)
             drawn = torch.stack([model.render(*pair, cameras[i]).color for i, pair in enumerate(codes)])

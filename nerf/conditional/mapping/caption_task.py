@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mappers.code_mapper import CodeMapper, nll
+from mappers.code_mapper import CodeMapper, gaussian_nll
 from mappers.draws import Draws
 from mappers.normalization import CODE_NAMES
 from mappers.trainer import Prepared
@@ -42,7 +42,7 @@ class CaptionNLL(nn.Module):
         """
         off, along = self.mapper.residual("shape", embedding, shape)
         alike = off.square().sum(1) / 2 + along.square().sum((1, 2))
-        of_shape = torch.where(text, alike, nll(off, along))
+        of_shape = torch.where(text, alike, gaussian_nll(off, along))
         return of_shape, self.mapper.nll("appearance", embedding, appearance)
 
 

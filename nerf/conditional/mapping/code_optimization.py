@@ -1,36 +1,39 @@
-"""Edits without a mapper: the codes of one object are optimised for one prompt, which a mapper has to match faster."""
+"""Edits without a mapper: Adam on the codes of each object for each prompt; slow, and a reference for the mappers."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.code_mapper import CodeEditor
 from mappers.draws import Draws
+from mappers.normalization import CodeName
 
 from ..clip.scorer import Scorer
 from ..model import ConditionalModel
-from ..views import facing
+from .cameras import front_cameras
 from .objective import EditTarget, Objective, ObjectiveConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How a prompt is optimised for."""
+    """Settings of the optimisation for one prompt."""
 
     steps: int = 100
-    """Steps of Adam."""
+    """Optimizer steps for each object."""
     views: int = 2
-    """Random views of every step."""
+    """Random views that each step renders."""
     learning_rate: float = 0.05
-    """In standard deviations of the codes; falls to zero as a cosine does."""
+    """Learning rate of Adam for the whitened codes; it falls to zero along a cosine."""
     seed: int = 0
-    """Of the views."""
+    """Seed of the views."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
-    """What an edit should achieve."""
+    """Loss of the edited codes."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "views", "learning_rate"):
@@ -38,69 +41,57 @@ class OptimizerConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
-class PromptOptimizer:
-    """`mappers.code_mapper.EditsCodes` by gradient descent on the objective that mappers are trained with.
+class PromptOptimizer(CodeEditor):
+    """Finds displacements by gradient descent on the objective that mappers are trained with.
 
-    Codes are whitened by their Gaussian first, so that one learning rate fits all their directions.
+    Args:
+        model: category model; its field stays frozen.
+        scorer: CLIP of the prompts, frozen.
+        config: settings; the defaults if not given.
     """
 
     def __init__(self, model: ConditionalModel, scorer: Scorer, config: OptimizerConfig | None = None):
         self.model, self.config = model, config or OptimizerConfig()
         self.objective = Objective(model, scorer, self.config.objective)
 
-    def edit(
+    def displacements(
         self,
         embedding: Float[Tensor, "b d"],
-        shape_code: Float[Tensor, "b s"],
-        appearance_code: Float[Tensor, "b a"],
-        *,
-        strength: float = 1.0,
-        shape: bool = True,
-        appearance: bool = True,
-    ) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]:
-        """Codes moved by ``strength`` times the displacement that was found; see `EditsCodes.edit`."""
+        codes: Mapping[CodeName, Float[Tensor, "b c"]],
+        changed: Sequence[CodeName],
+    ) -> dict[CodeName, Float[Tensor, "b c"]]:
+        if not changed:
+            return {}
         rows = [
-            self._found(embedding[i : i + 1], shape_code[i], appearance_code[i], shape, appearance)
+            self._optimized(embedding[i : i + 1], {name: code[i] for name, code in codes.items()}, changed)
             for i in range(len(embedding))
         ]
-        found = [torch.stack(codes) for codes in zip(*rows, strict=True)]
-        moved = (
-            shape_code + strength * (found[0] - shape_code),
-            appearance_code + strength * (found[1] - appearance_code),
-        )
-        return moved[0] if shape else shape_code, moved[1] if appearance else appearance_code
+        return {name: torch.stack([row[name] for row in rows]) - codes[name] for name in changed}
 
-    def _found(
+    def _optimized(
         self,
         embedding: Float[Tensor, "1 d"],
-        shape_code: Float[Tensor, " s"],
-        appearance_code: Float[Tensor, " a"],
-        shape: bool,
-        appearance: bool,
-    ) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
-        config, priors = self.config, (self.model.shape_prior, self.model.appearance_prior)
-        before = tuple(code.detach().expand(config.views, -1) for code in (shape_code, appearance_code))
-        z = [
-            prior.whitened(code.detach()).clone()
-            for prior, code in zip(priors, (shape_code, appearance_code), strict=True)
-        ]
-        chosen = [value.requires_grad_() for value, wanted in zip(z, (shape, appearance), strict=True) if wanted]
-        if not chosen:
-            return shape_code, appearance_code
-        adam = torch.optim.Adam(chosen, config.learning_rate)
+        codes: Mapping[CodeName, Float[Tensor, " c"]],
+        changed: Sequence[CodeName],
+    ) -> dict[CodeName, Float[Tensor, " c"]]:
+        """Both codes of one object after the optimisation of those that ``changed`` names."""
+        config, priors = self.config, {name: self.model.prior(name) for name in codes}
+        before = [code.detach().expand(config.views, -1) for code in codes.values()]
+        # Whitened codes, so that one learning rate suits all their components.
+        z = {name: priors[name].whiten(code.detach()).clone() for name, code in codes.items()}
+        adam = torch.optim.Adam([z[name].requires_grad_() for name in changed], config.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.steps)
         target = EditTarget(embedding.expand(config.views, -1))
         size = config.objective.size
         for step in range(config.steps):
             draws = Draws(config.seed, step, range(config.views))
-            after = [prior.unwhitened(value).expand(config.views, -1) for prior, value in zip(priors, z, strict=True)]
+            after = [priors[name].unwhiten(value).expand(config.views, -1) for name, value in z.items()]
             loss = self.objective(
-                (before[0], before[1]), (after[0], after[1]), target, facing(self.model.family, size, draws),
+                (before[0], before[1]), (after[0], after[1]), target, front_cameras(self.model.family, size, draws),
                 draws.uniform("background", (3,)), draws.uniform("jitter", (size * size,)),
             )["loss"]  # fmt: skip
             adam.zero_grad()
             loss.backward()
             adam.step()
             schedule.step()
-        codes = [prior.unwhitened(value.detach()) for prior, value in zip(priors, z, strict=True)]
-        return codes[0], codes[1]
+        return {name: priors[name].unwhiten(value.detach()) for name, value in z.items()}

@@ -104,7 +104,7 @@ class Objective:
         shown = self.embed_renders(*after, cameras, background, jitter)
         distance = clip_distance(shown, target.embedding).mean()
         white = [
-            [self.model.prior(name).whitened(code) for name, code in zip(CODE_NAMES, codes, strict=True)]
+            [self.model.prior(name).whiten(code) for name, code in zip(CODE_NAMES, codes, strict=True)]
             for codes in (before, after)
         ]
         usual = torch.stack([code.square().mean() for code in white[1]]).mean()

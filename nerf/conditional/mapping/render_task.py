@@ -19,9 +19,9 @@ from mappers.trainer import Prepared
 
 from ...cameras import Cameras
 from ..clip.scorer import Scorer
-from ..families import split_of
+from ..families.splits import split_of
 from ..model import ConditionalModel
-from ..views import facing
+from .cameras import front_cameras
 from .caption_library import build_library
 from .objective import EditTarget, Objective, ObjectiveConfig
 
@@ -126,7 +126,7 @@ class MapperTask:
             (model.shape_codes[shape], model.appearance_codes[palette]),
             draws.integers("kind", 2).cpu() == 0,
             EditTarget(self.library.embedding[wanted], source),
-            facing(model.family, size, draws),
+            front_cameras(model.family, size, draws),
             draws.uniform("background", (3,)).cpu(),
             draws.uniform("jitter", (size * size,)).cpu(),
         )

@@ -26,7 +26,7 @@ from mappers.trainer import Prepared
 from nerf.conditional.clip.models import OPEN_CLIP_CONFIG
 from nerf.conditional.clip.scorer import resized
 from nerf.conditional.families import FAMILIES, Family
-from nerf.conditional.views import facing
+from nerf.conditional.mapping.cameras import front_cameras
 
 from .clip import MEAN, STD, tokens_of
 from .tokenizer import MAX_LENGTH, train_tokenizer
@@ -170,7 +170,7 @@ class FamiliesTask:
         """Pictures before random grounds, some of them soft."""
         ground, kind = draws.uniform("ground", (3,)).cpu(), draws.uniform("kind", (2,)).cpu()
         ground = torch.where(kind[:, :1] < WHITE_GROUND, torch.ones(3), ground)
-        rgb, alpha, _ = family.render(shapes, palettes, facing(family, SIZE, draws))
+        rgb, alpha, _ = family.render(shapes, palettes, front_cameras(family, SIZE, draws))
         values = torch.where(alpha[..., None] > 0, rgb, ground[:, None, None]).permute(0, 3, 1, 2)
         blurred = resized(F.avg_pool2d(values, 2), SIZE)
         values = torch.where((kind[:, 1] < BLURRED)[:, None, None, None], blurred, values)

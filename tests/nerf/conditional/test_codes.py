@@ -37,8 +37,8 @@ def test_distance_is_mahalanobis() -> None:
 
 def test_whitening_is_undone() -> None:
     gaussian, codes = CodeDistribution(table()), table(40).view(4, 10, 3)
-    torch.testing.assert_close(gaussian.unwhitened(gaussian.whitened(codes)), codes, atol=1e-4, rtol=1e-4)
-    white = gaussian.whitened(table())
+    torch.testing.assert_close(gaussian.unwhiten(gaussian.whiten(codes)), codes, atol=1e-4, rtol=1e-4)
+    white = gaussian.whiten(table())
     torch.testing.assert_close(white.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
 
 

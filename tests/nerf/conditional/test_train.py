@@ -13,7 +13,7 @@ import torch
 from mappers.quality import psnr
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.task import measured
-from nerf.conditional.families import split_of
+from nerf.conditional.families.splits import split_of
 from nerf.conditional.settings import CategoryConfig
 from nerf.conditional.train import Arguments, main
 from nerf.fields.conditional import ConditionalConfig

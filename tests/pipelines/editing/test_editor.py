@@ -250,3 +250,17 @@ def test_a_picture_alone_is_only_found(folder: Path, tmp_path: Path) -> None:
     report = edit_to_folder(tmp_path / "out", model=folder, image=disc(), size=8, views=1, inversion=quick)
     assert set(report) == {"model", "clip", "inversion", "object", "figures"}
     assert set(report["inversion"]) == {"psnr", "azimuth", "elevation", "seconds"}
+
+
+def test_the_editor_loads_no_training_code() -> None:
+    """Importing it loads at most 50 of our own modules: no trainer, no training task, no reader of scenes."""
+    code = (
+        "import sys, pipelines.editing.editor\n"
+        "print(*(m for m in sys.modules if m.split('.')[0] in ('mappers', 'nerf', 'pipelines', 'demos', 'configs')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert len(loaded) <= 50, sorted(loaded)
+    training = ("mappers.trainer", "mappers.v2a", "nerf.scenes.loading", "nerf.training")
+    rooms = tuple(f"nerf.conditional.{room}." for room in ("decoder", "inversion", "mapping"))
+    assert not [name for name in loaded if name in training or name.startswith(rooms)]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerf.conditional.families import FAMILIES, split_of
+from nerf.conditional.families import FAMILIES
+from nerf.conditional.families.splits import split_of
 
 
 def rows(table: Tensor) -> set[tuple[float, ...]]:

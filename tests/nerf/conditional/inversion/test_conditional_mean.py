@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nerf.conditional import ConditionalModel
-from nerf.conditional.families import FAMILIES, split_of
+from nerf.conditional.families import FAMILIES
+from nerf.conditional.families.splits import split_of
 from nerf.conditional.inversion.conditional_mean import ConditionalMean
 
 

@@ -14,9 +14,10 @@ import torch
 from mappers.draws import Draws
 from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
-from nerf.conditional.families import FAMILIES, split_of
-from nerf.conditional.inversion.encoder_task import EncoderConfig, EncoderTask, encoder_of
-from nerf.conditional.inversion.inversion import InversionConfig, invert
+from nerf.conditional.families import FAMILIES
+from nerf.conditional.families.splits import split_of
+from nerf.conditional.inversion.encoder_task import EncoderConfig, EncoderTask
+from nerf.conditional.inversion.inversion import InversionConfig, encoder_of, invert
 from nerf.conditional.inversion.target_picture import Target
 from nerf.conditional.model import located
 from nerf.conditional.train_encoder import Arguments, main

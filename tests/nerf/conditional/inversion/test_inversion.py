@@ -58,7 +58,7 @@ def test_a_start_at_the_truth_stays_there(balls: ConditionalModel) -> None:
     config = dataclasses.replace(QUICK, noise=0.0, iterations=6, screening=3)
     found = invert(balls, wanted, config, start=(*codes, View(azimuth=40, elevation=30, size=16)))
     search = Search(balls, wanted, config, None)
-    truth = Attempt(search, balls.shape_prior.whitened(codes[0]), balls.appearance_prior.whitened(codes[1]), 0.7, 0.52)
+    truth = Attempt(search, balls.shape_prior.whiten(codes[0]), balls.appearance_prior.whiten(codes[1]), 0.7, 0.52)
     assert found.losses[0] <= search.left(truth) + 1e-3
     assert (found.azimuth, found.elevation) == (pytest.approx(40, abs=8), pytest.approx(30, abs=8))
 

@@ -15,7 +15,7 @@ from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
-from nerf.conditional.families import split_of
+from nerf.conditional.families.splits import split_of
 from nerf.conditional.mapping.caption_library import build_library, fit_ridge
 from nerf.conditional.mapping.caption_task import CaptionTask
 from nerf.conditional.mapping.code_optimization import OptimizerConfig, PromptOptimizer
@@ -55,7 +55,7 @@ def test_the_objective_is_its_parts(balls: ConditionalModel, brightness: Scorer)
     shown = objective.embed_renders(*codes, cameras, ground)
     found = objective(codes, codes, EditTarget(shown), cameras, ground)
     expected = sum(
-        float(balls.prior(kind).whitened(code).square().mean())
+        float(balls.prior(kind).whiten(code).square().mean())
         for kind, code in (("shape", codes[0]), ("appearance", codes[1]))
     )
     assert float(found["clip"]) == pytest.approx(0, abs=1e-6)
@@ -64,7 +64,7 @@ def test_the_objective_is_its_parts(balls: ConditionalModel, brightness: Scorer)
     with pytest.raises(ValueError, match="direction_weight needs"):
         directed(codes, codes, EditTarget(WHITE), cameras, ground)
     brighter = codes[0], codes[1] + torch.tensor([[0.3, 0.0, 0.0]])
-    moved = balls.appearance_prior.whitened(brighter[1]) - balls.appearance_prior.whitened(codes[1])
+    moved = balls.appearance_prior.whiten(brighter[1]) - balls.appearance_prior.whiten(codes[1])
     changed = objective(codes, brighter, EditTarget(shown), cameras, ground)["change"]
     torch.testing.assert_close(changed, moved.square().mean() / 2)  # of two codes one stayed
     assert float(found["change"]) == 0

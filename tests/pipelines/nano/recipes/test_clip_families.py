@@ -13,7 +13,7 @@ from mappers.draws import Draws
 from nerf.conditional.clip.models import OpenCLIPTowers
 from nerf.conditional.clip.scorer import DEFAULT, Scorer, resized
 from nerf.conditional.families import FAMILIES
-from nerf.conditional.views import facing
+from nerf.conditional.mapping.cameras import front_cameras
 from pipelines.nano.recipes import clip_families as train_families
 from pipelines.nano.recipes.clip_families import CaptionedPictures, FamiliesTask, families_tokenizer, save_open_clip
 from pipelines.nano.train import build_task
@@ -97,7 +97,7 @@ def test_the_shipped_model_tells_traits_and_colours() -> None:
     scorer, hard = Scorer.load(DEFAULT), {"seat thickness", "back tilt", "wheel width"}
     for name, family in FAMILIES.items():
         shapes, palettes = family.shapes(128, 40), family.palettes(128, 41)
-        pictures, _, _ = family.render(shapes, palettes, facing(family, 64, Draws(42, 0, range(128))))
+        pictures, _, _ = family.render(shapes, palettes, front_cameras(family, 64, Draws(42, 0, range(128))))
         seen, noun = scorer.embed_images(pictures), name.removesuffix("s")
         for trait in family.traits:
             words = [word for word in (trait.high, trait.low) if word]
