@@ -18,7 +18,6 @@ from nerf.conditional.clip.scorer import DEFAULT, PromptDomain, Scorer
 from nerf.conditional.model import located
 from nerf.conditional.views import View
 
-from ..images import load_images, load_masks
 from .session import History, Step, load_session, save_session
 
 if TYPE_CHECKING:  # each is imported by the method that needs it, so that an edit with a mapper loads little
@@ -111,6 +110,8 @@ class Editor:
         """
         from nerf.conditional.inversion.inversion import InversionConfig, invert
         from nerf.conditional.inversion.target_picture import target_of
+
+        from ..images import load_images
 
         config = config or InversionConfig()
         masked = None if mask is None else load_images([mask])[0]
@@ -357,6 +358,8 @@ def _mapper_folder(model: Path, method: Method | None, mapper: str | Path | None
 
 def _opened(source: Picture) -> Image.Image:
     """A picture with its transparency, if it has one."""
+    from ..images import load_images, load_masks
+
     rgb = load_images([source])[0]
     try:
         alpha = load_masks("alpha", [source], [rgb.size])[0]
