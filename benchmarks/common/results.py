@@ -183,18 +183,24 @@ def _processor() -> str:
     return next(iter(names), platform.processor() or platform.machine())
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What ``work`` returns, and the processor seconds that it took."""
-    start = time.process_time()
+def timed(work: Callable[[], T], clock: Callable[[], float] = time.process_time) -> tuple[T, float]:
+    """What ``work`` returns, and the seconds that it took: the processor's, or those of another clock."""
+    start = clock()
     done = work()
-    return done, time.process_time() - start
+    return done, clock() - start
 
 
-def median_seconds(work: Callable[[], object], *, repeats: int = 5, warm_up: int = 1) -> float:
-    """Median processor seconds of ``work`` over ``repeats`` calls, after ``warm_up`` calls that do not count."""
+def median_seconds(
+    work: Callable[[], object],
+    *,
+    repeats: int = 5,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.process_time,
+) -> float:
+    """Median seconds of ``work`` over ``repeats`` calls, after ``warm_up`` calls that do not count."""
     for _ in range(warm_up):
         work()
-    return statistics.median(timed(work)[1] for _ in range(repeats))
+    return statistics.median(timed(work, clock)[1] for _ in range(repeats))
 
 
 def rounded(value: float | None, digits: int = 2) -> float | None:

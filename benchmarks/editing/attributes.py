@@ -1,6 +1,6 @@
-"""Reads an object's traits and colours off two pictures: a small network, trained on a family's own renders.
+"""Estimates an object's traits and colours from two pictures: a small network, trained on a family's own renders.
 
-It never sees CLIP, so that it can judge edits which were learned through CLIP.
+It is trained without CLIP, so that it can measure edits that were learned through CLIP.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def cameras_of(model: ConditionalModel) -> list[Cameras]:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What was read off objects."""
+    """Estimated attributes of objects."""
 
     traits: Float[Tensor, "n t"]
     """In standard deviations of the population, from its mean."""
@@ -77,7 +77,7 @@ class Reader(nn.Module):
         return Attributes(found[:, :count], lab(rgb.view(len(rgb), -1, 3)))
 
     def fit(self, steps: int, batch: int = 32) -> None:
-        """Learn from fresh objects of the family."""
+        """Train on fresh objects of the family."""
         adam = torch.optim.AdamW(self.parameters(), 2e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(adam, 2e-3, total_steps=steps)
         for step in range(steps):

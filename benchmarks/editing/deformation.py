@@ -1,20 +1,17 @@
-"""Compares how a shape code may act on a category field: ``python -m benchmarks.editing.deformation``.
+"""Three ways in which a shape code acts on a category field: ``python -m benchmarks.editing.deformation``.
 
-The three modes of `nerf.fields.conditional` (the paper's shift of the encoding, a warp of positions, and the code as a
-plain input) learn 32 chairs in 8 palettes at 32x32 pixels, with codes that shapes and palettes share, and with codes
-of every (shape, palette) instance for itself; three seeds each. A run ends when a tenth of its steps brings less than
-0.1 dB on training pairs. Then: PSNR and silhouettes of pairs that were never seen together, how far shape leaks into
-colour, and whether another appearance code leaves opacity alone. Writes its results after every
-run, and goes on where it stopped.
+The modes of `nerf.fields.conditional` are the paper's shift of the encoding, a warp of positions, and the code as a
+plain input. Each is trained on 32 chairs in 8 palettes at 32x32 pixels, with codes that shapes and palettes share, and
+with codes of every (shape, palette) instance; three seeds each. A run ends when a tenth of its steps raises PSNR of
+training pairs by less than 0.1 dB. Measured are PSNR and silhouettes of pairs that were never trained together, how
+much shape codes change colours, and whether another appearance code changes opacity.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,8 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from benchmarks.common.command import run
+from benchmarks.common.results import Results, Row, Table, result_path
 from benchmarks.editing.edits import leak
-from mappers.files import replacing
 from mappers.train_config import TrainConfig
 from mappers.trainer import fit
 from nerf.conditional import ConditionalModel
@@ -32,7 +30,7 @@ from nerf.conditional.families.splits import split_of
 from nerf.conditional.settings import CategoryConfig
 from nerf.fields.conditional import ConditionalConfig
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 Mode = Literal["modulation", "warp", "concat"]
 Sharing = Literal["shared", "instance"]
 SIZE, SHAPES, PALETTES, PAIRS = 32, 32, 8, 64
@@ -41,7 +39,7 @@ GAIN = 0.1
 
 
 class InstanceCodes(nn.Module):
-    """Codes of every (shape, palette) instance for itself, as EditNeRF has them."""
+    """A pair of codes for every (shape, palette) instance, as in EditNeRF."""
 
     def __init__(self, sizes: tuple[int, int], start: float):
         super().__init__()
@@ -60,7 +58,7 @@ class InstanceCodes(nn.Module):
 
 
 class ComparedTask(DecoderTask):
-    """The auto-decoder's task, with either kind of codes, which says when it gains no more."""
+    """The auto-decoder's task, with either kind of codes, which reports when PSNR no longer rises."""
 
     def __init__(self, config: CategoryConfig, sharing: Sharing):
         super().__init__(config)
@@ -94,7 +92,7 @@ class ComparedTask(DecoderTask):
         return {"loss": -self.reached, "psnr": found}
 
 
-def run(mode: Mode, sharing: Sharing, seed: int, steps: int) -> dict[str, Any]:
+def measure(mode: Mode, sharing: Sharing, seed: int, steps: int) -> Row:
     """Train one field and measure it."""
     field = ConditionalConfig(
         mode=mode, shape_code=16, appearance_code=16, layers=3, width=64, octaves=5, deform_width=64, color_width=48
@@ -139,43 +137,45 @@ def silhouettes(model: ConditionalModel) -> dict[str, float]:
     return {"iou_held_pairs": sum(overlaps) / len(overlaps), "opacity_change": max(changes)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Compares how a shape code may act on a category field.")
-    parser.add_argument("--steps", type=int, default=2000, help="most steps of a run")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing" / "deformation.json")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    rows: dict[str, dict[str, Any]] = {}
-    if arguments.output.is_file():
-        rows = json.loads(arguments.output.read_text(encoding="utf-8"))
-    for seed in range(arguments.seeds):
+def main(*, steps: int = 2000, seeds: int = 3, threads: int = 1, output: Path = OUTPUT) -> None:
+    """Compare how a shape code may act on a category field.
+
+    Args:
+        steps: Most steps of a run.
+        seeds: Seeds of each row.
+        threads: Threads of PyTorch.
+        output: Results.
+    """
+    torch.set_num_threads(threads)
+    results = Results(output)
+    for seed in range(seeds):
         for sharing in get_args(Sharing):
             for mode in get_args(Mode):
-                name = f"{mode}, {sharing} codes, seed {seed}"
-                if name in rows:
-                    continue
-                rows[name] = run(mode, sharing, seed, arguments.steps)
-                with replacing(arguments.output) as temporary:
-                    temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print_table(list(rows.values()))
+                results.row(
+                    f"{mode}, {sharing} codes, seed {seed}",
+                    lambda mode=mode, sharing=sharing, seed=seed: measure(mode, sharing, seed, steps),
+                )
+    results.report(table(results.rows))
 
 
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+def table(rows: Mapping[str, Row]) -> Table:
     """Means and standard deviations over seeds."""
-    columns = ("psnr_train", "psnr_held_pairs", "iou_held_pairs", "leak", "opacity_change", "steps")
-    print(f"{'mode':12s} {'codes':10s} " + " ".join(f"{name:>18s}" for name in columns))
+    columns, lines = ("psnr_train", "psnr_held_pairs", "iou_held_pairs", "leak", "opacity_change"), []
     for sharing in get_args(Sharing):
         for mode in get_args(Mode):
-            chosen = [row for row in rows if (row["mode"], row["codes"]) == (mode, sharing)]
+            chosen = [row for row in rows.values() if (row["mode"], row["codes"]) == (mode, sharing)]
+            if not chosen:
+                continue
             cells = []
             for name in columns:
                 values = torch.tensor([float(row[name]) for row in chosen])
-                spread = float(values.std()) if len(values) > 1 else math.nan
-                cells.append(f"{float(values.mean()):.3f} ± {spread:.3f}".rjust(18))
-            print(f"{mode:12s} {sharing:10s} " + " ".join(cells))
+                spread = f" ± {float(values.std()):.3f}" if len(values) > 1 else ""
+                cells.append(f"{float(values.mean()):.3f}{spread}")
+            lines.append([mode, sharing, *cells])
+    names = ["PSNR of training pairs, dB", "PSNR of held-out pairs, dB", "IoU of held-out silhouettes",
+             "change of colour by shape", "change of opacity by appearance"]  # fmt: skip
+    return Table("Modes of deformation", ["mode", "codes", *names], lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,16 +1,15 @@
-"""Measures editing with a category model: ``python -m benchmarks.editing.edits nano-chairs [--judge FOLDER]``.
+"""What edits of a category model change: ``python -m benchmarks.editing.edits nano-chairs [--judge FOLDER]``.
 
-Whether appearance moves density, how far shape leaks into colour, how well held-out pairs are drawn and held-out
-objects inverted, what edits change (read by `editing_attributes`, which never saw CLIP), whether another CLIP finds the
-prompt among twenty, and seconds. Prints tables and writes its results, each family in its place.
+Measured for one model: whether appearance codes change density; how much of the codes' variance the family's parameters
+explain; how much shape codes change colours; PSNR of held-out pairs and of held-out objects that are inverted; seconds;
+and what edits change. Attributes are read off renders by `benchmarks.editing.attributes`, which was trained without
+CLIP. R-precision is the share of edits whose prompt another CLIP (``--judge``) finds among twenty. The methods of
+editing are compared with no edit, a random displacement, the nearest instance of the caption library, and the truth.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, Results, Row, Table, result_path
 from benchmarks.editing.attributes import SIZE, Attributes, Reader, lab, pictures_of
 from benchmarks.editing.inversion import Codes, inversions
 from benchmarks.editing.prompts import TWENTY, Edit, Prompt, Truth, color_of, prompts_of
 from mappers.code_mapper import CodeEditor, CodeMapper
-from mappers.files import replacing
 from nerf.cameras import Cameras
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
@@ -40,7 +41,7 @@ from nerf.conditional.views import View, turntable_views
 from pipelines import edit_nerf
 from pipelines.editing.editor import Editor
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 SAME = 0.01
 """Farthest that two shapes' surface points may lie apart to count as shared, and their true colours may differ."""
 TOLERANCE = 0.5
@@ -111,7 +112,7 @@ def intersection(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Edits:
-    """Every prompt applied to every object by a method, and what it changed.
+    """Every prompt applied to every object by a method, and what it changes.
 
     Args:
         model: of the category.
@@ -152,7 +153,7 @@ class Edits:
         chosen = range(len(self.prompts)) if few is None else self.twenty[:few]
         unchanged = self.reader.read(self.pictures(before, "", cameras))
         drawn = {self.prompts[i].text: self.pictures(edit, self.prompts[i].text, cameras) for i in chosen}
-        told = {text: self.pictures(edit, text, cameras[:1]) for text in self.captions[:few]}
+        of_captions = {text: self.pictures(edit, text, cameras[:1]) for text in self.captions[:few]}
         matrix = torch.zeros(len(self.columns), len(self.columns))
         counts, signs, kept = torch.zeros(len(self.columns)), [], []
         for prompt in (self.prompts[i] for i in chosen):
@@ -170,7 +171,7 @@ class Edits:
             "diagonal": diagonal, "off_diagonal": others, "ratio": diagonal / max(others, 1e-6),
             "right_sign": sum(signs) / len(signs), "unnamed_kept": sum(kept) / len(kept),
             "r_precision": self._found(drawn, [self.prompts[i].text for i in self.twenty]),
-            "r_precision_captions": self._found(told, self.captions),
+            "r_precision_captions": self._found(of_captions, self.captions),
         }  # fmt: skip
         rows = [name for name, there in zip(self.columns, seen.tolist(), strict=True) if there]
         cells = [dict(zip(self.columns, row.tolist(), strict=True)) for row in matrix]
@@ -295,69 +296,85 @@ def sheet(editor: Editor, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures editing with a category model.")
-    parser.add_argument("model", help="nano-chairs, nano-cars, or a folder")
-    parser.add_argument("--clip", help="the CLIP of prompts; the one that the mapper was trained with if not given")
-    parser.add_argument("--judge", help="another CLIP, of another seed and architecture, for R-precision")
-    parser.add_argument("--objects", type=int, default=16, help="held-out objects that are inverted and edited")
-    parser.add_argument("--pictures", type=int, default=64, help="pictures of each kind for reconstruction")
-    parser.add_argument("--reader-steps", type=int, default=1500, help="training steps of the attribute reader")
-    parser.add_argument("--steps", type=int, default=100, help="steps of per-prompt optimisation")
-    parser.add_argument("--optimised", type=int, default=8, help="prompts that optimisation is tried on")
-    parser.add_argument("--prompts", type=int, help="how many prompts the other rows are tried on; all if not given")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pictures-only", action="store_true", help="draw the picture of some edits and no more")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing" / "edits.json")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def main(model: tyro.conf.Positional[str], /, *, clip: str | None = None, judge: str | None = None, objects: int = 16,
+         pictures: int = 64, reader_steps: int = 1500, steps: int = 100, optimised: int = 8, prompts: int | None = None,
+         threads: int = 2, pictures_only: bool = False, output: Path = OUTPUT,
+         images: Path = IMAGES / "editing") -> None:  # fmt: skip
+    """Measure what edits of a category model change.
+
+    Args:
+        model: nano-chairs, nano-cars, or a folder.
+        clip: CLIP of prompts; the one that the mapper was trained with when not given.
+        judge: Another CLIP, of another seed and architecture, for R-precision.
+        objects: Held-out objects that are inverted and edited.
+        pictures: Pictures of each kind for reconstruction.
+        reader_steps: Training steps of the attribute reader.
+        steps: Steps of per-prompt optimization.
+        optimised: Prompts that optimization is tried on.
+        prompts: Prompts that the other methods are tried on; all when not given.
+        threads: Threads of PyTorch.
+        pictures_only: Draw the picture of some edits and measure nothing.
+        output: Results.
+        images: Folder of the picture.
+    """
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    judge = Scorer.load(arguments.judge) if arguments.judge else None
-    editor = edit_nerf(arguments.model, clip=arguments.clip)
-    model = editor.model
-    sheet(editor, ROOT / "docs" / "images" / "editing" / f"edits_{model.family_name}.png")
-    if arguments.pictures_only:
+    scorer = Scorer.load(judge) if judge else None
+    editor = edit_nerf(model, clip=clip)
+    category = editor.model
+    sheet(editor, images / f"edits_{category.family_name}.png")
+    if pictures_only:
         return
-    result: dict[str, Any] = {"processor": platform.machine(), "notes": model.notes}
-    result["density"] = density(model)
-    result["coordinates"] = coordinates(model)
-    result["leak"] = leak(model, 4 * arguments.objects)
-    settings = CategoryConfig(family=model.family_name, size=SIZE)
-    result["reconstruction"] = measured(model, settings, arguments.pictures)
-    result["speed"] = speed(editor, arguments.steps)
-    result["inversion"], objects = inversions(model, editor.encoder, arguments.objects, InversionConfig())
-    reader = Reader(model)
-    reader.fit(arguments.reader_steps)
-    result["reader"] = reader.quality()
-    edits = Edits(model, reader, objects, judge)
-    methods = {name: edits.drawn(edit) for name, edit in methods_of(model, editor, arguments.steps).items()}
-    result["edits"] = {
-        name: edits.measure(
-            edit, methods["no edit"], arguments.optimised if name == "optimisation" else arguments.prompts
-        )
-        for name, edit in methods.items()
-    }
-    result["edits"]["truth"] = edits.measure(edits.truth, edits.truth, arguments.prompts)
-    print_tables(result)
-    saved = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(json.dumps({**saved, model.family_name: result}, indent=1) + "\n", encoding="utf-8")
+    results, family = Results(output), category.family_name
+    results.row(f"{family}: notes", lambda: category.notes)
+    results.row(f"{family}: density", lambda: density(category))
+    results.row(f"{family}: coordinates", lambda: coordinates(category))
+    results.row(f"{family}: leak", lambda: leak(category, 4 * objects))
+    settings = CategoryConfig(family=family, size=SIZE)
+    results.row(f"{family}: reconstruction", lambda: measured(category, settings, pictures))
+    results.row(f"{family}: speed", lambda: speed(editor, steps))
+    inversion, codes = inversions(category, editor.encoder, objects, InversionConfig())
+    results.put(f"{family}: inversion", inversion)
+    reader = Reader(category)
+    reader.fit(reader_steps)
+    results.put(f"{family}: reader", reader.quality())
+    edits = Edits(category, reader, codes, scorer)
+    methods = {name: edits.drawn(edit) for name, edit in methods_of(category, editor, steps).items()}
+    before = methods["no edit"]
+    for name, edit in methods.items():
+        few = optimised if name == "optimisation" else prompts
+        results.row(f"{family}: edits, {name}", lambda edit=edit, few=few: edits.measure(edit, before, few))
+    results.row(f"{family}: edits, truth", lambda: edits.measure(edits.truth, edits.truth, prompts))
+    results.report(*tables(results.rows))
 
 
-def print_tables(result: dict[str, Any]) -> None:
-    """To the terminal."""
-    for group in ("density", "coordinates", "leak", "reconstruction", "inversion", "speed", "reader"):
-        for name, value in result[group].items():
-            print(f"{group:16s} {name:28s} {value if isinstance(value, bool) else f'{value:.3f}'}")
-    print(f"\n{'edits':22s} named  others  ratio  right sign  unnamed kept  R-precision: attributes  captions")
-    for name, row in result["edits"].items():
-        found = [row["r_precision"], row["r_precision_captions"]]
-        shown = "".join(f"{'no judge' if value is None else f'{value:.1%}':>17s}" for value in found)
-        print(
-            f"{name:22s} {row['diagonal']:5.2f} {row['off_diagonal']:7.2f} {row['ratio']:6.2f}"
-            f" {row['right_sign']:11.1%} {row['unnamed_kept']:13.1%} {shown}"
-        )
+GROUPS = ("density", "coordinates", "leak", "reconstruction", "inversion", "speed", "reader")
+
+
+def tables(rows: Mapping[str, Row]) -> list[Table]:
+    """For each family its figures, and the methods of editing."""
+    found = []
+    for family in dict.fromkeys(key.split(": ")[0] for key in rows):
+        lines = [
+            [group, name.replace("_", " "), value if isinstance(value, bool) else f"{value:.4g}"]
+            for group in GROUPS
+            for name, value in rows.get(f"{family}: {group}", {}).items()
+        ]
+        found.append(Table(f"{family.capitalize()}", ["", "figure", "value"], lines))
+        start = f"{family}: edits, "
+        lines = [_edits_line(key.removeprefix(start), row) for key, row in rows.items() if key.startswith(start)]
+        columns = ["method", "change of the named attribute", "of the others", "ratio", "right sign", "unnamed kept",
+                   "R-precision, attributes", "captions"]  # fmt: skip
+        found.append(Table(f"Edits of {family}", columns, lines))
+    return found
+
+
+def _edits_line(name: str, row: Row) -> list[Any]:
+    precision = [row["r_precision"], row["r_precision_captions"]]
+    return [name, *(f"{row[key]:.2f}" for key in ("diagonal", "off_diagonal", "ratio")),
+            *(f"{row[key]:.1%}" for key in ("right_sign", "unnamed_kept")),
+            *("no judge" if value is None else f"{value:.1%}" for value in precision)]  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,22 +1,23 @@
 """How well objects are found in single pictures: ``python -m benchmarks.editing.inversion [--objects 16]``.
 
-Held-out shapes in held-out palettes from one picture of 64x64 pixels each, with the model's encoder and without
-(``--without``): PSNR of renders of the found codes against the truth from four other views at 64x64, and how far the
-found pose is off. Prints a table, writes its results after every row and a sheet of pictures. One
-thread; seconds are the processor's.
+Held-out shapes in held-out palettes are inverted from one picture of 64x64 pixels each, with the model's encoder and
+without it (``--without``). PSNR compares renders of the found codes with the truth from four other views at 64x64
+pixels; the pose error is the angle between the found and the true camera. One thread; seconds are the processor's.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import tyro
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, Results, Row, Table, result_path
 from benchmarks.editing.attributes import SIZE
 from mappers.files import replacing
 from mappers.picture_encoder import PictureEncoder
@@ -27,7 +28,7 @@ from nerf.conditional.families.splits import split_of
 from nerf.conditional.inversion.inversion import InversionConfig, encoder_of, invert
 from nerf.conditional.inversion.target_picture import Target
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 SEED = 17
 Codes = tuple[Tensor, Tensor]
 
@@ -80,33 +81,41 @@ def sheet(model: ConditionalModel, objects: list[Codes], path: Path, size: int =
         figure.savefig(temporary, dpi=80)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="How well objects are found in single pictures.")
-    parser.add_argument("models", nargs="*", default=["nano-chairs", "nano-cars"])
-    parser.add_argument("--objects", type=int, default=16)
-    parser.add_argument("--without", action="store_true", help="also without the encoder")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "editing" / "inversion.json")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images" / "editing")
-    arguments = parser.parse_args()
+def main(models: tyro.conf.Positional[tuple[str, ...]] = ("nano-chairs", "nano-cars"), /, *, objects: int = 16,
+         without: bool = False, output: Path = OUTPUT, images: Path = IMAGES / "editing") -> None:  # fmt: skip
+    """Find held-out objects in single pictures.
+
+    Args:
+        models: Category models.
+        objects: Objects of each model.
+        without: Measure without the encoder, too.
+        output: Results.
+        images: Folder of the sheets of pictures.
+    """
     torch.set_num_threads(1)
-    rows = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.is_file() else {}
-    for name in arguments.models:
+    results = Results(output)
+    for name in models:
         model = ConditionalModel.load(name)
-        for encoder in [encoder_of(name), *([None] if arguments.without else [])]:
-            figures, objects = inversions(model, encoder, arguments.objects, InversionConfig())
-            rows[name if encoder else f"{name}, no encoder"] = {k: round(v, 3) for k, v in figures.items()}
+        for encoder in [encoder_of(name), *([None] if without else [])]:
+            figures, codes = inversions(model, encoder, objects, InversionConfig())
+            row = {key: round(value, 3) for key, value in figures.items()}
+            results.put(name if encoder else f"{name}, no encoder", row)
             if encoder:
-                sheet(model, objects[:8], arguments.images / f"inversion_{model.family_name}.png")
-            with replacing(arguments.output) as temporary:
-                temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print("| model | objects | PSNR from elsewhere | poses within 10 degrees | median error | seconds |")
-    print("|---|---|---|---|---|---|")
-    for name, row in rows.items():
-        print(
-            f"| {name} | {row['objects']} | {row['psnr_other_views']:.1f} | {row['pose_within_10_degrees']:.0%}"
-            f" | {row['median_pose_error']:.1f} | {row['seconds']:.0f} |"
-        )
+                sheet(model, codes[:8], images / f"inversion_{model.family_name}.png")
+    results.report(table(results.rows))
+
+
+def table(rows: Mapping[str, Row]) -> Table:
+    """A row for each model."""
+    lines = [
+        [name, row["objects"], f"{row['psnr_other_views']:.1f}", f"{row['pose_within_10_degrees']:.0%}",
+         f"{row['median_pose_error']:.1f}", f"{row['seconds']:.0f}"]
+        for name, row in rows.items()
+    ]  # fmt: skip
+    columns = ["model", "objects", "PSNR from other views, dB", "poses within 10 degrees", "median error in degrees",
+               "seconds"]  # fmt: skip
+    return Table("Objects found in one picture", columns, lines)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

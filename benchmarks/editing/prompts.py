@@ -1,4 +1,4 @@
-"""What edits are asked for, and what a perfect answer would look like: the families' own objects, changed as asked."""
+"""Prompts of edits, and what a perfect edit looks like: the families' own objects, changed as the prompt says."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def color_of(family: Family, prompt: Prompt) -> Float[Tensor, 3]:
 
 
 class Truth:
-    """The family's own objects, so changed that a text is true of them; what no edit can surpass.
+    """The family's own objects, changed so that a text is true of them: the upper bound of all edits.
 
     Args:
         family: of objects.

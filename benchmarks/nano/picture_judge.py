@@ -2,13 +2,12 @@
 
 ``python -m benchmarks.nano.picture_judge --output runs/classifier`` trains it and writes
 ``benchmarks/nano/picture_judge.safetensors``. It shares neither architecture nor data seed with any nano model and is
-not in the wheel. Half of what it learns from is blurred a little, so that it judges what a picture shows rather than
+not in the wheel. Half of what it learns from is blurred a little, so that it judges what a picture shows and not
 how crisp it is.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared, fit
@@ -35,7 +36,7 @@ HEADS: dict[str, tuple[str | None, ...]] = {
     "color": (None, *world.COLORS),
     "tint": (None, *world.COLORS),
 }
-"""What it says of a picture; ``color`` is that of the ground."""
+"""What it predicts of a picture; ``color`` is that of the ground."""
 
 
 def build_classifier() -> nn.Module:
@@ -105,24 +106,27 @@ class ClassifierTask:
         return {name: sum(values) / len(values) for name, values in right.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains the judge of nano's pictures.")
-    parser.add_argument("--output", type=Path, default=Path("runs/classifier"))
-    parser.add_argument("--steps", type=int, default=1100)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def main(*, output: Path = RUNS / "classifier", steps: int = 1100, threads: int = 1,
+         resume: bool = False) -> None:  # fmt: skip
+    """Train the judge of nano's pictures and write its weights.
+
+    Args:
+        output: Folder of the run.
+        steps: Training steps.
+        threads: Threads of PyTorch.
+        resume: Go on from the checkpoints in the folder.
+    """
+    torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     task = ClassifierTask(build_classifier())
     config = TrainConfig(
-        steps=arguments.steps, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=50, schedule="cosine",
+        steps=steps, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=50, schedule="cosine",
         weight_decay=0.05, clip_norm=1.0, seed=SEED, save_every=250, validate_every=250, log_every=50,
     )  # fmt: skip
-    report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+    report = fit(task, config, output_dir=output, resume="auto" if resume else False)
     save_file({name: value.half().contiguous() for name, value in task.model.state_dict().items()}, WEIGHTS)
     print(report.metrics)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

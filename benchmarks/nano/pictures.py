@@ -1,14 +1,12 @@
-"""Measures the embedded text-to-image model: ``python -m benchmarks.nano.pictures [--samples 2]``.
+"""Quality of nano's pictures: ``python -m benchmarks.nano.pictures [--samples 2]``.
 
-The autoencoder by PSNR on the held-out objects, the whole model by whether an independent classifier
-(``nano_classifier.py``) names what the prompt asked for. Prints a table, writes its results and a sheet
-of uncurated samples. All seeds are fresh: no training drew from them.
+The autoencoder is measured by PSNR on the held-out objects, the whole model by whether an independent classifier
+(`benchmarks.nano.picture_judge`) names what the prompt asks for; renders of the same scenes show what the classifier
+itself can do. The sheet shows uncurated samples. All seeds are fresh: no training drew from them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,16 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, Results, Row, Table, result_path
 from benchmarks.nano.picture_judge import accuracy, load_classifier
 from mappers.hub import resolve
 from pipelines.nano import world
 from pipelines.nano.recipes.vae import pictures_of, psnr_per_picture
 
+OUTPUT = result_path(__file__)
 SEED = 5_000_011
 STEPS, GUIDANCE = 25, 4.0
-ROOT = Path(__file__).parents[2]
 
 
 def vae_psnr(pipeline: StableDiffusionPipeline, count: int = 230) -> float:
@@ -36,7 +36,7 @@ def vae_psnr(pipeline: StableDiffusionPipeline, count: int = 230) -> float:
     return psnr_per_picture(decoded, pictures).mean().item()
 
 
-def wanted(samples: int) -> list[world.Scene]:
+def test_scenes(samples: int) -> list[world.Scene]:
     """Every trained name ``samples`` times: one object, no style, half tinted, places and grounds at random."""
     rng = np.random.default_rng(SEED)
     scenes = []
@@ -78,44 +78,51 @@ def sheet(pictures: torch.Tensor, prompts: list[str], columns: int = 8) -> Image
     return page
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures the embedded text-to-image model.")
-    parser.add_argument("--samples", type=int, default=2, help="pictures of each of the 128 names")
-    parser.add_argument("--model", default="nano")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano" / "pictures.json")
-    parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano" / "pictures.png")
-    arguments = parser.parse_args()
-    pipeline = StableDiffusionPipeline.from_pretrained(resolve(arguments.model, "text-to-image"))
+def main(*, samples: int = 2, model: str = "nano", output: Path = OUTPUT,
+         picture: Path = IMAGES / "nano" / "pictures.png") -> None:  # fmt: skip
+    """Measure nano's autoencoder and its text-to-image model.
+
+    Args:
+        samples: Pictures of each of the 128 names.
+        model: Text-to-image model.
+        output: Results.
+        picture: Sheet of samples.
+    """
+    pipeline = StableDiffusionPipeline.from_pretrained(resolve(model, "text-to-image"))
     pipeline.set_progress_bar_config(disable=True)
     judge = load_classifier()
-
-    scenes = wanted(arguments.samples)
+    scenes = test_scenes(samples)
     prompts = [prompt_of(scene) for scene in scenes]
+    results = Results(output, {"pictures": len(scenes), "steps": STEPS, "guidance": GUIDANCE})
+    results.row("autoencoder", lambda: {"psnr": round(vae_psnr(pipeline), 2)})
     pictures = sample(pipeline, prompts)
-    generated = accuracy(judge, pictures, scenes)
-    renders = accuracy(judge, pictures_of(scenes), scenes)
+    sheet(pictures[:64], prompts[:64]).quantize(256).save(picture, optimize=True)
+    results.row("generated", lambda: shares(accuracy(judge, pictures, scenes), scenes))
+    results.row("renders", lambda: shares(accuracy(judge, pictures_of(scenes), scenes), scenes))
+    results.report(*tables(results.rows))
+
+
+def shares(right: dict[str, list[bool]], scenes: list[world.Scene]) -> Row:
+    """Shares of pictures whose object, surroundings and (where one was asked for) tint are right."""
     tinted = [i for i, scene in enumerate(scenes) if scene.tint]
-    result = {
-        "vae_psnr_db": round(vae_psnr(pipeline), 2),
-        "pictures": len(scenes),
-        "steps": STEPS,
-        "guidance": GUIDANCE,
+    return {
+        "object": round(float(np.mean(right["object"])), 3),
+        "surroundings": round(float(np.mean(right["surroundings"])), 3),
+        "tint": round(float(np.mean([right["tint"][i] for i in tinted])), 3),
     }
-    for label, right in (("generated", generated), ("renders", renders)):
-        result[label] = {
-            "object": round(float(np.mean(right["object"])), 3),
-            "surroundings": round(float(np.mean(right["surroundings"])), 3),
-            "tint": round(float(np.mean([right["tint"][i] for i in tinted])), 3),
-        }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    sheet(pictures[:64], prompts[:64]).quantize(256).save(arguments.sheet, optimize=True)
-    print(f"autoencoder, held-out objects: {result['vae_psnr_db']} dB")
-    print(f"{len(scenes)} pictures     object  surroundings  tint")
-    for label in ("generated", "renders"):
-        row = result[label]
-        print(f"{label:12s}    {row['object']:6.1%}  {row['surroundings']:12.1%}  {row['tint']:4.1%}")
+
+
+def tables(rows: dict[str, Row]) -> list[Table]:
+    """The autoencoder, and the shares that the classifier names."""
+    lines = [
+        [name, *(f"{rows[name][key]:.1%}" for key in ("object", "surroundings", "tint"))]
+        for name in ("generated", "renders")
+    ]
+    return [
+        Table("Autoencoder, held-out objects", ["PSNR in dB"], [[rows["autoencoder"]["psnr"]]]),
+        Table("Pictures that the classifier names", ["pictures", "object", "surroundings", "tint"], lines),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -9,7 +9,6 @@ is heard rather than how clean it is.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS
 from mappers.draws import Draws
 from mappers.train_config import TrainConfig
 from mappers.trainer import Prepared, fit
@@ -132,27 +133,30 @@ class ClassifierTask:
         }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains the judge of nano's sounds.")
-    parser.add_argument("--output", type=Path, default=Path("runs/audio_classifier"))
-    parser.add_argument("--clips", type=Path, default=Path("runs/nano_audio_clips"))
-    parser.add_argument("--steps", type=int, default=320)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def main(*, output: Path = RUNS / "audio_classifier", clips: Path = RUNS / "nano_audio_clips", steps: int = 320,
+         threads: int = 1, resume: bool = False) -> None:  # fmt: skip
+    """Train the judge of nano's sounds and write its weights.
+
+    Args:
+        output: Folder of the run.
+        clips: Folder of the rendered sounds.
+        steps: Training steps.
+        threads: Threads of PyTorch.
+        resume: Go on from the checkpoints in the folder.
+    """
+    torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     task = ClassifierTask(
-        build_classifier(), Clips(arguments.clips, CLIPS, SEED), Clips(arguments.clips, 256, SEED + 1)
+        build_classifier(), Clips(clips, CLIPS, SEED), Clips(clips, 256, SEED + 1)
     )  # fmt: skip
     config = TrainConfig(
-        steps=arguments.steps, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=50, schedule="cosine",
+        steps=steps, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=50, schedule="cosine",
         weight_decay=0.05, clip_norm=1.0, seed=SEED, save_every=200, validate_every=200, log_every=50,
     )  # fmt: skip
-    report = fit(task, config, output_dir=arguments.output, resume="auto" if arguments.resume else False)
+    report = fit(task, config, output_dir=output, resume="auto" if resume else False)
     save_file({name: value.half().contiguous() for name, value in task.model.state_dict().items()}, WEIGHTS)
     print(report.metrics)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,19 +1,16 @@
-"""Measures the embedded sound model: ``python -m benchmarks.nano.sounds [--each 10]``.
+"""Quality of nano's sounds: ``python -m benchmarks.nano.sounds [--each 10]``.
 
-Autoencoder, CLAP and CLIP on fresh moments of the world, both mappers by what their embeddings find, and the whole
-model by an independent classifier (``nano_audio_classifier.py``): whether it hears what the picture shows, how far
-generated sounds are from real ones in its features (and in aiSFX's, where that is installed: ``aisfx_features.py``),
-and whether big things sound low. Prints a table, writes
-its results, a sheet of uncurated spectrograms and the sounds behind it. All seeds are fresh: no
-training drew from them.
+Autoencoder, CLAP and CLIP are measured on fresh moments of the world; mappers by what their embeddings retrieve; and
+the whole model by an independent classifier (`benchmarks.nano.sound_judge`): whether it names what the picture shows,
+the Frechet distance of generated to real sounds in its features (and in those of aiSFX where that is installed, see
+`benchmarks.audio.aisfx`), and whether larger objects sound lower. The sheet shows uncurated spectrograms, and the files
+their sounds. All seeds are fresh: no training drew from them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,8 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 
 from benchmarks.audio.aisfx import Aisfx, installed
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES, ROOT, Results, Table, median_seconds, result_path
 from benchmarks.nano.sound_judge import judge, load_classifier, object_scores
 from mappers.files import replacing
 from mappers.hub import resolve
@@ -52,7 +51,7 @@ SEED = 5_000_011
 DRAWS = 8
 SHOWN = ("real sounds", "oracle", "regression", "prior")
 """Rows of the table that are columns of the sheet."""
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 
 
 def moments_from(seed: int, count: int) -> list[Moment]:
@@ -255,25 +254,18 @@ def measure_generation(m: Measured, mappers: dict[str, EmbeddingMapper]) -> tupl
 def measure_time(m: Measured) -> dict[str, float]:
     """Median seconds of five clips from one picture each, and the mapper's share of them."""
     picture = Image.fromarray(m.moments[0].picture())
-    whole = _median(
-        lambda: m.pipeline(picture, num_inference_steps=m.steps, guidance_scale=m.guidance, generator=_generator())
+    whole = median_seconds(
+        lambda: m.pipeline(picture, num_inference_steps=m.steps, guidance_scale=m.guidance, generator=_generator()),
+        clock=time.perf_counter,
     )
-    mapping = _median(lambda: m.pipeline.mapper.translate(m.pictures[:1], generator=_generator()))
+    mapping = median_seconds(
+        lambda: m.pipeline.mapper.translate(m.pictures[:1], generator=_generator()), clock=time.perf_counter
+    )
     return {"seconds_per_clip": whole, "mapper_share": mapping / whole, "threads": torch.get_num_threads()}
 
 
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def _median(call: Callable[[], Any], times: int = 5) -> float:
-    call()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-    return float(np.median(found))
 
 
 def shown(m: Measured) -> list[int]:
@@ -304,67 +296,67 @@ def sheet(m: Measured, rows: dict[str, Tensor]) -> Image.Image:
     return out
 
 
-def print_tables(result: dict[str, Any]) -> None:
-    """To the terminal."""
-    for name, value in {**result["parts"], **result["time"]}.items():
-        print(f"{name:28s} {value:8.3f}")
-    print(f"\n{'mapper':12s} object R@1  unseen styles  cosine to own  both ways in {DRAWS} draws")
-    for name, row in result["mappers"].items():
-        print(
-            f"{name:12s} {row['object_recall']:10.1%} {row['object_recall_unseen_styles']:14.1%}"
-            f" {row['nearest_of_own_object']:14.3f} {row['variants_covered']:12.1%}"
-        )
-    print("\nsounds            named (95 %)           size-pitch  count     FD  FD CLAP FD aiSFX    IS")
-    for name, row in result["sounds"].items():
-        named = f"{row['named']:.1%} ({row['named_low']:.0%} to {row['named_high']:.0%})"
-        print(
-            f"{name:16s} {named:22s} {row['size_pitch']:10.2f} {row['count_heard']:6.1%} {row['fd']:7.2f}"
-            f" {row['fd_clap']:8.4f} {row['fd_aisfx'] or float('nan'):8.3f} {row['is']:5.2f}"
-        )
+def main(*, each: int = 10, steps: int = 25, guidance: float = 2.5, threads: int = 1, output: Path = OUTPUT,
+         picture: Path = IMAGES / "nano" / "sounds.png", listen: Path = ROOT / "docs" / "sounds") -> None:  # fmt: skip
+    """Measure nano's sound model and its mappers.
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures the embedded sound model.")
-    parser.add_argument("--each", type=int, default=10, help="sounds of each of the 16 objects")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=2.5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "nano" / "sounds.json")
-    parser.add_argument("--sheet", type=Path, default=ROOT / "docs" / "images" / "nano" / "sounds.png")
-    parser.add_argument("--listen", type=Path, default=ROOT / "docs" / "sounds", help="folder of the sheet's sounds")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    m = Measured(arguments.each, arguments.steps, arguments.guidance)
+    Args:
+        each: Sounds of each of the 16 objects.
+        steps: Denoising steps.
+        guidance: Guidance scale.
+        threads: Threads of PyTorch.
+        output: Results.
+        picture: Sheet of spectrograms.
+        listen: Folder of the sheet's sounds.
+    """
+    torch.set_num_threads(threads)
+    results = Results(output, {"sounds_each": each, "steps": steps, "guidance": guidance})
+    m = Measured(each, steps, guidance)
     mappers = mappers_of(m)
     styles = list(world.STYLES)
     styled = m.seen(
         [replace(k, scene=replace(k.scene, style=styles[i % len(styles)])) for i, k in enumerate(m.moments)],
     )
-    result: dict[str, Any] = {
-        "sounds_each": arguments.each,
-        "steps": arguments.steps,
-        "guidance": arguments.guidance,
-        "parts": measure_parts(m),
-        "mappers": {
-            name: {**measure_mapper(m, mapper, styled), "variants_covered": variants_covered(m, mapper)}
-            for name, mapper in mappers.items()
-        },
-        "time": measure_time(m),
-    }
-    result["sounds"], rows = measure_generation(m, mappers)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(_rounded(result), indent=2) + "\n", encoding="utf-8")
-    arguments.sheet.parent.mkdir(parents=True, exist_ok=True)
-    sheet(m, rows).save(arguments.sheet, optimize=True)
-    write_sounds(m, rows, arguments.listen)
-    print_tables(result)
+    results.put("parts", _rounded(measure_parts(m)))
+    for name, mapper in mappers.items():
+        row = {**measure_mapper(m, mapper, styled), "variants_covered": variants_covered(m, mapper)}
+        results.put(f"mapper: {name}", _rounded(row))
+    results.put("time", _rounded(measure_time(m)))
+    measured, sounds = measure_generation(m, mappers)
+    for name, row in measured.items():
+        results.put(f"sounds: {name}", _rounded(row))
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    sheet(m, sounds).save(picture, optimize=True)
+    write_sounds(m, sounds, listen)
+    results.report(*tables(results.rows))
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
+def tables(rows: dict[str, Any]) -> list[Table]:
+    """Parts, mappers, and sounds."""
+    parts = [[name.replace("_", " "), f"{value:.4g}"] for name, value in {**rows["parts"], **rows["time"]}.items()]
+    mappers = [
+        [key.removeprefix("mapper: "), f"{row['object_recall']:.1%}", f"{row['object_recall_unseen_styles']:.1%}",
+         f"{row['nearest_of_own_object']:.3f}", f"{row['variants_covered']:.1%}"]
+        for key, row in rows.items() if key.startswith("mapper: ")
+    ]  # fmt: skip
+    sounds = [
+        [key.removeprefix("sounds: "), f"{row['named']:.1%} ({row['named_low']:.0%} to {row['named_high']:.0%})",
+         f"{row['size_pitch']:.2f}", f"{row['count_heard']:.1%}", f"{row['fd']:.2f}", f"{row['fd_clap']:.4f}",
+         None if row["fd_aisfx"] is None else f"{row['fd_aisfx']:.1f}", f"{row['is']:.2f}"]
+        for key, row in rows.items() if key.startswith("sounds: ")
+    ]  # fmt: skip
+    return [
+        Table("Parts", ["figure", "value"], parts),
+        Table("Mappers", ["mapper", "object recall at 1", "unseen styles", "cosine to nearest of own object",
+                          f"both variants in {DRAWS} draws"], mappers),
+        Table("Sounds", ["sounds", "named (95 % interval)", "correlation of size and pitch", "count heard", "FD",
+                         "FD by CLAP", "FD by aiSFX", "IS"], sounds),
+    ]  # fmt: skip
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

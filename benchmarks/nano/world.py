@@ -1,11 +1,10 @@
-"""Shows the nano world and times it: ``python -m benchmarks.nano.world [--output docs/images/nano/world.png]``.
+"""Shows the nano world and times it: ``python -m benchmarks.nano.world``.
 
-Writes a sheet of captioned pictures on a fixed seed and prints the pictures per second on one thread.
+Writes a sheet of captioned pictures of a fixed seed, and prints the pictures per second on one thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 import time
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.common.command import run
+from benchmarks.common.results import IMAGES
 from pipelines.nano import world
 
 ROWS, COLUMNS, CELL = 8, 12, 88
@@ -49,15 +50,17 @@ def pictures_per_second(count: int = 2000) -> float:
     return count / seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Shows the nano world and times it.")
-    parser.add_argument("--output", type=Path, default=Path("docs/images/nano/world.png"))
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    sheet(arguments.seed).save(arguments.output, optimize=True)
-    print(f"{arguments.output}; {pictures_per_second():.0f} pictures/s on one thread")
+def main(*, output: Path = IMAGES / "nano" / "world.png", seed: int = 1) -> None:
+    """Draw a sheet of the nano world and time it.
+
+    Args:
+        output: Picture.
+        seed: Seed of the scenes.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    sheet(seed).save(output, optimize=True)
+    print(f"{output}; {pictures_per_second():.0f} pictures/s on one thread")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import torch
 from diffusers import UNet2DConditionModel
-from peft import LoraConfig
 from PIL import Image
 from torch import Tensor, nn
 
@@ -64,6 +63,8 @@ def learn(
     images: Sequence[Image.Image], category: str, config: PersonalizeConfig
 ) -> tuple[pipelines.NeTIPipeline, str]:
     """nano with low-rank changes learned from ``images`` in as many steps and samples, and the words for it."""
+    from peft import LoraConfig  # the extra "bench"
+
     pipeline = pipelines.NeTIPipeline.from_model("nano", device="cpu")
     unet: UNet2DConditionModel = pipeline.unet
     torch.manual_seed(config.train.seed)

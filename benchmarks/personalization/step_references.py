@@ -1,4 +1,4 @@
-"""What `personalize_step` compares with: a random model of Stable Diffusion 1.4's size and others' steps on it."""
+"""Baselines of `benchmarks.personalization.step`: others' steps on a random model of Stable Diffusion 1.4's size."""
 
 from __future__ import annotations
 
