@@ -1,4 +1,4 @@
-"""CLIP-NeRF's category field (arXiv 2112.05139): trained on a procedural family, and edited by text and pictures."""
+"""CLIP-NeRF's category field (arXiv 2112.05139): trained on a procedural family, edited by text and pictures."""
 
 from __future__ import annotations
 

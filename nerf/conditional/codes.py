@@ -1,4 +1,4 @@
-"""A Gaussian fitted to a table of codes: new codes are drawn from it, and it tells how usual a code is."""
+"""The Gaussian of a table of codes: it samples new codes and gives the Mahalanobis distance of a code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from torch import Tensor
 from mappers.normalization import whiten
 
 FLOOR = 0.02
-"""Share of the mean variance that is added to all, so that few codes still have a full covariance."""
+"""Share of the mean variance that is added to every variance, so that the covariance of few codes is invertible."""
 
 
 class CodeDistribution:
-    """Mean and covariance of codes.
+    """A Gaussian with the mean and the covariance of a table of codes.
 
     Args:
         codes: the table, at least two rows.
+
+    Raises:
+        ValueError: the table has fewer than two rows.
     """
 
     def __init__(self, codes: Float[Tensor, "n c"]):
@@ -29,11 +32,11 @@ class CodeDistribution:
         """Lower triangular L with covariance L Lᵀ."""
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count c"]:
-        """Codes: z ~ N(0, I) mapped by mean and covariance."""
+        """Random codes: mean + L z with z ~ N(0, I)."""
         return self.mean + torch.randn(count, len(self.mean), generator=generator) @ self.factor.T
 
     def whiten(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
-        """The z that codes came from; standard normal for codes like the table's. Differentiable."""
+        """z = L⁻¹ (code - mean), which has mean 0 and covariance I over the table. Differentiable."""
         return whiten(codes, self.mean, self.factor)
 
     def unwhiten(self, z: Float[Tensor, "*n c"]) -> Float[Tensor, "*n c"]:
@@ -41,5 +44,5 @@ class CodeDistribution:
         return self.mean + z @ self.factor.T
 
     def mahalanobis(self, codes: Float[Tensor, "*n c"]) -> Float[Tensor, "*n"]:
-        """Distance from the mean in standard deviations: about the root of c for usual codes. Differentiable."""
+        """Distance from the mean in standard deviations; about √c for the table's codes. Differentiable."""
         return self.whiten(codes).square().sum(-1).clamp(min=1e-12).sqrt()

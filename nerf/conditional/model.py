@@ -1,4 +1,4 @@
-"""A trained category field with its codes: what editing works on, and a folder of safetensors and JSON."""
+"""A trained category field with the codes of its objects, saved as a folder of safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -32,30 +32,33 @@ from .families.family import RADIUS
 FORMAT = 1
 WEIGHTS, CONFIG = "category.safetensors", "config.json"
 ENCODER = "encoder"
-"""Folder within a model's that holds its encoder of pictures, if it has one."""
+"""Subfolder of a model's folder for its picture encoder; a model may have none."""
 REMEDY = "train one with python -m nerf.conditional.train"
 SHIPPED = Path(__file__).parents[1] / "nano"
-"""Where the package keeps nano-chairs and nano-cars."""
+"""Folder of the shipped models nano-chairs and nano-cars."""
 
 RESOLUTION = 40
-"""Cells along each side of the grid that says where an object is."""
+"""Cells along each side of an object's occupancy grid."""
 OCCUPIED = 1.0
-"""Density from which a cell counts as occupied."""
+"""Density, per unit length, above which a cell counts as occupied."""
 INTERVALS = 96
-"""Intervals that the diagonal of the box is marched in."""
+"""Number of sampling intervals along the diagonal of the box."""
 REMEMBERED = 4
-"""Shapes whose grids are kept."""
+"""Number of shapes whose occupancy grids are kept in memory."""
 
 
 class ConditionalModelError(ValueError):
-    """A model's folder cannot be read; the message names it and the remedy."""
+    """A model's folder cannot be read; the message names the folder and the remedy."""
 
 
 def located(model: str | Path) -> Path:
-    """The folder of a model: a folder itself, or ``nano-FAMILY`` for one that ships with the package.
+    """The folder of a model.
+
+    Args:
+        model: a folder, or the id ``nano-FAMILY`` of a model that ships with the package.
 
     Raises:
-        FileNotFoundError: it is neither, or not part of this installation.
+        FileNotFoundError: the folder or id does not exist, or the id's model is not part of this installation.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -69,14 +72,14 @@ def located(model: str | Path) -> Path:
 
 
 class ConditionalModel:
-    """A category field, the codes of the objects that it was trained on, and Gaussians of them.
+    """A category field, the codes of its training objects, and the Gaussians of these codes.
 
     Args:
         field: the category's field.
-        shape_codes: one of each training shape.
-        appearance_codes: one of each training palette.
+        shape_codes: one code for each training shape.
+        appearance_codes: one code for each training palette.
         family: name of the procedural family (`nerf.conditional.families.FAMILIES`).
-        notes: what else is known of the model, in plain values: how it was trained, what was measured.
+        notes: JSON values about the training and its measured quality, such as ``steps`` and ``psnr_train`` (dB).
     """
 
     def __init__(
@@ -99,58 +102,63 @@ class ConditionalModel:
 
     @property
     def marching(self) -> Marching:
-        """How rays walk."""
+        """Near and far distance and step length of the rays."""
         return Marching.through(self.field.bounds, INTERVALS, near=0.0, far=2 * RADIUS)
 
     @cached_property
     def shape_prior(self) -> CodeDistribution:
-        """Of the shape codes."""
+        """Gaussian of the shape codes."""
         return CodeDistribution(self.shape_codes)
 
     @cached_property
     def appearance_prior(self) -> CodeDistribution:
-        """Of the appearance codes."""
+        """Gaussian of the appearance codes."""
         return CodeDistribution(self.appearance_codes)
 
     @cached_property
     def space(self) -> str:
-        """What tells its codes from those of other fields; mappers and saved edits remember it."""
+        """Id of the code space, a hash of the field's weights; mappers, encoders and saved edits store it."""
         return space_id(self.field)
 
     @property
     def sampled(self) -> bool:
-        """Whether its instances are samples, as the objective gan leaves them: the family knows no object of theirs."""
+        """Whether the instances are random samples, without an object of the family (objective "gan")."""
         return self.notes.get("objective") == "gan"
 
     def prior(self, name: CodeName) -> CodeDistribution:
-        """The Gaussian of a table."""
+        """Gaussian of the shape codes or of the appearance codes."""
         return self.shape_prior if name == "shape" else self.appearance_prior
 
     def sample(self, seed: int) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
-        """Codes of an object that was not trained on."""
+        """Shape and appearance code of a random object, drawn from the Gaussians with this seed."""
         generator = torch.Generator().manual_seed(seed)
         shape = self.shape_prior.sample(1, generator)[0]
         return shape, self.appearance_prior.sample(1, generator)[0]
 
     def mahalanobis(self, code: Float[Tensor, "*n c"], name: CodeName) -> Float[Tensor, "*n"]:
-        """How unusual codes are, in standard deviations from the mean of their table."""
+        """Mahalanobis distance of codes to the mean of their table, in standard deviations."""
         return self.prior(name).mahalanobis(code)
 
     def codes(self, instance: int) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
-        """Codes of training shape ``instance`` in the palette of the same number, counted around.
+        """Codes of training shape ``instance`` and of training palette ``instance`` modulo the number of palettes.
 
         Raises:
-            ValueError: there is no such shape.
+            ValueError: there is no training shape of this number.
         """
         if not 0 <= instance < len(self.shape_codes):
             raise ValueError(f"instance {instance} does not exist; there are 0..{len(self.shape_codes) - 1}")
         return self.shape_codes[instance], self.appearance_codes[instance % len(self.appearance_codes)]
 
     def camera(self, azimuth: float, elevation: float, size: int) -> Cameras:
-        """A camera at angles in degrees that sees the object whole; at azimuth 0 it stands on the x axis.
+        """A camera that looks at the middle of the object from the family's distance.
+
+        Args:
+            azimuth: degrees about the z axis; 0 is on the x axis.
+            elevation: degrees above the horizon.
+            size: width and height of the picture in pixels.
 
         Raises:
-            ValueError: size is not a positive number of pixels.
+            ValueError: size is below 1.
         """
         if size < 1:
             raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
@@ -159,7 +167,7 @@ class ConditionalModel:
 
     @torch.no_grad()
     def grid(self, shape_code: Float[Tensor, " s"], resolution: int) -> OccupancyGrid:
-        """Where the object of a shape code is: cells with density, and their neighbours."""
+        """Occupancy grid of a shape code: cells with a density above `OCCUPIED`, and their neighbours."""
         grid = OccupancyGrid(self.field.bounds, resolution)
         density = cell_density(self.field, shape_code.detach(), resolution)
         grid.density.copy_(density)
@@ -167,7 +175,7 @@ class ConditionalModel:
         return grid
 
     def occupancy(self, shape_code: Float[Tensor, " s"]) -> OccupancyGrid:
-        """The fine `grid` of a shape code, so that a picture skips the rest of the box. Kept for a while."""
+        """The `grid` of a shape code with `RESOLUTION` cells a side; the last `REMEMBERED` grids stay in memory."""
         key = shape_code.detach().float().cpu().numpy().tobytes()
         if key not in self._grids:
             grid = self.grid(shape_code, RESOLUTION)
@@ -185,14 +193,17 @@ class ConditionalModel:
         size: int | None = None,
         background: float = 1.0,
     ) -> Picture:
-        """What a camera (the first, if there are several) sees of the object of two codes.
+        """Render the object of two codes.
 
         Args:
-            size: width of the picture; None takes the camera's.
-            background: grey level behind it.
+            shape_code: its shape.
+            appearance_code: its colours.
+            camera: the view; of several cameras the first.
+            size: width of the picture in pixels; None takes the camera's.
+            background: grey level behind the object, in 0..1.
 
         Raises:
-            ValueError: a code or the size is not one.
+            ValueError: a code has the wrong width or is not finite, or the size is below 1.
         """
         if size is not None:
             if size < 1:
@@ -211,22 +222,22 @@ class ConditionalModel:
         jitter: Float[Tensor, " r"] | None = None,
         grid: OccupancyGrid | None = None,
     ) -> Rendered:
-        """What rays see of the object; differentiable in codes and rays.
+        """Colour and opacity of rays; differentiable in codes and rays.
 
         Args:
             shape_code: its shape.
             appearance_code: its colours.
-            rays: from where.
-            background: RGB behind each ray.
-            jitter: shift of a ray's intervals, in 0..1 of one.
-            grid: where to look; None takes the shape's own `occupancy`, which costs more than few rays do.
+            rays: origins and directions.
+            background: RGB behind each ray, in 0..1.
+            jitter: shift of each ray's intervals, in 0..1 of an interval.
+            grid: occupied cells; None computes the shape's `occupancy`, which takes longer than rendering few rays.
         """
         where = Rays(rays.origins.detach(), rays.directions.detach(), rays.views.detach())
         samples = (self.occupancy(shape_code) if grid is None else grid).march(where, self.marching, jitter)
         return render_rays(self.field.at(shape_code, appearance_code), rays, samples, background)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``category.safetensors`` (half precision) and ``config.json``, each whole or not at all."""
+        """Write ``category.safetensors`` (half precision) and ``config.json``, each completely or not at all."""
         folder = Path(folder)
         tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
         tensors |= {"shape_codes": self.shape_codes, "appearance_codes": self.appearance_codes}
@@ -243,11 +254,14 @@ class ConditionalModel:
 
     @classmethod
     def load(cls, model: str | Path) -> ConditionalModel:
-        """Read what :meth:`save` wrote: a folder, or the id of a shipped model (see `located`).
+        """Read what `save` wrote.
+
+        Args:
+            model: folder, or id of a shipped model (see `located`).
 
         Raises:
-            FileNotFoundError: there is no such folder, id or file.
-            ConditionalModelError: the folder holds another model, or a damaged one.
+            FileNotFoundError: the folder, the id or one of the two files does not exist.
+            ConditionalModelError: the folder holds another model, or its files are damaged.
         """
         folder = located(model)
         for name in (CONFIG, WEIGHTS):
@@ -285,7 +299,7 @@ class ConditionalModel:
 def cell_density(
     field: ConditionalField, shape_code: Float[Tensor, " s"], resolution: int, chunk: int = 2**15
 ) -> Float[Tensor, "z y x"]:
-    """Density in the middle of every cell of the field's box."""
+    """Density, per unit length, at the centre of every cell of the field's box."""
     middle = (torch.arange(resolution) + 0.5) / resolution
     z, y, x = torch.meshgrid(middle, middle, middle, indexing="ij")
     unit = torch.stack([x, y, z], -1).view(-1, 3)
@@ -295,6 +309,6 @@ def cell_density(
 
 
 def dilate(cells: Tensor) -> Tensor:
-    """True cells and their neighbours, of grids [..., z, y, x]."""
+    """Mark the 26 neighbours of true cells too, in grids [..., z, y, x]."""
     flat = cells.float().view(-1, 1, *cells.shape[-3:])
     return (max_pool3d(flat, 3, stride=1, padding=1) > 0).view(cells.shape)

@@ -14,28 +14,28 @@ from .families import FAMILIES
 
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
-    """How field and discriminator play against each other."""
+    """Settings of the adversarial training."""
 
     patch: int = 32
-    """Side of the patches that the discriminator sees, pixels: a power of two, 8 or more."""
+    """Side of the discriminator's patches in pixels: a power of two, 8 or more."""
     channels: int = 512
-    """Channels of the discriminator after its last stride; each stride before has half of the next."""
+    """Channels after the discriminator's last strided convolution; each earlier one has half as many as the next."""
     discriminator_rate: float = 1.0
     """Learning rate of the discriminator relative to the field's."""
     penalty: float = 0.5
-    """λ_r: weight of the discriminator's squared gradient at real patches."""
+    """λ_r of the paper: weight of the squared gradient norm of the discriminator at real patches (R1)."""
     generator: Literal["softplus", "printed"] = "softplus"
-    """What the field minimises: -f(-D), whose pull stays strong where D is sure, or the f(D) that the paper prints."""
+    """Loss of the field: "softplus" is -f(-D), which does not saturate; "printed" is f(D), as the paper prints it."""
     ground: Literal["random", "white"] = "random"
-    """What is behind the objects, real or not: a random colour for each patch, or white."""
+    """Background of real and rendered patches: a random colour for each patch, or white."""
     least_scale: float = 0.25
-    """Smallest side of a patch relative to the picture's, in the end."""
+    """Smallest side of a patch relative to the picture's side, after `anneal_steps`."""
     anneal_steps: int = 10000
-    """Steps in which the smallest side falls there, exponentially, from the whole picture's."""
+    """Steps over which the smallest relative side falls exponentially from 1 to `least_scale`."""
     density_noise: float = 0.0
-    """Standard deviation of noise on the logarithm of density at the first step; GRAF has 1."""
+    """Standard deviation of the noise on log-density at the first step; GRAF uses 1."""
     noise_steps: int = 4000
-    """Steps in which that noise falls to nothing, linearly."""
+    """Steps over which this noise falls linearly to zero."""
 
     def __post_init__(self) -> None:
         if self.patch < 8 or self.patch & (self.patch - 1):
@@ -58,46 +58,46 @@ class GanConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryConfig:
-    """What is trained, on how much, and how."""
+    """Settings of a category field's training: data, objective and sizes."""
 
     family: str = "chairs"
     """Procedural family (`nerf.conditional.families.FAMILIES`)."""
     objective: Literal["decoder", "gan"] = "decoder"
-    """Codes learned with the field from posed pictures, or the paper's game against a discriminator (see `gan`)."""
+    """Objective: codes and field learned from posed pictures, or the paper's adversarial training (see `gan`)."""
     shapes: int = 256
-    """Training shapes."""
+    """Number of training shapes."""
     palettes: int = 32
-    """Training palettes."""
+    """Number of training palettes."""
     size: int = 64
-    """Side of the training pictures, pixels."""
+    """Side of the training pictures in pixels."""
     rays: int = 256
-    """Rays of every picture of a step."""
+    """Rays for each picture of a step."""
     taught_steps: int = 2000
-    """First steps, with nothing but lessons at points of the family's solids; then pictures come in."""
+    """First steps, which use only point supervision from the family's solids; later steps use pictures too."""
     points: int = 512
-    """Points of every lesson for density; for colour a quarter as many."""
+    """Points for each object that supervise density; a quarter as many supervise colour."""
     lesson_weight: float = 0.1
-    """Weight of lessons beside pictures."""
+    """Weight of the point supervision once pictures are used; pictures have weight 1."""
     intervals: int = 60
-    """Intervals that the diagonal of the box is marched in."""
+    """Number of sampling intervals along the diagonal of the box."""
     grid: int = 24
-    """Cells along each side of the occupancy grid of every shape."""
+    """Cells along each side of each shape's occupancy grid."""
     grid_every: int = 8
-    """Steps between updates of the grids; each renews two shapes."""
+    """Steps between two updates of the grids; an update renews two shapes."""
     near_object: float = 0.85
-    """Share of the rays that pass within three pixels of the object; the others go anywhere."""
+    """Share of the rays within three pixels of the object; the others are uniform over the picture."""
     code_weight: float = 1e-4
-    """Weight of the codes' mean square (DeepSDF's prior)."""
+    """Weight of the mean square of the codes (DeepSDF's prior)."""
     code_start: float = 0.1
-    """Standard deviation of fresh codes."""
+    """Standard deviation of the initial codes."""
     code_rate: float = 5.0
-    """Learning rate of codes relative to the field's."""
+    """Learning rate of the codes relative to the field's."""
     field: ConditionalConfig = dataclasses.field(default_factory=ConditionalConfig)
     """Sizes of the field."""
     gan: GanConfig = dataclasses.field(default_factory=GanConfig)
-    """The game's settings, where that is the objective; of those above it heeds family, numbers, size and intervals."""
+    """Settings of the objective "gan"; of those above it uses family, shapes, palettes, size, intervals and field."""
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
-    """How; `train.batch_size` counts pictures."""
+    """Optimizer and schedule; `train.batch_size` counts pictures."""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:

@@ -20,7 +20,7 @@ from .model import SHIPPED
 from .settings import CategoryConfig
 
 FINAL = 64
-"""Pictures (or patches) of each kind that a finished model is measured on."""
+"""Pictures (objective "gan": patches) of each group that a finished model is measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Arguments(ModelTraining):
 
 
 def main(arguments: Arguments) -> FitReport:
-    """Train a category field, measure it, and write it."""
+    """Train a category field, measure it, and save it."""
     arguments.start()
     config = load_settings(CategoryConfig, arguments.recipe, task="conditional")
     config = dataclasses.replace(config, train=arguments.with_overrides(config.train))

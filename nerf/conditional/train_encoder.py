@@ -1,4 +1,4 @@
-"""Trains an encoder of pictures: ``python -m nerf.conditional.train_encoder nano-chairs --output runs/encoder``."""
+"""Trains a picture encoder: ``python -m nerf.conditional.train_encoder nano-chairs --output runs/encoder``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .model import ENCODER, ConditionalModel, located
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(ModelTraining):
-    """Train an encoder that sees codes and pose of an object in one picture, where inversion starts."""
+    """Train an encoder that predicts codes and pose of an object from one picture, as a start for inversion."""
 
     model: Annotated[str, tyro.conf.Positional]
     """Category model: nano-chairs, nano-cars, or a folder."""
@@ -27,7 +27,7 @@ class Arguments(ModelTraining):
 
 
 def main(arguments: Arguments) -> PictureEncoder:
-    """Train the encoder and write it, in half precision."""
+    """Train the encoder and save it in half precision."""
     arguments.start()
     train = arguments.with_overrides(arguments.settings.train)
     task = EncoderTask(ConditionalModel.load(arguments.model), dataclasses.replace(arguments.settings, train=train))

@@ -31,16 +31,16 @@ class Arguments(ModelTraining):
     model: Annotated[str, tyro.conf.Positional]
     """Category model: nano-chairs, nano-cars, or a folder."""
     method: Method = "mapper"
-    """The paper's network, trained through renders, or the closed form, fitted to captions and pictures."""
+    """The paper's network, trained on captions and renders, or ridge regression on captions and pictures."""
     clip: str = DEFAULT
-    """CLIP: folder, embedded or hub id."""
+    """CLIP: folder, id of an embedded model, or hub id."""
     pairs: int = 4 * PAIRS
-    """Ridge: captions and pictures that it is fitted to."""
+    """Method "ridge": number of captions and pictures to fit to."""
     settings: MapperConfig = dataclasses.field(default_factory=MapperConfig)
 
 
 def main(arguments: Arguments) -> BaseCodeMapper:
-    """Train the mapper and write it."""
+    """Train the mapper and save it."""
     arguments.start()
     started = time.monotonic()
     model, scorer = ConditionalModel.load(arguments.model), Scorer.load(arguments.clip)

@@ -1,8 +1,8 @@
-"""The paper's objective (CLIP-NeRF, arXiv 2112.05139, section 3.1): the field plays against a patch discriminator.
+"""The paper's objective (CLIP-NeRF, arXiv 2112.05139, section 3.1): adversarial training with a patch discriminator.
 
 D is high for fakes and maximises E f(D(fake)) + E[f(-D(real)) - λ ||grad D(real)||²] with f(u) = -log(1 + exp(-u)).
-Patches, their scales and the discriminator are GRAF's (arXiv 2007.02442). Real pictures are drawn on the fly, seen from
-other cameras than the field's, and nothing but what the discriminator says of them reaches the field.
+Patches, their scales and the discriminator are those of GRAF (arXiv 2007.02442). Real pictures are rendered in each
+step from other cameras than the field's; they reach the field only through the discriminator.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from ..settings import CategoryConfig
 from .point_supervision import random_cameras
 
 LAST = 4
-"""Side of what is left of a patch after the strides; one more convolution makes a number of it."""
+"""Side in cells of the feature map after the strided convolutions; a last convolution reduces it to one logit."""
 SLOPE = 0.2
-"""Of the discriminator's rectifiers below zero."""
+"""Negative slope of the discriminator's leaky ReLU."""
 MEASURED = 16
-"""Patches of each kind that a validation judges."""
+"""Real patches, and fake patches, that a validation measures."""
 COLUMNS = 8
-"""Pictures in a row of a validation's grid."""
+"""Pictures in each row of a validation's grid."""
 SAMPLES = 11
-"""Seed of the codes that a finished model is given."""
+"""Seed of the sampled codes in a finished model's tables."""
 
 
 def reward(u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -51,42 +51,42 @@ def reward(u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 
 def discriminator_loss(real: Float[Tensor, " b"], fake: Float[Tensor, " b"]) -> Float[Tensor, ""]:
-    """-E f(D(fake)) - E f(-D(real)), which D minimises: it is high for fakes. The penalty comes on top."""
+    """-E f(D(fake)) - E f(-D(real)), which D minimises so that it is high for fakes. The penalty is added elsewhere."""
     return -(reward(fake).mean() + reward(-real).mean())
 
 
 def generator_loss(fake: Float[Tensor, " b"], kind: Literal["softplus", "printed"]) -> Float[Tensor, ""]:
-    """What the field minimises, so that D becomes low for its pictures.
+    """The field's loss, which is low if D is low for the field's pictures.
 
     Args:
-        fake: D of them.
-        kind: "printed" is the paper's E f(D), whose gradient 1 - sigmoid(D) fades just where D is sure of a fake.
-            "softplus" is E -f(-D) = E log(1 + exp(D)) with the same sign and the gradient sigmoid(D): the one that
-            does not saturate, which the code of GRAF and GIRAFFE minimises though they print the other.
+        fake: logits D of the field's patches.
+        kind: "printed" is the paper's E f(D), whose gradient 1 - sigmoid(D) vanishes where D is sure of a fake.
+            "softplus" is E -f(-D) = E log(1 + exp(D)), whose gradient sigmoid(D) does not. GRAF and GIRAFFE print the
+            first, and their code minimises the second.
     """
     return reward(fake).mean() if kind == "printed" else -reward(-fake).mean()
 
 
 def gradient_penalty(logits: Float[Tensor, " b"], real: Float[Tensor, "b 3 p p"]) -> Float[Tensor, ""]:
-    """R1: the mean over patches of ||grad D||². Differentiable, by the second derivative of D.
+    """R1: mean over patches of ||grad D||². Differentiable.
 
     Args:
-        logits: D of ``real``.
-        real: patches that require a gradient.
+        logits: D(real).
+        real: patches, which require a gradient.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
 
 
 class Discriminator(nn.Module):
-    """GRAF's: 4x4 convolutions of stride 2 until 4x4 are left, spectral and instance norm, leaky rectifiers.
+    """GRAF's discriminator: 4x4 convolutions of stride 2 down to 4x4 cells, spectral and instance norm, leaky ReLU.
 
-    The first convolution has no instance norm (GRAF's for patches of 64 and 128; its for 32 has one), which would hide
-    how bright and how colourful a patch is.
+    The first convolution has no instance norm, which would hide brightness and saturation. In GRAF that holds for
+    patches of 64 and 128 pixels; its network for 32 has one.
 
     Args:
-        patch: side of patches, a power of two from 8 on.
-        channels: after the last stride; each one before has half of the next.
+        patch: side of patches in pixels, a power of two from 8 on.
+        channels: channels after the last stride; each earlier convolution has half as many as the next.
     """
 
     def __init__(self, patch: int, channels: int):
@@ -95,18 +95,19 @@ class Discriminator(nn.Module):
         widths = [3] + [channels // 2 ** (strides - 1 - i) for i in range(strides)]
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(widths)):
-            # Instance norm takes a bias away again.
+            # Instance norm removes a bias.
             layers.append(spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=i == 0)))
             layers += [nn.InstanceNorm2d(after)] if i else []
             layers.append(nn.LeakyReLU(SLOPE))
         self.net = nn.Sequential(*layers, spectral_norm(nn.Conv2d(channels, 1, LAST)))
 
     def forward(self, patches: Float[Tensor, "b 3 p p"], *, frozen: bool = False) -> Float[Tensor, " b"]:
-        """How fake patches with colours in -1..1 look.
+        """Logit of being fake of each patch.
 
         Args:
-            frozen: as one that cannot learn: gradients reach the patches alone, and spectral norm's vectors stay as
-                they are. Through here, and not around it, because several processes learn only through this call.
+            patches: colours in -1..1.
+            frozen: gradients reach only the patches, and spectral norm's vectors do not change. An argument of this
+                call, because the wrapper for several processes synchronises gradients through it only.
         """
         if not frozen:
             return self.net(patches).flatten()
@@ -116,15 +117,16 @@ class Discriminator(nn.Module):
 
 
 def cropped(cameras: Cameras, patch: int, scale: Float[Tensor, " b"], shift: Float[Tensor, "b 2"]) -> Cameras:
-    """Cameras that see a patch of each picture: ``patch`` points a side, evenly spaced over ``scale`` of it.
+    """Cameras whose pictures are patches: ``patch`` points a side, evenly spaced over the share ``scale`` of a picture.
 
-    Points are GRAF's: at scale 1 the outer ones are the middles of the picture's corner pixels, and as many points as
-    pixels are the pixels themselves. As a camera, a patch is drawn by whatever draws pictures, at its points exactly.
+    Points are those of GRAF: at scale 1 the outer points are the centres of the picture's corner pixels, and with as
+    many points as pixels they are the pixel centres.
 
     Args:
-        cameras: b of them.
-        scale: side of the patch relative to the picture's, in 0..1.
-        shift: where between the left (top) and the right (bottom) end it lies, in 0..1.
+        cameras: b cameras of whole pictures.
+        patch: points on each side of a patch.
+        scale: side of each patch relative to the picture's side, in 0..1.
+        shift: place of each patch from left (0) to right (1), and from top (0) to bottom (1).
     """
     reach = torch.tensor([cameras.width - 1, cameras.height - 1]).to(scale)
     gap = scale[:, None] * reach / (patch - 1)
@@ -135,24 +137,24 @@ def cropped(cameras: Cameras, patch: int, scale: Float[Tensor, " b"], shift: Flo
 
 @dataclass(frozen=True)
 class Patches:
-    """What one step is played with: real patches, and what the field needs to draw as many fakes."""
+    """Real patches of a step, and codes and rays for as many fake patches."""
 
     shape_code: Float[Tensor, "b s"]
     appearance_code: Float[Tensor, "b a"]
     rays: Rays
-    """Of the fakes, patch by patch and row by row."""
+    """Rays of the fakes, patch by patch and row by row."""
     jitter: Float[Tensor, " r"]
     ground: Float[Tensor, "b 3"]
-    """RGB behind real and fake patch i."""
+    """Background colour of real and fake patch i, RGB in 0..1."""
     real: Float[Tensor, "b 3 p p"]
-    """Colours in -1..1."""
+    """Real patches with colours in -1..1."""
 
 
 class AdversarialTask:
-    """Codes are drawn from N(0, I), and the discriminator tells the field's patches from the family's.
+    """Codes from N(0, I); the discriminator separates the field's patches from the family's.
 
-    One loss is the sum of both players': the field's sees the discriminator frozen and the discriminator's sees fakes
-    without their past, so that each player gets the gradient of its own loss alone.
+    The loss is the sum of the field's and the discriminator's. The field's part has a frozen discriminator, and the
+    discriminator's part has detached fakes, so that each network gets only the gradient of its own loss.
     """
 
     def __init__(self, config: CategoryConfig):
@@ -187,13 +189,13 @@ class AdversarialTask:
         )
 
     def _scale(self, draws: Draws) -> Float[Tensor, " b"]:
-        """Sides of the patches relative to the picture's: whole pictures at first, then smaller ones among them."""
+        """Sides of the patches relative to the picture's: 1 at first, later uniform down to a falling smallest side."""
         gan = self.config.gan
         least = gan.least_scale ** min(1.0, draws.step / gan.anneal_steps)
         return least + (1 - least) * draws.uniform("scale").cpu()
 
     def fakes(self, field: Callable[..., Any], batch: Patches, draws: Draws) -> Float[Tensor, "b 3 p p"]:
-        """The field's patches, with colours in -1..1."""
+        """Patches rendered by the field, with colours in -1..1."""
         side = self.config.gan.patch
         samples = uniform_samples(*span(batch.rays, self.field.bounds, self.marching), self.marching.step, batch.jitter)
         of = samples.ray // side**2
@@ -201,7 +203,7 @@ class AdversarialTask:
         density, color = field(points, views, batch.shape_code[of], batch.appearance_code[of])
         strength = self.config.gan.density_noise * max(0.0, 1 - draws.step / self.config.gan.noise_steps)
         if strength > 0:
-            # One more than the diagonal has intervals: jitter cuts one in two.
+            # One more than the intervals of the diagonal, because jitter cuts one of them in two.
             noise = draws.normal("noise", (side**2, self.config.intervals + 2)).flatten(0, 1)
             place = torch.arange(len(samples), device=noise.device) - samples.first[samples.ray]
             density = density * (strength * noise[samples.ray, place]).exp()
@@ -227,18 +229,18 @@ class AdversarialTask:
 
     @torch.no_grad()
     def logits(self, step: int, count: int = MEASURED) -> dict[str, float]:
-        """Mean logits of real and of fake patches, of the scales of a step. Equal: the discriminator is at a loss."""
+        """Mean logits of real and of fake patches with the scales of a step; equal if D cannot separate them."""
         draws = Draws(1, step, range(count), next(self.field.parameters()).device)
         batch = self.batch(draws)
         patches = {"real": batch.real, "fake": self.fakes(self.field, batch, draws)}
         return {f"logit_{kind}": float(self.discriminator(x, frozen=True).mean()) for kind, x in patches.items()}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, Any]:
-        """Mean logits, and two rows of real pictures above two of the field's, on white."""
+        """Mean logits, and a picture: two rows of real objects above two rows of the field's, on white."""
         return {**self.logits(step), "pictures": picture_of(self._pictures())}
 
     def _pictures(self) -> Float[Tensor, "h w 3"]:
-        """The same objects and cameras at every validation."""
+        """The picture of a validation; objects and cameras are the same each time."""
         model, size, count = self.model(), self.config.size, 2 * COLUMNS
         generator = torch.Generator().manual_seed(7)
         shape, palette = self.pairs[torch.randint(len(self.pairs), (count,), generator=generator)].unbind(1)
@@ -250,13 +252,12 @@ class AdversarialTask:
         return rows.permute(0, 2, 1, 3, 4).reshape(4 * size, COLUMNS * size, 3)
 
     def model(self) -> ConditionalModel:
-        """What was learned; a copy.
+        """The trained model; a copy.
 
-        The field knows no objects of the family: any z ~ N(0, I) is one of its own. The model's tables therefore hold
-        such samples (of one seed, as many as the settings have shapes and palettes), and its instances are samples:
-        instance i resembles training shape i no more than any other. Gaussians, sampling, rendering, inversion and
-        edits work as on a decoder's model; what compares an instance with the family's object of its number does not
-        apply (`ConditionalModel.sampled` tells).
+        The field has no codes of the family's objects: each z ~ N(0, I) is a random object. The model's tables
+        therefore hold such samples, as many as the settings have shapes and palettes, from a fixed seed. Instance i
+        does not resemble training shape i, and `ConditionalModel.sampled` is True. Sampling, rendering, inversion and
+        edits work as with the decoder's model.
         """
         config = self.config
         generator = torch.Generator().manual_seed(SAMPLES)
@@ -266,5 +267,5 @@ class AdversarialTask:
 
 
 def _signed(pictures: Float[Tensor, "b p p 3"]) -> Float[Tensor, "b 3 p p"]:
-    """Pictures with colours in 0..1 as the discriminator takes them."""
+    """Pictures with colours in 0..1 in the discriminator's layout, -1..1."""
     return pictures.permute(0, 3, 1, 2) * 2 - 1

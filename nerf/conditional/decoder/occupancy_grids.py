@@ -1,4 +1,4 @@
-"""Where each training shape is: a small occupancy grid for every one, so that rays skip most of the box."""
+"""A small occupancy grid for each training shape, so that rays skip most of the box."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..model import OCCUPIED, cell_density, dilate
 
 
 class ShapeGrids(nn.Module):
-    """Occupied cells of n shapes over one box; everywhere at first. Buffers, so that a resumed run skips the same.
+    """Occupied cells of n shapes in one box, at first all cells. They are buffers, so that a resumed run has the same.
 
     Args:
         bounds: lower and upper corner of the box.
-        shapes: n.
+        shapes: number n of shapes.
         resolution: cells along each side.
     """
 
@@ -32,7 +32,7 @@ class ShapeGrids(nn.Module):
 
     @torch.no_grad()
     def update(self, field: ConditionalField, codes: Float[Tensor, "n s"], shapes: list[int]) -> None:
-        """Look where the field has density for some of the shapes. A shape that has none at all stays everywhere."""
+        """Recompute the grids of some shapes from the field's density. A shape without any density gets all cells."""
         for shape in shapes:
             cells = dilate(cell_density(field, codes[shape], self.resolution) > OCCUPIED)
             self.occupied[shape] = cells if bool(cells.any()) else True
@@ -40,7 +40,7 @@ class ShapeGrids(nn.Module):
     def march(
         self, rays: Rays, shape: Int[Tensor, " r"], marching: Marching, jitter: Float[Tensor, " r"] | None = None
     ) -> Samples:
-        """Intervals whose middle lies in an occupied cell of the ray's own shape."""
+        """Samples of rays whose middle lies in an occupied cell of the ray's shape."""
         samples = uniform_samples(*span(rays, self.bounds, marching), marching.step, jitter)
         unit = (sample_points(rays, samples) - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
         x, y, z = (unit * self.resolution).long().clamp(0, self.resolution - 1).unbind(-1)

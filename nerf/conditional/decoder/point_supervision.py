@@ -1,7 +1,7 @@
-"""Lessons at points: before pictures and beside them the family's solids tell the field what is full, and its colour.
+"""Supervision of density and colour at single points, from the family's solids, before and during training on pictures.
 
-A point costs a tenth of a ray, and says at once what pictures tell only after many views. The pictures then have the
-last word: what this leaves is a field with soft edges.
+A point costs a tenth of a ray, and gives at once what pictures give only after many views. The result has soft edges,
+which training on pictures sharpens.
 """
 
 from __future__ import annotations
@@ -20,37 +20,40 @@ from ...cameras import Cameras
 from ..families import Family
 
 MARGIN = 0.05
-"""How far from the solids points are taken, beyond those taken anywhere in the box."""
+"""World units by which the boxes around solids are enlarged, from which near points are drawn."""
 NEAR = 0.75
-"""Share of the points that are near solids."""
+"""Share of the density's points that are near solids; the others are uniform in the field's box."""
 SIDE = 32
-"""Side of the pictures whose pixels teach colour."""
+"""Side in pixels of the pictures whose visible surface points supervise colour."""
 STEP = 0.1
-"""Length along which a point's density is judged: it should absorb most inside, and little outside."""
+"""World units over which a point's density absorbs: the optical depth density * STEP is the odds of being inside."""
 DENSITY_WEIGHT = 0.1
-"""Weight of density's cross entropy beside colour's squared error."""
+"""Weight of the density's cross entropy; the colour's squared error has weight 1."""
 
 
 @dataclass(frozen=True)
 class PointSupervision:
-    """Points of some objects: first those that teach density, then those that teach colour."""
+    """Points of some objects: the first k supervise density, the others colour."""
 
     owner: Int[Tensor, " n"]
-    """Which object of the batch each point belongs to."""
+    """Object of the batch that each point belongs to."""
     points: Float[Tensor, "n 3"]
+    """World coordinates."""
     views: Float[Tensor, "n 3"]
+    """Unit directions from the camera."""
     full: Bool[Tensor, " k"]
-    """Whether each of the first k points lies inside."""
+    """Whether each of the first k points lies inside a solid."""
     rgb: Float[Tensor, "n-k 3"]
+    """Colour of each other point, in 0..1."""
 
     def to(self, device: torch.device | str) -> PointSupervision:
-        """The same on a device."""
+        """Copy on a device."""
         return PointSupervision(
             *(getattr(self, name).to(device) for name in ("owner", "points", "views", "full", "rgb"))
         )
 
     def loss(self, density: Float[Tensor, " n"], color: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
-        """What a field that answered these at all points has still to learn."""
+        """Loss of a field's density and colour at all n points, and its two terms."""
         k = len(self.full)
         logits = density[:k].clamp(min=1e-8).log() + math.log(STEP)
         entropy = binary_cross_entropy_with_logits(logits, self.full.float())
@@ -61,10 +64,14 @@ class PointSupervision:
 def sample_supervision(
     family: Family, shapes: Float[Tensor, "b p"], palettes: Float[Tensor, "b q"], count: int, draws: Draws
 ) -> PointSupervision:
-    """``count`` points of every object for density, and a quarter as many for colour.
+    """Draw ``count`` points of every object for density, and a quarter as many for colour.
 
     Args:
-        draws: source of all that is random; its device is where the lesson lies.
+        family: family of the objects.
+        shapes: raw shape parameters of the objects.
+        palettes: palettes of the objects.
+        count: points of each object for density.
+        draws: source of random numbers; the result is on its device.
     """
     scenes = family.scenes(shapes)
     low, high = family.bounds
@@ -78,7 +85,7 @@ def sample_supervision(
     chosen = first + (draws.uniform("pixels", (count // 4,)).cpu() * hits).long()
     chosen = chosen.clamp(max=len(seen.points) - 1).flatten()
     of = [torch.arange(len(shapes)).repeat_interleave(n) for n in (count, count // 4)]
-    # Density looks at no direction; any will do.
+    # Density does not depend on the direction.
     upwards = torch.tensor([0.0, 0.0, 1.0]).expand(len(of[0]), 3)
     return PointSupervision(
         torch.cat(of),
@@ -90,7 +97,7 @@ def sample_supervision(
 
 
 def random_cameras(family: Family, size: int, draws: Draws, name: str = "camera") -> Cameras:
-    """A random camera of the family for every sample of a batch; another for every ``name``."""
+    """A random camera of the family for every sample of a batch; each ``name`` gives other cameras."""
     seeds = draws.integers(name, 2**62).tolist()
     poses = [family.cameras(1, size, torch.Generator().manual_seed(seed)).poses for seed in seeds]
     focal = float(family.viewpoints(size).focal)

@@ -1,8 +1,8 @@
-"""The auto-decoder objective: a code per shape and per palette, learned with the field from posed pictures.
+"""The auto-decoder objective: one code for each shape and each palette, learned with the field from posed pictures.
 
-As DeepSDF and CodeNeRF (arXiv 2109.01750) do it; it takes minutes where the paper's adversarial objective takes days.
-Pictures are rendered on the fly by the family, so no two steps see the same one. Lessons are of objects *between* two
-of the table, with the codes between theirs: so codes become coordinates to be walked along, not names of objects.
+As in DeepSDF and CodeNeRF (arXiv 2109.01750); it takes minutes, while the paper's adversarial objective takes days. The
+family renders new pictures in each step. Point supervision uses objects *between* two of the table, with the codes
+between theirs, so that the codes between two training objects give plausible objects too.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from ..settings import CategoryConfig
 from .occupancy_grids import ShapeGrids
 from .point_supervision import PointSupervision, random_cameras, sample_supervision
 
-REACH = 3
-"""Pixels around an object that count as near it."""
-OWN = 0.5
-"""Share of the lessons that are of objects of the table: without them codes do not come to tell objects apart."""
-BEYOND = 0.25
-"""How far past both ends of the way from one object to another lessons go."""
+NEAR_PIXELS = 3
+"""Largest distance in pixels of a pixel near an object."""
+TABLE_SHARE = 0.5
+"""Share of the point supervision that uses objects of the table. With none, codes of different objects stay alike."""
+EXTRAPOLATION = 0.25
+"""Extrapolation of the point supervision beyond both of two objects, as a share of the way between them."""
 MEASURED = 24
-"""Pictures of each kind that a validation draws."""
+"""Pictures of training pairs, and of held-out pairs, that a validation renders."""
 
 
 class Codes(nn.Module):
-    """Tables of codes, looked up by the numbers of shapes and palettes."""
+    """Tables of codes, indexed by shape and by palette."""
 
     def __init__(self, shapes: int, shape_code: int, palettes: int, appearance_code: int, start: float):
         super().__init__()
@@ -56,10 +56,10 @@ class Codes(nn.Module):
 
 @dataclass(frozen=True)
 class Pictures:
-    """Rays of some pictures, and what they see."""
+    """Rays of some pictures with their colours."""
 
     picture: Int[Tensor, " r"]
-    """Which picture each ray belongs to."""
+    """Picture that each ray belongs to."""
     rays: Rays
     target: Float[Tensor, "r 3"]
     background: Float[Tensor, "r 3"]
@@ -68,20 +68,21 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Batch:
-    """What is learned from some objects, and from ones on the way from each to a partner."""
+    """Pictures of some objects, and point supervision of objects between each and a partner."""
 
     shape: Int[Tensor, "b 2"]
-    """Numbers of each object's shape and of its partner's."""
+    """Training shapes of each object and of its partner."""
     palette: Int[Tensor, "b 2"]
+    """Training palettes of each object and of its partner."""
     share: Float[Tensor, " b"]
-    """How far the lesson's objects are on the way: 0 is the object, 1 the partner."""
+    """Place of the supervised object on the way from the object (0) to the partner (1)."""
     supervision: PointSupervision
     pictures: Pictures | None
-    """Of the objects themselves; none at first."""
+    """Pictures of the objects themselves; None in the first steps."""
 
 
 class DecoderTask:
-    """Squared error of rays against pictures of random (shape, palette) pairs, held-out pairs left aside."""
+    """Squared error of rays in pictures of random (shape, palette) pairs, without the held-out pairs."""
 
     def __init__(self, config: CategoryConfig):
         self.config, self.family = config, FAMILIES[config.family]
@@ -102,7 +103,7 @@ class DecoderTask:
             held = self.split.held_out_pairs[shape, palette]
             palette = torch.where(held, (palette + 1) % config.palettes, palette)
         chance, way = draws.uniform("share", (2,)).cpu().unbind(1)
-        share = torch.where(chance < OWN, 0.0, way * (1 + 2 * BEYOND) - BEYOND)
+        share = torch.where(chance < TABLE_SHARE, 0.0, way * (1 + 2 * EXTRAPOLATION) - EXTRAPOLATION)
         shapes, palettes = self.split.shapes[shape], self.split.palettes[palette]
         supervision = sample_supervision(
             self.family, *(between(ends, share).clamp(0, 1) for ends in (shapes, palettes)), config.points, draws
@@ -121,15 +122,15 @@ class DecoderTask:
         picture = torch.arange(len(shapes)).repeat_interleave(count)
         pixel, uniform = pixel.flatten(), uniform.flatten(0, 1)
         background, hit = uniform[:, :3], alpha.flatten(1)[picture, pixel][:, None] > 0
-        # The ground takes any colour, so that only what is really there can explain the object's.
+        # Random background colours, so that the field cannot explain the object by empty space.
         target = torch.where(hit, rgb.flatten(1, 2)[picture, pixel], background)
         rays = cameras.rays(picture, torch.stack([pixel % size, pixel // size], -1) + 0.5)
         values = (picture, rays, target, background, uniform[:, 3])
         return Pictures(*(value.to(draws.device) for value in values))
 
     def _chances(self, alpha: Float[Tensor, "b h w"]) -> Float[Tensor, "b p"]:
-        """Chance of every pixel to be looked at: most near the object, some anywhere."""
-        near = max_pool2d(alpha[:, None], 2 * REACH + 1, stride=1, padding=REACH)[:, 0].flatten(1)
+        """Probability of each pixel to be drawn: most are near the object, some anywhere."""
+        near = max_pool2d(alpha[:, None], 2 * NEAR_PIXELS + 1, stride=1, padding=NEAR_PIXELS)[:, 0].flatten(1)
         share = self.config.near_object
         return share * near / near.sum(1, keepdim=True).clamp(min=1) + (1 - share) / near.shape[1]
 
@@ -163,7 +164,7 @@ class DecoderTask:
         return {**values, "loss": values["loss"] + self.config.code_weight * size}
 
     def _renew(self, step: int) -> None:
-        """Look again where two shapes are; at the end of the lessons where all are."""
+        """Update the grids of two shapes; at the first step with pictures those of all."""
         config = self.config
         if step == config.taught_steps:
             self.grids.update(self.field, self.codes.shape, list(range(config.shapes)))
@@ -172,22 +173,22 @@ class DecoderTask:
             self.grids.update(self.field, self.codes.shape, [(first + i) % config.shapes for i in range(2)])
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float]:
-        """Peak signal-to-noise ratio of whole pictures of training pairs and of held-out ones."""
+        """Mean PSNR in dB of whole pictures of training pairs and of held-out pairs."""
         return measured(self.model(), self.config)
 
     def model(self) -> ConditionalModel:
-        """What was learned; a copy."""
+        """The trained model; a copy."""
         tables = self.codes.shape.detach().cpu().clone(), self.codes.appearance.detach().cpu().clone()
         return ConditionalModel(self.field.copied(), *tables, self.family.name)
 
 
 def between(ends: Float[Tensor, "b 2 k"], share: Float[Tensor, " b"]) -> Float[Tensor, "b k"]:
-    """What is that share of the way from the first to the second."""
+    """Linear interpolation from the first (share 0) to the second (share 1)."""
     return torch.lerp(ends[:, 0], ends[:, 1], share[:, None])
 
 
 def measured(model: ConditionalModel, config: CategoryConfig, count: int = MEASURED) -> dict[str, float]:
-    """Mean PSNR in dB of pictures of training pairs and of pairs that were never shown together."""
+    """Mean PSNR in dB of pictures of training pairs and of held-out pairs."""
     family = model.family
     split = split_of(family, len(model.shape_codes), len(model.appearance_codes))
     figures = {}

@@ -19,7 +19,7 @@ ELEVATIONS = (10.0, 45.0)
 def front_cameras(family: Family, size: int, draws: Draws) -> Cameras:
     """A random camera near the default view of `View`, one for every sample of a batch.
 
-    Captions describe what is visible in front, so that CLIP need not recognise objects from all sides.
+    Captions describe what is visible from there, so that CLIP need not recognise objects from all sides.
     """
     across, up = draws.uniform("facing", (2,)).cpu().unbind(1)
     azimuth = torch.deg2rad(View.azimuth + AZIMUTH_SPREAD * (2 * across - 1))

@@ -1,4 +1,4 @@
-"""What mappers are trained with: true captions and pictures of a family's training objects, embedded by CLIP."""
+"""Training data of the mappers: CLIP embeddings of captions and pictures of a family's training objects."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ..model import ConditionalModel
 from .cameras import front_cameras
 
 PICTURE_BATCH = 64
-"""Pictures that are embedded at once."""
+"""Pictures that are rendered and embedded at once."""
 PAIRS = 512
-"""Captions and pictures that a closed form is fitted to, where nothing else is said."""
+"""Default number of captions and pictures that the closed form is fitted to."""
 
 
 @dataclass(frozen=True)
 class CaptionLibrary:
-    """Embeddings, and the objects that they are of."""
+    """Embeddings of captions and pictures, and the object of each."""
 
     prompts: tuple[str, ...]
-    """The text of each embedding; empty where it is a picture's."""
+    """Text of each embedding; empty for pictures."""
     embedding: Float[Tensor, "n d"]
-    """Of unit length."""
+    """CLIP embeddings of unit length."""
     shape: Int[Tensor, " n"]
-    """Number of each object's training shape."""
+    """Training shape of each object."""
     palette: Int[Tensor, " n"]
-    """Number of its training palette."""
+    """Training palette of each object."""
 
     def __len__(self) -> int:
         return len(self.embedding)
@@ -43,20 +43,20 @@ class CaptionLibrary:
 def build_library(
     model: ConditionalModel, scorer: Scorer, count: int, *, pictures: float = 0.5, seed: int = 0
 ) -> CaptionLibrary:
-    """``count`` embeddings of random training pairs; held-out pairs are left aside.
+    """Embeddings of random pairs of a training shape and a training palette, without the held-out pairs.
 
-    Where the model's instances are samples (`ConditionalModel.sampled`) pictures are its own renders of them, and
-    captions are true of the family's objects but not of the instances, which have none.
+    If the model's instances are samples (`ConditionalModel.sampled`), pictures are the model's renders of them, while
+    captions describe the family's objects and not the instances.
 
     Args:
-        model: whose tables of codes say how many shapes and palettes there are.
-        scorer: embeds.
-        count: how many, at least one.
-        pictures: share of pictures among them, 0..1; the others are captions.
-        seed: of pairs, words and cameras.
+        model: its tables of codes give the numbers of shapes and palettes.
+        scorer: CLIP.
+        count: number of embeddings, at least 1.
+        pictures: share of pictures, in 0..1; the others are captions.
+        seed: seed of pairs, words and cameras.
 
     Raises:
-        ValueError: count or share is out of range.
+        ValueError: count or pictures is out of range.
     """
     if count < 1 or not 0 <= pictures <= 1:
         raise ValueError(f"a library needs 1 entry or more, pictures a share in 0..1; got {count} and {pictures}")
@@ -88,9 +88,16 @@ def build_library(
 def fit_ridge(
     model: ConditionalModel, scorer: Scorer, *, count: int = PAIRS, ridge: float = 1e-2, seed: int = 0
 ) -> RidgeCodeMapper:
-    """The closed form from a library's embeddings to the codes of its objects; takes seconds.
+    """Fit the closed form to a library's embeddings and the codes of its objects; takes seconds.
 
-    From pictures alone, and some minutes, where the model's instances are samples: no caption is known of them.
+    If the model's instances are samples, which have no captions, it is fitted to pictures alone and takes minutes.
+
+    Args:
+        model: category model.
+        scorer: CLIP.
+        count: number of captions and pictures.
+        ridge: penalty on the squared weights for each of them.
+        seed: seed of the library.
     """
     known = build_library(model, scorer, count, pictures=1.0 if model.sampled else 0.5, seed=seed)
     sizes = model.shape_codes.shape[1], model.appearance_codes.shape[1]

@@ -1,7 +1,7 @@
-"""A mapper's first lesson: what captions and pictures say of the codes of training objects, without any render.
+"""First stage of a mapper's training: maximum likelihood of codes given embeddings of captions and pictures.
 
-It is the likelihood of an object's codes given an embedding that is true of it. A minute of it brings what renders and
-CLIP alone did not (docs/notebook/editing.md), and stage 2 goes on from there.
+Deviation from the paper, which trains on renders alone. One minute of this stage gives edits that renders alone did not
+give; `render_task` continues from its result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .render_task import MapperTask
 
 
 class CaptionNLL(nn.Module):
-    """How little a mapper expects codes where an embedding speaks of them, as the trainer calls it."""
+    """A mapper's negative log likelihood of codes as one module, so that the trainer can wrap it."""
 
     def __init__(self, mapper: CodeMapper):
         super().__init__()
@@ -35,35 +35,35 @@ class CaptionNLL(nn.Module):
         appearance: Float[Tensor, "b a"],
         text: Bool[Tensor, " b"],
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """Of each object's shape and appearance.
+        """Negative log likelihood, in nats, of each object's shape code and of its appearance code.
 
-        Where a text speaks of a shape, directions cost: "tall" is a way to go and no place to be, so a text should move
-        all shapes alike. Colours are places, and so is all that a picture shows.
+        For texts the shape's term penalises directions F: "tall" names a direction of change and not a target shape, so
+        a text should move all shapes alike. Colours and pictures do name a target.
         """
-        off, along = self.mapper.residual("shape", embedding, shape)
-        alike = off.square().sum(1) / 2 + along.square().sum((1, 2))
-        of_shape = torch.where(text, alike, gaussian_nll(off, along))
+        residual, directions = self.mapper.residual("shape", embedding, shape)
+        alike = residual.square().sum(1) / 2 + directions.square().sum((1, 2))
+        of_shape = torch.where(text, alike, gaussian_nll(residual, directions))
         return of_shape, self.mapper.nll("appearance", embedding, appearance)
 
 
 @dataclass(frozen=True)
 class EmbeddingBatch:
-    """Embeddings, and the codes of objects that they are true of."""
+    """Embeddings, and codes of the objects that they describe."""
 
     embedding: Float[Tensor, "b d"]
     codes: tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]
     text: Bool[Tensor, " b"]
-    """Whether it is a text that speaks, else a picture."""
+    """True: the embedding is a text's; False: a picture's."""
 
 
 class CaptionTask:
-    """Rows of a library; those of pictures alone where the model's instances are samples, which no caption is true of.
+    """Random rows of a library. If the model's instances are samples, only pictures: samples have no captions.
 
     Args:
-        of: the task of stage 2, whose mapper and library these are.
+        of: the task of stage 2, whose mapper is trained on its library.
 
     Raises:
-        ValueError: the instances are samples, and the library has no pictures.
+        ValueError: the instances are samples and the library has no pictures.
     """
 
     def __init__(self, of: MapperTask):

@@ -1,4 +1,4 @@
-"""What an edit should achieve (CLIP-NeRF, section 3.3): a render that CLIP finds near the target, and usual codes."""
+"""The loss of edited codes (CLIP-NeRF, section 3.3): CLIP distance of the render to the target, and plausible codes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..clip.scorer import Scorer, clip_distance
 from ..model import ConditionalModel
 
 GRID = 20
-"""Cells along each side of the grids of edited shapes, which last for one step."""
+"""Cells along each side of an edited shape's occupancy grid, which is used for one step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """How edits are judged while they are learned."""
+    """Weights of the loss, and the size of its renders."""
 
     size: int = 32
-    """Side of the renders, pixels."""
+    """Side of the renders in pixels."""
     clip_weight: float = 1.0
-    """λ_c: weight of 1 - cosine between render and target."""
+    """λ_c of the paper: weight of 1 - cosine of render and target in CLIP's space."""
     direction_weight: float = 0.0
-    """Weight of 1 - cosine between the change of the render and that of the text (StyleGAN-NADA)."""
+    """Weight of 1 - cosine of the render's change and the text's change (StyleGAN-NADA)."""
     plausibility_weight: float = 0.05
-    """Weight of the edited codes' mean squared deviation from their Gaussian; the paper has its discriminator there."""
+    """Weight of the mean square of the whitened edited codes. Deviation: the paper uses its discriminator here."""
     change_weight: float = 0.05
-    """Weight of the codes' mean squared change, in standard deviations: what a target does not name should stay."""
+    """Weight of the mean squared change of the whitened codes, so that attributes without a mention stay."""
 
     def __post_init__(self) -> None:
         if self.size < 4:
@@ -43,20 +43,21 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class EditTarget:
-    """What some objects should become, in CLIP's space."""
+    """Targets of some edits in CLIP's space."""
 
     embedding: Float[Tensor, "b d"]
+    """Embeddings of the texts or pictures to edit towards, of unit length."""
     source: Float[Tensor, "b d"] | None = None
-    """What the objects' captions say before the edit; needed for the direction only."""
+    """Embeddings of the objects' captions before the edit; needed if `direction_weight` is above 0."""
 
 
 class Objective:
-    """The loss of edited codes; gradients reach the codes and nothing else.
+    """The loss of edited codes; gradients reach only the codes.
 
     Args:
-        model: its field stays frozen.
-        scorer: frozen too.
-        config: weights.
+        model: category model, frozen.
+        scorer: CLIP, frozen.
+        config: weights and size.
     """
 
     def __init__(self, model: ConditionalModel, scorer: Scorer, config: ObjectiveConfig):
@@ -70,7 +71,7 @@ class Objective:
         background: Float[Tensor, "b 3"],
         jitter: Float[Tensor, "b p"] | None = None,
     ) -> Float[Tensor, "b d"]:
-        """CLIP's embeddings of object i seen by camera i before ground i."""
+        """CLIP embeddings of renders: object i by camera i on background i."""
         pictures = []
         for i in range(len(shape_codes)):
             rays = cameras.picture_rays(i)
@@ -90,15 +91,18 @@ class Objective:
         background: Float[Tensor, "b 3"],
         jitter: Float[Tensor, "b p"] | None = None,
     ) -> dict[str, Tensor]:
-        """``loss`` and its parts, means over objects.
+        """``loss`` and its terms, as means over the objects.
 
         Args:
-            before: shape and appearance codes of the objects as they were.
-            after: as they are now.
-            target: what they should be.
+            before: shape and appearance codes before the edit.
+            after: shape and appearance codes after the edit.
+            target: targets of the edits.
             cameras: one for each object, with pictures of the settings' size.
-            background: RGB behind each.
-            jitter: shift of every pixel's intervals.
+            background: RGB behind each object, in 0..1.
+            jitter: shift of each pixel's intervals, in 0..1 of an interval.
+
+        Raises:
+            ValueError: `direction_weight` is above 0 and the targets have no source.
         """
         config = self.config
         shown = self.embed_renders(*after, cameras, background, jitter)
@@ -113,7 +117,7 @@ class Objective:
         loss = config.clip_weight * distance + config.plausibility_weight * usual + config.change_weight * change
         if config.direction_weight:
             if target.source is None:
-                raise ValueError("direction_weight needs what the objects' captions say before; set it to 0 here")
+                raise ValueError("direction_weight needs embeddings of captions before the edit; set it to 0")
             with torch.no_grad():
                 was = self.embed_renders(*before, cameras, background, jitter)
             values["direction"] = clip_distance(shown - was, target.embedding - target.source).mean()

@@ -1,4 +1,4 @@
-"""Stage 2 of CLIP-NeRF (section 3.3): code mappers learn from renders, with the field and CLIP frozen."""
+"""Stage 2 of CLIP-NeRF (section 3.3): the code mapper learns from CLIP scores of renders; field and CLIP are frozen."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from .caption_library import build_library
 from .objective import EditTarget, Objective, ObjectiveConfig
 
 MEASURED = 16
-"""Edits that a validation looks at."""
+"""Number of edits that a validation measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapperConfig:
-    """What mapper is trained, on which prompts, and how."""
+    """Settings of a code mapper's training."""
 
     hidden: int = 512
     """Units of the mapper's hidden layer."""
     rank: int = 6
-    """Directions of each code that an embedding can fix; with 0 every object moves alike, as in the paper."""
+    """Directions r of each code (see `CodeMapper`); with 0 every object moves alike, as in the paper."""
     prompts: int = 16384
-    """Captions and pictures of training objects that are learned from."""
+    """Number of captions and pictures of training objects to train on."""
     pictures: float = 0.3
-    """Share of pictures among them, so that exemplars work too."""
+    """Share of pictures among them, in 0..1, so that exemplars work too."""
     library: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
             steps=2000, batch_size=256, learning_rate=3e-3, schedule="cosine", weight_decay=0.1, warmup_steps=10,
             save_every=500, keep_last=1, log_every=50,
         )
     )  # fmt: skip
-    """How it learns what captions and pictures say of codes, before any render."""
+    """Optimizer and schedule of the first stage, which fits captions and pictures without renders."""
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
-    """What an edit should achieve."""
+    """Loss of the second stage."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
             steps=600, batch_size=8, learning_rate=2e-4, schedule="cosine", weight_decay=0.0, warmup_steps=10,
             save_every=100, keep_last=1, log_every=10,
         )
     )  # fmt: skip
-    """How; `train.batch_size` counts objects, each seen once."""
+    """Optimizer and schedule of the second stage; `train.batch_size` counts objects, each rendered once."""
 
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.prompts < 1 or self.rank < 0:
@@ -70,11 +70,11 @@ class MapperConfig:
 
 @dataclass(frozen=True)
 class Edits:
-    """Objects, what each should become, and from where it is seen."""
+    """Objects, the target of each, and the camera of each."""
 
     codes: tuple[Float[Tensor, "b s"], Float[Tensor, "b a"]]
     of_shape: Bool[Tensor, " b"]
-    """Whether the shape is edited, else the appearance: the paper trains the two mappers apart."""
+    """True: the shape is edited; False: the appearance. The paper trains the two mappers separately."""
     target: EditTarget
     cameras: Cameras
     background: Float[Tensor, "b 3"]
@@ -82,15 +82,15 @@ class Edits:
 
 
 class MapperTask:
-    """Random training objects, each edited towards a random prompt in its shape or in its appearance alone.
+    """Edits random training objects towards random prompts, each in its shape or in its appearance.
 
     Args:
-        model: of the category; its field is not changed.
-        scorer: CLIP, not changed either.
+        model: category model, frozen.
+        scorer: CLIP, frozen.
         config: settings.
 
     Raises:
-        ValueError: a direction is asked for, and the model's instances have no captions (`ConditionalModel.sampled`).
+        ValueError: `direction_weight` is above 0 and the instances have no captions (`ConditionalModel.sampled`).
     """
 
     def __init__(self, model: ConditionalModel, scorer: Scorer, config: MapperConfig):
@@ -134,19 +134,19 @@ class MapperTask:
     def loss(self, modules: Prepared, batch: Edits, draws: Draws) -> dict[str, Tensor]:
         shape, appearance = batch.codes
         moved = self._moved(modules, batch, draws.device)
-        # Both are always computed, so that processes which learn together have gradients of all parameters.
+        # Both are always computed: with several processes each must have gradients of all parameters.
         which = batch.of_shape[:, None]
         after = torch.where(which, moved[0], shape), torch.where(which, appearance, moved[1])
         return self.objective(batch.codes, after, batch.target, batch.cameras, batch.background, batch.jitter)
 
     def _moved(self, modules: Prepared, batch: Edits, device: torch.device) -> list[Tensor]:
-        """Both codes after the mapper, which may be on an accelerator; field and CLIP stay on the processor."""
+        """Both codes after the mapper, which may run on an accelerator; field and CLIP stay on the CPU."""
         values = (batch.target.embedding, *batch.codes)
         return [code.cpu() for code in modules["mapper"](*(value.to(device) for value in values))]
 
     @torch.no_grad()
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """How much nearer CLIP finds renders to prompts after an edit of both codes, over fixed edits."""
+        """Mean decrease of the CLIP distance by fixed edits of both codes, and mean Mahalanobis distance after them."""
         draws = Draws(1, 0, range(MEASURED))
         batch = self.batch(draws)
         after = self._moved(modules, batch, next(self.mapper.parameters()).device)
