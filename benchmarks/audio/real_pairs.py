@@ -20,14 +20,14 @@ import pipelines
 from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from mappers.yaml_settings import load_settings
+from pipelines.audio.backends import GenerateOptions
 from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.files import read_sound
 from pipelines.audio.generation import Sonifier
 from pipelines.audio.mel import RATE, log_mel
 from pipelines.audio.metrics import accuracy, recall_at
-from pipelines.audio.pairs import EmbeddedItems, Item, read_pairs
+from pipelines.audio.pairs import EmbeddedItems, EmbeddedPairs, Item, read_pairs
 from pipelines.audio.settings import FitMapperConfig, SoundConfig
-from pipelines.audio.training import EmbeddedPairs
 from pipelines.estimate import Estimate, bootstrap
 
 OUTPUT = result_path(__file__)
@@ -99,7 +99,8 @@ def generate(sonifier: Sonifier, rows: torch.Tensor, seed: int, *, from_sounds: 
         seeds = [seed + DRAWS * number + draw for draw in range(DRAWS)]
         if from_sounds:
             noise = [torch.Generator().manual_seed(each) for each in seeds]
-            waves = sonifier.backend.generate(row.expand(DRAWS, -1), seconds=seconds, generator=noise).numpy()
+            options = GenerateOptions(seconds=seconds, generator=noise)
+            waves = sonifier.backend.generate(row.expand(DRAWS, -1), options).numpy()
         else:
             config = SoundConfig()
             waves = sonifier.from_embeddings(row.expand(DRAWS, 1, -1), seeds, seconds=seconds, config=config).audios

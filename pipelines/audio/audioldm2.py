@@ -1,4 +1,4 @@
-"""AudioLDM 2 (arXiv 2308.05734) driven by CLAP embeddings of sounds, through its projection model."""
+"""AudioLDM 2 (arXiv 2308.05734) as a backend: CLAP embeddings enter through its projection model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from .backends import GenerateOptions
 from .clap import clap_space
-from .conditioning import Generators
 
 
 class AudioLDM2Backend:
-    """The audio embedding takes the place of CLAP's text feature before the projection model.
+    """The audio embedding replaces CLAP's text embedding at the input of the projection model.
 
-    Beside it stands T5's reading of an empty text; the language model makes of both what the UNet attends to. CLAP's
-    two towers share their space, so the projection, trained on texts, reads sounds too; the paper has no such run.
+    The projection model's second input is T5's encoding of an empty text. From both the language model generates the
+    sequence that the UNet attends to. The projection was trained on CLAP's text embeddings. CLAP's two encoders share
+    one space, so audio embeddings work too; the paper does not evaluate this.
     """
 
     keeps_time = False
@@ -51,41 +52,30 @@ class AudioLDM2Backend:
         return F.normalize(found.float(), dim=-1).cpu()
 
     @torch.no_grad()
-    def generate(
-        self,
-        audio_embeds: Float[Tensor, "n *w a"],
-        *,
-        seconds: float,
-        negative_prompt: str = "",
-        guidance_scale: float | None = None,
-        num_inference_steps: int | None = None,
-        generator: Generators = None,
-        tile_seconds: float | None = None,
-        frame_gain: Float[Tensor, " frames"] | None = None,
-    ) -> Float[Tensor, "n samples"]:
-        if audio_embeds.ndim != 2 or tile_seconds is not None or frame_gain is not None:
-            raise ValueError("AudioLDM 2 has one embedding for a whole sound; leave out window and onset_strength")
+    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: GenerateOptions) -> Float[Tensor, "n samples"]:
+        options.refuse_time(audio_embeds, "AudioLDM 2")
         count = len(audio_embeds)
         text, mask, condition = self._condition(audio_embeds, "")
-        away = self._condition(self.encode_prompt([negative_prompt]).expand(count, -1), negative_prompt, text.shape[1])
-        given = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
+        opposite = self.encode_prompt([options.negative_prompt]).expand(count, -1)
+        negative = self._condition(opposite, options.negative_prompt, text.shape[1])
         out = self.pipeline(
             prompt_embeds=text,
             attention_mask=mask,
             generated_prompt_embeds=condition,
-            negative_prompt_embeds=away[0],
-            negative_attention_mask=away[1],
-            negative_generated_prompt_embeds=away[2],
-            audio_length_in_s=seconds,
-            generator=generator,
-            **{name: value for name, value in given.items() if value is not None},
+            negative_prompt_embeds=negative[0],
+            negative_attention_mask=negative[1],
+            negative_generated_prompt_embeds=negative[2],
+            audio_length_in_s=options.seconds,
+            generator=options.generator,
+            **options.sampler_arguments,
         )
-        return torch.from_numpy(out.audios)[:, : round(seconds * self.sampling_rate)]
+        return torch.from_numpy(out.audios)[:, : round(options.seconds * self.sampling_rate)]
 
     def _condition(
         self, embeds: Float[Tensor, "n a"], text: str, length: int | None = None
     ) -> tuple[Float[Tensor, "n l t"], Tensor, Float[Tensor, "n k g"]]:
-        """T5's states and their mask for ``text``, and what the language model makes of them and ``embeds``."""
+        """T5's hidden states for ``text``, their mask, and the sequence that the language model generates from them and
+        ``embeds``; ``length`` pads ``text`` to so many tokens."""
         pipeline, device, count = self.pipeline, self.pipeline.device, len(embeds)
         tokens = pipeline.tokenizer_2(
             text, padding=True if length is None else "max_length", max_length=length, truncation=True,

@@ -1,4 +1,4 @@
-"""How good a model's sounds are, beside what silence, noise, wrong pairs and the true embedding get."""
+"""Measures generated sounds and, for comparison, silence, noise, shuffled pairs and sounds of the true embedding."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from mappers.v2a import EmbeddingMapper
 
 from ..estimate import Estimate, bootstrap
 from . import metrics
+from .backends import GenerateOptions
 from .clap import Clap
 from .conditioning import load_mapper
 from .encoders import NANO_CLAP
@@ -39,7 +40,7 @@ Waves = Float[np.ndarray, "n samples"]
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one set of sounds, by name; what a set has no figure for is left out."""
+    """The figures of one set of sounds, by name; figures that do not exist for a set are left out."""
 
     sounds: str
     figures: dict[str, Estimate]
@@ -47,16 +48,16 @@ class Row:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What sounds are asked for: pictures, each with a reference of the same name."""
+    """Pictures to generate sounds for, and reference sounds of the same names."""
 
     pictures: EmbeddedItems
     references: Waves
-    """One for each picture; of a name with several, they take turns."""
+    """One for each picture; the sounds of one name are used in turn."""
     gallery: Waves
-    """All references, once each."""
+    """All reference sounds, each once."""
     gallery_names: list[str]
-    others: Waves | None
-    """Sounds that were trained on, one of the same name for each picture; None where a name has none."""
+    training: Waves | None
+    """Sounds from training, one of the same name for each picture; None where a name has no training sound."""
     sampling_rate: int
 
     @property
@@ -64,9 +65,18 @@ class EvaluationSet:
         """All names, sorted."""
         return sorted(set(self.gallery_names))
 
-    def numbers(self, names: Sequence[str]) -> Int[np.ndarray, " n"]:
-        """Indices of ``names`` among `classes`."""
+    def class_indices(self, names: Sequence[str]) -> Int[np.ndarray, " n"]:
+        """Indices of ``names`` in `classes`."""
         return np.array([self.classes.index(name) for name in names])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A network that judges sounds, with its features of the real ones."""
+
+    extractor: Extractor
+    gallery: Features
+    references: Features
 
 
 def evaluate_audio(
@@ -82,26 +92,26 @@ def evaluate_audio(
     seed: int = 0,
     config: SoundConfig | None = None,
 ) -> list[Row]:
-    """Measure sounds for held-out pictures (all pictures, where none is held out).
+    """Measure sounds generated for held-out pictures (for all pictures where none is held out).
 
     Args:
         pairs: folder of pairs, see `pipelines.audio.pairs.read_pairs`.
-        output_dir: where ``report.json``, ``report.md`` and ``sounds/`` go.
-        sonifier: what makes the sounds; None loads nano. Its CLIP is also the one of CS.
-        generated: folder of sounds made elsewhere, named as the pictures, to be measured in place of those of
-            ``sonifier``; there is no oracle then.
-        clap: ClapModel of the CLAP score and of retrieval, and the first extractor.
-        extractors: further judges, see `load_extractor`.
-        sound_to_picture: folder of a mapper from ``clap`` to the CLIP, with which CS is computed; None leaves CS out.
-        duration: seconds of a sound; None takes what the model was made for. References are cut, or filled up with
-            silence, to it.
-        seed: of every draw.
+        output_dir: folder for ``report.json``, ``report.md`` and ``sounds/``.
+        sonifier: generates the sounds; None loads nano. Its CLIP image encoder also measures CS.
+        generated: folder of sounds made elsewhere, named like the pictures, which are measured in place of those of
+            ``sonifier``; then there is no row "oracle".
+        clap: ClapModel of the CLAP score and of retrieval; also the first extractor.
+        extractors: further networks that judge sounds, see `load_extractor`.
+        sound_to_picture: folder of a mapper from ``clap`` to the CLIP, which CS needs; None leaves CS out.
+        duration: seconds of a sound; None takes the generator's native length. References are cut or padded with
+            silence to the same length.
+        seed: of all random draws.
         config: settings of the sounds.
 
     Returns:
-        Rows "generated", "oracle" (made from the reference's own embedding), "shuffled" (the generated ones of other
-        pictures), "silence", "noise" and, where there are any, "training" (recordings of the same name that were
-        trained on).
+        Rows "generated", "oracle" (generated from the reference's own CLAP embedding), "shuffled" (the generated sounds
+        of other pictures), "silence", "noise" and, where there are any, "training" (real sounds of the same name from
+        the training part).
 
     Raises:
         FileNotFoundError, ValueError: pairs or a model cannot be used.
@@ -111,79 +121,107 @@ def evaluate_audio(
     output = writable_folder(output_dir)
     config = config or SoundConfig()
     sonifier = sonifier or Sonifier.load()
-    judge = Clap.from_folder(resolve(clap, "CLAP"))
-    rate = sonifier.backend.sampling_rate
-    seconds = duration or sonifier.backend.native_seconds
-    asked = _asked(Path(pairs), sonifier, round(seconds * rate), output / "cache", config)
-    judges: list[Extractor] = [ClapExtractor(Path(clap).name, judge, asked.classes)]
-    judges += [load_extractor(each, asked.classes) if isinstance(each, str | Path) else each for each in extractors]
-    real = [(each(list(asked.gallery), rate), each(list(asked.references), rate)) for each in judges]
-    sets: dict[str, Waves] = {}
+    judge_clap = Clap.from_folder(resolve(clap, "CLAP"))
+    to_picture = None if sound_to_picture is None else load_mapper(sound_to_picture)
+    if to_picture is not None:
+        to_picture.check_spaces(judge_clap.space_id, space_id(sonifier.vision_encoder.image_encoder))
+    rate, seconds = sonifier.backend.sampling_rate, duration or sonifier.backend.native_seconds
+    dataset = _evaluation_set(Path(pairs), sonifier, round(seconds * rate), output / "cache", config)
+    judges = _judges([ClapExtractor(Path(clap).name, judge_clap, dataset.classes), *extractors], dataset)
     if generated is not None:
-        sets["generated"] = _found(Path(generated), asked)
+        sets = {"generated": _read_generated(Path(generated), dataset)}
     else:
-        sets["generated"], sets["oracle"] = _made(sonifier, asked, seconds, seed, config)
-        for kind in ("generated", "oracle"):
-            for number, (item, wave) in enumerate(zip(asked.pictures.items, sets[kind], strict=True)):
-                write_sound(output / "sounds" / kind / f"{number:04d}-{item.path.stem}.wav", wave, rate)
-    rng = np.random.default_rng(seed)
-    sets["shuffled"] = sets["generated"][_elsewhere(asked.numbers(asked.pictures.names), rng)]
-    sets["silence"] = np.zeros_like(asked.references)
-    loudness = np.sqrt(np.square(asked.references).mean())
-    sets["noise"] = rng.normal(0, loudness, asked.references.shape).astype(np.float32)
-    if asked.others is not None:
-        sets["training"] = asked.others
-    back = None if sound_to_picture is None else load_mapper(sound_to_picture)
-    if back is not None:
-        back.check_spaces(judge.space_id, space_id(sonifier.vision_encoder.image_encoder))
-    fewest = min(len(asked.references), len(asked.gallery))
-    if fewest <= judge.model.config.projection_dim:
-        logger.warning("only %d sounds: Frechet distances are biased upwards; compare rows, not runs", fewest)
-    known = list(zip(judges, real, strict=True))
-    rows = [_row(name, waves, asked, judge, known, back) for name, waves in sets.items()]
-    with replacing(output / "report.json") as temporary:
-        held = [dataclasses.asdict(row) for row in rows]
-        temporary.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
-    with replacing(output / "report.md") as temporary:
-        temporary.write_text(figures_table(rows) + "\n", encoding="utf-8")
+        sets = _generate(sonifier, dataset, seconds, seed, config)
+        _write_sounds(output / "sounds", sets, dataset)
+    sets |= _comparisons(sets["generated"], dataset, seed)
+    _warn_if_few(dataset, judge_clap.model.config.projection_dim)
+    rows = [_row(name, waves, dataset, judge_clap, judges, to_picture) for name, waves in sets.items()]
+    _write_report(output, rows)
     return rows
 
 
+def _judges(extractors: Sequence[str | Path | Extractor], dataset: EvaluationSet) -> list[Judge]:
+    judges, rate = [], dataset.sampling_rate
+    for each in extractors:
+        extractor = load_extractor(each, dataset.classes) if isinstance(each, str | Path) else each
+        judges.append(
+            Judge(extractor, extractor(list(dataset.gallery), rate), extractor(list(dataset.references), rate))
+        )
+    return judges
+
+
+def _warn_if_few(dataset: EvaluationSet, width: int) -> None:
+    """A covariance of fewer rows than ``width`` has not full rank."""
+    fewest = min(len(dataset.references), len(dataset.gallery))
+    if fewest <= width:
+        logger.warning("only %d sounds: Frechet distances are biased upwards; compare rows, not runs", fewest)
+
+
+def _comparisons(generated: Waves, dataset: EvaluationSet, seed: int) -> dict[str, Waves]:
+    """The sets that need no generator; noise is as loud as the references."""
+    rng = np.random.default_rng(seed)
+    sets = {"shuffled": generated[_derangement(dataset.class_indices(dataset.pictures.names), rng)]}
+    sets["silence"] = np.zeros_like(dataset.references)
+    loudness = np.sqrt(np.square(dataset.references).mean())
+    sets["noise"] = rng.normal(0, loudness, dataset.references.shape).astype(np.float32)
+    if dataset.training is not None:
+        sets["training"] = dataset.training
+    return sets
+
+
+def _write_sounds(folder: Path, sets: dict[str, Waves], dataset: EvaluationSet) -> None:
+    for kind, waves in sets.items():
+        for number, (item, wave) in enumerate(zip(dataset.pictures.items, waves, strict=True)):
+            write_sound(folder / kind / f"{number:04d}-{item.path.stem}.wav", wave, dataset.sampling_rate)
+
+
+def _write_report(output: Path, rows: list[Row]) -> None:
+    with replacing(output / "report.json") as temporary:
+        values = [dataclasses.asdict(row) for row in rows]
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    with replacing(output / "report.md") as temporary:
+        temporary.write_text(figures_table(rows) + "\n", encoding="utf-8")
+
+
 def figures_table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table, with 95 % intervals."""
+    """The rows as a Markdown table with 95 % confidence intervals."""
     names = list(dict.fromkeys(name for row in rows for name in row.figures))
     cells = [[row.sounds, *(str(row.figures.get(name, "–")) for name in names)] for row in rows]
     return markdown_table(["sounds", *names], cells)
 
 
-def _asked(pairs: Path, sonifier: Sonifier, samples: int, cache: Path, config: SoundConfig) -> EvaluationSet:
+def _evaluation_set(
+    pairs: Path, sonifier: Sonifier, samples: int, cache: Path, config: SoundConfig
+) -> EvaluationSet:  # fmt: skip
     files = read_pairs(pairs)
-    held = files.part(held_out=True)
-    if not {item.name for item in held.pictures} & {item.name for item in held.sounds}:
+    held_out = files.part(held_out=True)
+    if not {item.name for item in held_out.pictures} & {item.name for item in held_out.sounds}:
         logger.warning("no pair is held out: all are measured, also those that a mapper may have been trained on")
-        held = files
+        held_out = files
     rate, encoder = sonifier.backend.sampling_rate, sonifier.vision_encoder
-    sounds = _read(held.sounds, rate, samples)
-    trained = _read([] if held is files else files.part(held_out=False).sounds, rate, samples)
-    known = {item.name for item, _ in sounds}
-    chosen = [item for item in held.pictures if item.name in known]
+    sounds = _read(held_out.sounds, rate, samples)
+    training = _read([] if held_out is files else files.part(held_out=False).sounds, rate, samples)
+    names = {item.name for item, _ in sounds}
     store = EmbeddingCache(cache, f"{space_id(encoder.image_encoder)}-{config.frames_per_second:g}")
     pictures = embed_picture_files(
-        chosen, encoder.image_encoder, encoder.feature_extractor, store, frames_per_second=config.frames_per_second
-    )
+        [item for item in held_out.pictures if item.name in names], encoder.image_encoder, encoder.feature_extractor,
+        store, frames_per_second=config.frames_per_second,
+    )  # fmt: skip
     if len(pictures.items) < 2:
         raise ValueError(f"{pairs} has {len(pictures.items)} usable pair to measure; at least two are needed")
+    complete = set(pictures.names) <= {item.name for item, _ in training}
     return EvaluationSet(
         pictures,
         _in_turns(pictures.names, sounds),
         np.stack([wave for _, wave in sounds]),
         [item.name for item, _ in sounds],
-        _in_turns(pictures.names, trained) if set(pictures.names) <= {item.name for item, _ in trained} else None,
+        _in_turns(pictures.names, training) if complete else None,
         rate,
     )
 
 
 def _read(items: Sequence[Item], rate: int, samples: int) -> list[tuple[Item, Float[np.ndarray, " samples"]]]:
+    """Readable sounds, each cut or padded to ``samples``."""
     found = []
     for item in items:
         try:
@@ -195,7 +233,7 @@ def _read(items: Sequence[Item], rate: int, samples: int) -> list[tuple[Item, Fl
 
 
 def _in_turns(names: Sequence[str], sounds: Sequence[tuple[Item, np.ndarray]]) -> Waves:
-    """For each name one of its sounds; they take turns."""
+    """One sound for each of ``names``; the sounds of one name are used in turn."""
     by_name: dict[str, list[np.ndarray]] = {}
     for item, wave in sounds:
         by_name.setdefault(item.name, []).append(wave)
@@ -207,47 +245,39 @@ def _in_turns(names: Sequence[str], sounds: Sequence[tuple[Item, np.ndarray]]) -
     return np.stack(chosen)
 
 
-def _found(folder: Path, asked: EvaluationSet) -> Waves:
-    """Sounds made elsewhere, by the names of the pictures."""
-    rows, samples = [], asked.references.shape[1]
-    for item in asked.pictures.items:
+def _read_generated(folder: Path, dataset: EvaluationSet) -> Waves:
+    """Sounds made elsewhere, one for each picture, by its file name."""
+    rows, samples = [], dataset.references.shape[1]
+    for item in dataset.pictures.items:
         paths = [path for path in folder.glob(f"{item.path.stem}.*") if path.suffix.lower() in SOUND_SUFFIXES]
         if not paths:
             raise FileNotFoundError(f"there is no sound {item.path.stem}.* in {folder} for {item.path}")
-        wave = read_sound(paths[0], asked.sampling_rate)[:samples]
+        wave = read_sound(paths[0], dataset.sampling_rate)[:samples]
         rows.append(np.pad(wave, (0, samples - len(wave))))
     return np.stack(rows)
 
 
-def _made(
-    sonifier: Sonifier, asked: EvaluationSet, seconds: float, seed: int, config: SoundConfig, *, batch: int = 16
-) -> tuple[Waves, Waves]:
-    """Sounds of the pictures, and of the references' own embeddings with the same noise."""
+def _generate(
+    sonifier: Sonifier, dataset: EvaluationSet, seconds: float, seed: int, config: SoundConfig, *, batch: int = 16
+) -> dict[str, Waves]:
+    """Sounds from the pictures ("generated") and from the references' own embeddings with the same noise ("oracle")."""
     if sonifier.clap is None:
         raise ValueError("the oracle needs the generator's CLAP model; give clap= to the sonifier")
-    rate = sonifier.backend.sampling_rate
-    true = sonifier.clap.embed_sounds(list(asked.references), rate)
-    parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    true = sonifier.clap.embed_sounds(list(dataset.references), sonifier.backend.sampling_rate)
+    parts: dict[str, list[np.ndarray]] = {"generated": [], "oracle": []}
     for first in range(0, len(true), batch):
-        rows = range(first, min(first + batch, len(true)))
-        seeds = [key(seed, row) for row in rows]
-        seen = asked.pictures.rows[rows.start : rows.stop, None]
-        parts[0].append(sonifier.from_embeddings(seen, seeds, seconds=seconds, config=config).audios)
-        parts[1].append(
-            sonifier.backend.generate(
-                true[rows.start : rows.stop],
-                seconds=seconds,
-                negative_prompt=config.negative_prompt,
-                guidance_scale=config.guidance_scale,
-                num_inference_steps=config.inference_steps,
-                generator=[torch.Generator().manual_seed(key(each, 0, "sound")) for each in seeds],
-            ).numpy()
-        )
-    return np.concatenate(parts[0]), np.concatenate(parts[1])
+        rows = slice(first, min(first + batch, len(true)))
+        seeds = [key(seed, row) for row in range(rows.start, rows.stop)]
+        embeds = dataset.pictures.rows[rows, None]
+        parts["generated"].append(sonifier.from_embeddings(embeds, seeds, seconds=seconds, config=config).audios)
+        noise = [torch.Generator().manual_seed(key(each, 0, "sound")) for each in seeds]
+        options = GenerateOptions.from_config(config, seconds=seconds, generator=noise)
+        parts["oracle"].append(sonifier.backend.generate(true[rows], options).numpy())
+    return {name: np.concatenate(waves) for name, waves in parts.items()}
 
 
-def _elsewhere(classes: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """A permutation that leaves as few as possible at a place of their own class (of 200 drawn ones)."""
+def _derangement(classes: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """The permutation, of 200 random ones, that leaves the fewest rows at a place of their own class."""
     drawn = [rng.permutation(len(classes)) for _ in range(200)]
     return min(drawn, key=lambda order: int((classes[order] == classes).sum()))
 
@@ -255,45 +285,49 @@ def _elsewhere(classes: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[
 def _row(
     name: str,
     waves: Waves,
-    asked: EvaluationSet,
-    judge: Clap,
-    judges: Sequence[tuple[Extractor, tuple[Features, Features]]],
-    back: EmbeddingMapper | None,
+    dataset: EvaluationSet,
+    judge_clap: Clap,
+    judges: Sequence[Judge],
+    to_picture: EmbeddingMapper | None,
 ) -> Row:
-    """Figures by CLAP and by each judge, which comes with its features of all references and of the paired ones."""
-    rate, classes = asked.sampling_rate, asked.numbers(asked.pictures.names)
+    """Figures by each judge, by CLAP and, with ``to_picture``, by CLIP."""
+    rate, classes = dataset.sampling_rate, dataset.class_indices(dataset.pictures.names)
     figures: dict[str, Estimate] = {}
-    for extractor, (gallery, wanted) in judges:
-        found = extractor(list(waves), rate)
-        figures |= _judged(extractor.name, extractor.distance, found, gallery, wanted)
+    for judge in judges:
+        extractor, found = judge.extractor, judge.extractor(list(waves), rate)
+        figures |= _judged(judge, found)
         if extractor.classes is not None and found.logits is not None:
             figures[f"accuracy {extractor.name}"] = bootstrap(
                 lambda logits, right: metrics.accuracy(logits, right[:, 0]), found.logits, classes[:, None]
             )
-    heard = judge.embed_sounds(list(waves), rate).numpy()
-    texts = judge.embed_texts([f"the sound of {each.replace('_', ' ')}" for each in asked.pictures.names]).numpy()
-    figures["CLAP score"] = bootstrap(metrics.cosine_score, heard, texts)
-    references = judge.embed_sounds(list(asked.gallery), rate).numpy()
+    sounds = judge_clap.embed_sounds(list(waves), rate).numpy()
+    prompts = [f"the sound of {each.replace('_', ' ')}" for each in dataset.pictures.names]
+    figures["CLAP score"] = bootstrap(metrics.cosine_score, sounds, judge_clap.embed_texts(prompts).numpy())
+    references = judge_clap.embed_sounds(list(dataset.gallery), rate).numpy()
+    gallery_classes = dataset.class_indices(dataset.gallery_names)
     figures["recall at 1"] = bootstrap(
-        lambda rows, right: metrics.recall_at(1, rows, right[:, 0], references, asked.numbers(asked.gallery_names)),
-        heard, classes[:, None],
+        lambda rows, right: metrics.recall_at(1, rows, right[:, 0], references, gallery_classes),
+        sounds, classes[:, None],
     )  # fmt: skip
-    if back is not None:
-        seen = back.translate(torch.from_numpy(heard), generator=torch.Generator().manual_seed(0)).numpy()
-        figures["CS"] = bootstrap(metrics.cosine_score, seen, asked.pictures.rows.numpy())
+    if to_picture is not None:
+        generator = torch.Generator().manual_seed(0)
+        pictures = to_picture.translate(torch.from_numpy(sounds), generator=generator).numpy()
+        figures["CS"] = bootstrap(metrics.cosine_score, pictures, dataset.pictures.rows.numpy())
     return Row(name, figures)
 
 
-def _judged(name: str, distance: str, found: Features, gallery: Features, wanted: Features) -> dict[str, Estimate]:
-    """Distance to all references and, where quick enough, its limit for endless sounds; of a judge with classes IS too,
-    and KL from the paired references."""
+def _judged(judge: Judge, found: Features) -> dict[str, Estimate]:
+    """Frechet distance to the gallery; where quick enough, its extrapolation to infinitely many sounds; for a judge
+    with classes also IS, and KL from the paired references."""
+    name, distance = judge.extractor.name, judge.extractor.distance
+    gallery, references = judge.gallery, judge.references
     narrow = found.embeds.shape[1] <= 256  # the root of a wide covariance takes seconds
     frechet = partial(metrics.frechet_distance, warn=False)
     figures = {distance: bootstrap(frechet, found.embeds, gallery.embeds, rounds=200 if narrow else 20, centred=True)}
-    if found.logits is not None and wanted.logits is not None:
+    if found.logits is not None and references.logits is not None:
         figures["IS"] = bootstrap(metrics.inception_score, found.logits, centred=True)
         figures["KL"] = bootstrap(
-            lambda a, b: metrics.paired_kl(a, _names(a), b, _names(b)), found.logits, wanted.logits
+            lambda a, b: metrics.paired_kl(a, _row_names(a), b, _row_names(b)), found.logits, references.logits
         )
     if narrow and len(found.embeds) >= 32:
         figures[f"{distance}∞"] = bootstrap(
@@ -302,6 +336,6 @@ def _judged(name: str, distance: str, found: Features, gallery: Features, wanted
     return {f"{figure} {name}": value for figure, value in figures.items()}
 
 
-def _names(rows: np.ndarray) -> list[str]:
-    """Pairs by place."""
+def _row_names(rows: np.ndarray) -> list[str]:
+    """Row numbers as names: `metrics.paired_kl` then pairs rows in order."""
     return [str(number) for number in range(len(rows))]

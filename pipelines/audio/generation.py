@@ -1,4 +1,4 @@
-"""Sounds for pictures and videos with a frozen audio generator: V2A-Mapper (arXiv 2308.09300)."""
+"""Generate sounds for pictures and videos with a frozen audio generator: V2A-Mapper (arXiv 2308.09300)."""
 
 from __future__ import annotations
 
@@ -22,38 +22,44 @@ from mappers.hub import resolve
 from mappers.pictures import VIDEO_ENDINGS
 
 from ..images import load_images
-from .backends import AudioBackend, AudioLDMBackend, load_backend
+from .audioldm import AudioLDMBackend
+from .backends import AudioBackend, GenerateOptions
 from .clap import Clap
 from .conditioning import aggregate, remove_directions, translate
 from .encoders import NANO, NANO_CLAP, VisionEncoder, load_vision_encoder
 from .files import Frames, read_frames
+from .loading import load_backend
 from .settings import SoundConfig
 from .timing import find_onsets, frame_motion, onset_gain, window_embeds
 
 logger = logging.getLogger(__name__)
 
 FRAME_SECONDS = 0.01
-"""Seconds of a frame of AudioLDM's spectrograms."""
+"""Seconds for each frame of AudioLDM's spectrograms."""
 MIN_ONSET_FPS = 12.0
-"""Frames a second, at least, where onsets are looked for."""
+"""Frames of a video that are read per second, at least, when onsets are detected."""
 
 Source = str | Path | Image.Image | np.ndarray | Sequence[str | Path | Image.Image | np.ndarray]
 
 
 @dataclass
 class Sounds:
-    """Sounds of pictures or of one video; those of one picture stand together, the best first."""
+    """Sounds of pictures or of one video.
+
+    Sounds of one picture adjoin. Several candidates are ranked by CLAP similarity to the embedding they were generated
+    from, the best first.
+    """
 
     audios: Float[np.ndarray, "n samples"]
     """float32."""
     sampling_rate: int
     """Samples per second."""
     audio_embeds: Float[Tensor, "n a"]
-    """What each was made from, of unit length; the mean where there are several along a sound."""
+    """CLAP embedding that each sound was generated from, of unit length; the mean of several along a sound."""
     scores: list[float] | None
-    """Cosine of each sound's own CLAP embedding and ``audio_embeds``; None where none had to be ranked."""
+    """Cosine of each sound's own CLAP embedding with ``audio_embeds``; None with one candidate, which needs no rank."""
     candidates: int
-    """Sounds for each picture."""
+    """Sounds generated for each picture."""
 
     @property
     def best(self) -> Float[np.ndarray, "k samples"]:
@@ -65,20 +71,20 @@ class Sonifier:
     """An audio generator with a vision encoder, loaded once for many pictures.
 
     Args:
-        backend: makes sounds of CLAP embeddings.
+        backend: generates sounds from CLAP embeddings.
         vision_encoder: turns pictures into CLAP embeddings.
         clap: ranks candidates.
 
     Raises:
-        ValueError: the parts do not belong together.
+        ValueError: the parts were trained with different CLIP or CLAP models.
     """
 
     def __init__(self, backend: AudioBackend, vision_encoder: VisionEncoder, clap: Clap | None = None):
         vision_encoder.check(backend.space_id)
         if clap is not None and clap.space_id != backend.space_id:
             raise ValueError(
-                f"the CLAP given ({clap.space_id}) is another than the generator's ({backend.space_id}); give the one"
-                " that the generator was trained with"
+                f"the CLAP given ({clap.space_id}) is not the generator's ({backend.space_id}); give the CLAP that the"
+                " generator was trained with"
             )
         self.backend, self.vision_encoder, self.clap = backend, vision_encoder, clap
 
@@ -117,14 +123,14 @@ class Sonifier:
             raise ValueError(f"candidates must be at least 1, got {candidates}")
         check_duration(duration)
         if candidates > 1 and self.clap is None:
-            raise ValueError("ranking candidates needs a CLAP model; give clap=, the one of the generator")
+            raise ValueError("ranking candidates needs a CLAP model; give clap=, the generator's own")
         frames = _video(image_or_video, config)
         seconds = duration or (frames.seconds if frames else self.backend.native_seconds)
-        embeds, gain = self._seen(image_or_video, frames, seconds, config)
+        embeds, gain = self._embed(image_or_video, frames, seconds, config)
         unlike = self.vision_encoder.out_of_domain(embeds.flatten(0, 1))
         for number in sorted({row // embeds.shape[1] for row in unlike}):
             which = f"picture {number + 1}" if len(embeds) > 1 else "the input"
-            logger.warning("%s is unlike all that the mapper was trained on; its sound may not fit", which)
+            logger.warning("%s is unlike all pictures that the mapper was trained on; its sound may not fit", which)
         return self.from_embeddings(
             embeds, [seed] * len(embeds), seconds=seconds, candidates=candidates, config=config, frame_gain=gain
         )
@@ -142,40 +148,35 @@ class Sonifier:
         """Sounds for picture embeddings.
 
         Args:
-            embeds: for each sound those of windows along it, or one.
-            seeds: of each row's draws.
-            seconds: length.
-            candidates: for each row.
-            config: all further settings.
-            frame_gain: added to the frames of the spectrogram.
+            embeds: CLIP image embeddings for each of k sounds: one, or those of w equal windows along it.
+            seeds: one for each row of ``embeds``.
+            seconds: length of each sound.
+            candidates: sounds for each row.
+            config: all other settings.
+            frame_gain: added to the frames of the log-mel spectrogram.
         """
         audio_embeds = self._translated(embeds, seeds, candidates, config)
         if not self.backend.keeps_time or (config.window is None and seconds <= self.backend.native_seconds):
             audio_embeds = audio_embeds[:, 0]
-        waves = self.backend.generate(
-            audio_embeds,
-            seconds=seconds,
-            negative_prompt=config.negative_prompt,
-            guidance_scale=config.guidance_scale,
-            num_inference_steps=config.inference_steps,
-            generator=_generators(seeds, candidates, "sound"),
-            tile_seconds=2 * config.window if config.window else None,
-            frame_gain=frame_gain,
-        )
-        middle = audio_embeds if audio_embeds.ndim == 2 else F.normalize(audio_embeds.mean(1), dim=-1)
-        return self._ranked(waves.numpy(), middle, candidates)
+        generators = _generators(seeds, candidates, "sound")
+        options = GenerateOptions.from_config(config, seconds=seconds, generator=generators, frame_gain=frame_gain)
+        waves = self.backend.generate(audio_embeds, options)
+        mean = audio_embeds if audio_embeds.ndim == 2 else F.normalize(audio_embeds.mean(1), dim=-1)
+        return self._ranked(waves.numpy(), mean, candidates)
 
-    def _seen(
+    def _embed(
         self, source: Source, frames: Frames | None, seconds: float, config: SoundConfig
     ) -> tuple[Float[Tensor, "k w c"], Float[Tensor, " frames"] | None]:
-        """Picture embeddings, of windows along a video, and what its onsets add to the spectrogram."""
+        """CLIP image embeddings (of windows along a video) and the frame gain of its onsets."""
         if frames is None:
             if config.window or config.onset_strength:
-                raise ValueError("window and onset_strength are for videos; a picture has no time")
+                raise ValueError("window and onset_strength are for videos; a picture has no time; leave them out")
             pictures = load_images([source] if isinstance(source, Image.Image | np.ndarray) else source)
             return self.vision_encoder.embed(pictures)[:, None], None
         if not self.backend.keeps_time and (config.window or config.onset_strength):
-            raise ValueError("this generator has one embedding for a whole sound; leave out window and onset_strength")
+            raise ValueError(
+                "this generator takes one embedding for a whole sound; leave out window and onset_strength"
+            )
         embeds = self.vision_encoder.embed(frames.pictures)
         if config.window is None:
             windows = aggregate(embeds)
@@ -190,7 +191,7 @@ class Sonifier:
     def _translated(
         self, embeds: Float[Tensor, "k w c"], seeds: Sequence[int], candidates: int, config: SoundConfig
     ) -> Float[Tensor, "n w a"]:
-        """Audio embeddings, steered by text. Windows of one sound share their draws, or it would change at random."""
+        """CLAP embeddings, steered by text. Windows of one sound share their noise; else it would change at random."""
         count, windows, _ = embeds.shape
         rows = embeds.repeat_interleave(candidates, 0).flatten(0, 1)
         encoder = self.vision_encoder
@@ -203,7 +204,7 @@ class Sonifier:
             text = self.backend.encode_prompt([config.prompt])
             found = F.normalize(torch.lerp(found, text.expand_as(found), config.prompt_weight), dim=-1)
         if config.without:
-            # Relative to the empty text: all texts share much, which sounds are not to lose.
+            # Relative to the empty text: sounds must not lose the component that all texts share.
             texts = self.backend.encode_prompt([*config.without, ""])
             found = remove_directions(found, texts[:-1] - texts[-1:])
         return found.unflatten(0, (count * candidates, windows))
@@ -235,17 +236,17 @@ def vision_to_audio(
     """Make sounds that fit pictures or a video.
 
     Args:
-        image_or_video: a picture (file, PIL, array), several, a folder of them, or a video file. Every picture gets a
-            sound of its own; the frames of a video share theirs.
+        image_or_video: a picture (file, PIL image, array), several, a folder of them, or a video file. Every picture
+            gets its own sound; the frames of a video share one.
         model: "nano", or a folder or hub id in the layout of AudioLDM, AudioLDM 2 or Stable Audio.
-        duration: seconds; None takes the video's, or what the model was made for.
-        candidates: sounds for each picture, ranked by how well CLAP finds in them what they were made from.
-        seed: of every draw.
-        clip: CLIP folder whose picture tower sees; None takes that of the model.
-        mapper: folder of a mapper from that CLIP to the model's CLAP; None takes that of the model.
-        regression_mapper: folder of the mapper that ``blend`` mixes in; None takes that of the model.
-        clap: ClapModel folder: ranks candidates, and describes embeddings to Stable Audio.
-        device: where to; None takes a GPU when there is one.
+        duration: seconds; None takes the video's length, or for pictures the model's native length.
+        candidates: sounds for each picture, ranked by CLAP similarity to the embedding they were generated from.
+        seed: of all random draws.
+        clip: CLIP folder with the image encoder; None takes the model's.
+        mapper: folder of a mapper from that CLIP to the model's CLAP; None takes the model's.
+        regression_mapper: folder of the mapper that ``blend`` mixes in; None takes the model's.
+        clap: ClapModel folder, which ranks candidates and describes embeddings in words for Stable Audio.
+        device: where to compute; None takes a GPU when there is one.
         **settings: any field of `pipelines.audio.settings.SoundConfig`, such as ``negative_prompt`` or ``blend``.
 
     Returns:
@@ -263,20 +264,20 @@ def vision_to_audio(
 
 
 def check_duration(duration: float | None) -> None:
-    """Refuse lengths that no sound can have.
+    """Refuse a length that is not a positive number.
 
     Raises:
-        ValueError: it is not a positive number.
+        ValueError: ``duration`` is zero, negative or not finite.
     """
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         raise ValueError(f"duration must be a positive number of seconds, got {duration}")
 
 
 def sound_config(settings: dict[str, Any]) -> SoundConfig:
-    """`SoundConfig` of keyword arguments.
+    """The `SoundConfig` with these fields.
 
     Raises:
-        ValueError: one is unknown or out of range.
+        ValueError: a field is unknown or out of range.
     """
     known = [field.name for field in dataclasses.fields(SoundConfig)]
     unknown = [name for name in settings if name not in known]
@@ -286,15 +287,15 @@ def sound_config(settings: dict[str, Any]) -> SoundConfig:
 
 
 def _generators(seeds: Sequence[int], candidates: int, name: str, copies: int = 1) -> list[torch.Generator]:
-    """One for each sound, by the seed and the candidate's number alone: a picture sounds the same in any company."""
+    """One for each sound. It depends on seed and candidate number only: a picture sounds the same in any batch."""
     keys = [key(seed, candidate, name) for seed in seeds for candidate in range(candidates)]
     return [torch.Generator().manual_seed(number) for number in keys for _ in range(copies)]
 
 
 def _video(source: Source, config: SoundConfig) -> Frames | None:
-    """The frames of ``source`` if it is a video file."""
+    """The frames of ``source`` if it is a video file, else None."""
     if isinstance(source, str | Path) and Path(source).suffix.lower() in VIDEO_ENDINGS:
-        # An onset lies between two frames, so its time is no surer than they are close.
+        # The time of an onset is as uncertain as the distance of two frames.
         least = MIN_ONSET_FPS if config.onset_strength else 0.0
         return read_frames(source, per_second=max(config.frames_per_second, least))
     return None

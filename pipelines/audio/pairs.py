@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mappers.embedding_cache import EmbeddingCache
+from mappers.files import replacing
 from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
 
 from ..images import load_images
@@ -140,6 +143,56 @@ class EmbeddedItems:
         return [item.name for item in self.items]
 
 
+@dataclass(frozen=True)
+class EmbeddedPairs:
+    """Embeddings of pictures and of sounds, with the ids of their spaces (`mappers.embedding_cache.space_id`)."""
+
+    pictures: EmbeddedItems
+    sounds: EmbeddedItems
+    source_space: str
+    target_space: str
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, which `fit_mapper` accepts in place of a folder of pairs."""
+        names = json.dumps({"pictures": self.pictures.names, "sounds": self.sounds.names})
+        with replacing(path) as temporary:
+            save_file(
+                {
+                    "pictures": self.pictures.rows.contiguous(),
+                    "sounds": self.sounds.rows.contiguous(),
+                    "pictures_held_out": _held_out_marks(self.pictures),
+                    "sounds_held_out": _held_out_marks(self.sounds),
+                },
+                temporary,
+                {"source_space": self.source_space, "target_space": self.target_space, "names": names},
+            )
+
+    def swapped(self) -> EmbeddedPairs:
+        """The same pairs with pictures and sounds exchanged."""
+        return EmbeddedPairs(self.sounds, self.pictures, self.target_space, self.source_space)
+
+    @classmethod
+    def load(cls, path: Path) -> EmbeddedPairs:
+        """Read a file that `save` wrote.
+
+        Raises:
+            ValueError: the file is damaged or holds something else.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                about, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            sides = []
+            for side, names in json.loads(about["names"]).items():
+                marks = tensors[f"{side}_held_out"].tolist()
+                items = [Item(path, name, held_out) for name, held_out in zip(names, marks, strict=True)]
+                if len(items) != len(tensors[side]) or not torch.isfinite(tensors[side]).all():
+                    raise ValueError(f"{side}: number of rows and of names differ, or a value is not finite")
+                sides.append(EmbeddedItems(items, tensors[side].float()))
+            return cls(*sides, about["source_space"], about["target_space"])
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not hold cached embeddings ({error}); give a folder of pairs") from error
+
+
 def embed_picture_files(
     items: Sequence[Item],
     image_encoder: Any,
@@ -205,3 +258,7 @@ def _embedded(
         raise ValueError(f"none of the {len(items)} files can be used: {next(iter(problems.values()), 'as before')}")
     kept = [item for item, fine in zip(items, usable, strict=True) if fine]
     return EmbeddedItems(kept, found[np.array(usable)])
+
+
+def _held_out_marks(side: EmbeddedItems) -> Bool[Tensor, " n"]:
+    return torch.tensor([item.held_out for item in side.items])

@@ -1,4 +1,4 @@
-"""Stable Audio (arXiv 2407.14358) for embeddings of sounds: it reads text only, so they are put into words."""
+"""Stable Audio (arXiv 2407.14358) as a backend: it is conditioned on text, so embeddings are described in words."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from .backends import GenerateOptions
 from .clap import Clap
-from .conditioning import Generators
 
 TAGS = """
 bird song; crowing rooster; quacking duck; cawing crow; hooting owl; cooing pigeon; barking dog; howling wolf;
@@ -28,15 +28,15 @@ alarm clock; ticking clock; door closing; knocking; creaking door; breaking glas
 clinking dishes; vacuum cleaner; hair dryer; fireworks; explosion; gunshot; video game sounds; city street;
 market crowd; forest ambience; factory machines
 """
-"""Everyday sounds in words, between semicolons."""
+"""Everyday sounds in words, separated by semicolons."""
 
 
 class StableAudioBackend:
-    """Names an embedding by the tags nearest to it in CLAP's space and makes the sound of these words.
+    """Describes each embedding by the tags nearest to it in CLAP's space, and prompts Stable Audio with these tags.
 
     Args:
         pipeline: Stable Audio.
-        clap: the CLAP that mappers were trained towards; its text tower reads the tags.
+        clap: the CLAP whose space the mappers' targets are in; its text encoder embeds the tags.
         tags_per_sound: how many tags describe a sound.
     """
 
@@ -56,53 +56,42 @@ class StableAudioBackend:
         """Load a folder or hub id in Stable Audio's layout.
 
         Raises:
-            ValueError: there is no ``clap``.
+            ValueError: ``clap`` is None.
         """
         if clap is None:
-            raise ValueError("Stable Audio reads text only; give clap=, the ClapModel folder that mappers lead to")
+            raise ValueError(
+                "Stable Audio reads text only; give clap=, the ClapModel folder that the mapper was trained with"
+            )
         return cls(StableAudioPipeline.from_pretrained(folder, dtype=torch.float32).to(device), clap)
 
     def encode_prompt(self, prompts: Sequence[str]) -> Float[Tensor, "b a"]:
         return self.clap.embed_texts(prompts)
 
     def describe(self, audio_embeds: Float[Tensor, "n a"]) -> list[str]:
-        """Words for embeddings: the nearest tags, after the mean of all tags is taken off both sides.
+        """A text for each embedding: its nearest tags, after subtracting the mean of all tags from both sides.
 
-        Texts share much and sounds share much, but not the same: without that the same few tags are near everything.
+        All text embeddings share a large component that audio embeddings do not have. Without the subtraction the same
+        few tags would be nearest to every sound.
         """
-        middle = self.tag_embeds.mean(0, keepdim=True)
-        near = (
-            F.normalize(audio_embeds.float().cpu() - middle, dim=-1) @ F.normalize(self.tag_embeds - middle, dim=-1).T
-        )
-        return [", ".join(self.tags[i] for i in row) for row in near.topk(self.tags_per_sound, dim=1).indices.tolist()]
+        mean = self.tag_embeds.mean(0, keepdim=True)
+        cosines = F.normalize(audio_embeds.float().cpu() - mean, dim=-1) @ F.normalize(self.tag_embeds - mean, dim=-1).T
+        nearest = cosines.topk(self.tags_per_sound, dim=1).indices.tolist()
+        return [", ".join(self.tags[i] for i in row) for row in nearest]
 
     @torch.no_grad()
-    def generate(
-        self,
-        audio_embeds: Float[Tensor, "n *w a"],
-        *,
-        seconds: float,
-        negative_prompt: str = "",
-        guidance_scale: float | None = None,
-        num_inference_steps: int | None = None,
-        generator: Generators = None,
-        tile_seconds: float | None = None,
-        frame_gain: Float[Tensor, " frames"] | None = None,
-    ) -> Float[Tensor, "n samples"]:
-        if audio_embeds.ndim != 2 or tile_seconds is not None or frame_gain is not None:
-            raise ValueError("Stable Audio has one text for a whole sound; leave out window and onset_strength")
+    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: GenerateOptions) -> Float[Tensor, "n samples"]:
+        options.refuse_time(audio_embeds, "Stable Audio")
         longest = self.native_seconds
-        if seconds > longest:
+        if options.seconds > longest:
             raise ValueError(
-                f"Stable Audio makes at most {longest:.2f} seconds, got {seconds:g}; give a shorter duration"
+                f"Stable Audio makes at most {longest:.2f} seconds, got {options.seconds:g}; give a shorter duration"
             )
-        given = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
         out = self.pipeline(
             prompt=self.describe(audio_embeds),
-            negative_prompt=[negative_prompt] * len(audio_embeds) if negative_prompt else None,
-            audio_end_in_s=seconds,
-            generator=generator,
-            **{name: value for name, value in given.items() if value is not None},
+            negative_prompt=[options.negative_prompt] * len(audio_embeds) if options.negative_prompt else None,
+            audio_end_in_s=options.seconds,
+            generator=options.generator,
+            **options.sampler_arguments,
         )
-        waves = out.audios.float().cpu().mean(1)  # stereo
-        return waves[:, : round(seconds * self.sampling_rate)]
+        waves = out.audios.float().cpu().mean(1)  # stereo to mono
+        return waves[:, : round(options.seconds * self.sampling_rate)]

@@ -30,3 +30,13 @@ def test_embedded_models_count_their_weights() -> None:
     assert sum(model.size for model in embedded_models() if model.type == "codec") <= 15e6
     assert all(model.size <= 5e6 for model in embedded_models() if model.type == "category field")
     assert all(path.stat().st_size <= 25e6 for model in embedded_models() for path in model.files)
+
+
+def test_every_embedded_model_has_a_card() -> None:
+    """Its own, or one for all codecs in the folder above; what it names by its id it describes."""
+    for model in embedded_models():
+        cards = [folder / "README.md" for folder in (model.folder, model.folder.parent)]
+        card = next(path for path in cards if path.is_file()).read_text(encoding="utf-8")
+        assert model.id in card, model.id
+        for section in ("## Training", "## Measured", "## Limits", "## Licence"):
+            assert section in card, (model.id, section)

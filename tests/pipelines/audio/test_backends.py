@@ -34,9 +34,10 @@ from transformers import (
 )
 
 from pipelines.audio.audioldm2 import AudioLDM2Backend
-from pipelines.audio.backends import load_backend
+from pipelines.audio.backends import GenerateOptions
 from pipelines.audio.clap import Clap, clap_space
 from pipelines.audio.generation import Sonifier, vision_to_audio
+from pipelines.audio.loading import load_backend
 from pipelines.audio.settings import SoundConfig
 from pipelines.audio.stable_audio import StableAudioBackend
 
@@ -147,16 +148,19 @@ def test_audioldm2_makes_different_sounds_of_different_embeddings(audioldm2: Pat
     backend = load_backend(audioldm2)
     backend.pipeline.set_progress_bar_config(disable=True)  # pyright: ignore
     assert backend.space_id == clap_space(ClapModel.from_pretrained(folders.clap))
-    options = {"seconds": 0.31, "num_inference_steps": 2}
-    both = backend.generate(embeds(0, 1), generator=generators(0, 0), **options)
+
+    def options(*seeds: int, **given: Any) -> GenerateOptions:
+        return GenerateOptions(seconds=0.31, num_inference_steps=2, generator=generators(*seeds), **given)
+
+    both = backend.generate(embeds(0, 1), options(0, 0))
     assert both.shape == (2, 4_960)
     assert (both[0] - both[1]).abs().max() > 1e-6
-    alone = backend.generate(embeds(1), generator=generators(0), **options)
+    alone = backend.generate(embeds(1), options(0))
     torch.testing.assert_close(alone[0], both[1], atol=1e-5, rtol=0)
-    away = backend.generate(embeds(1), generator=generators(0), negative_prompt="a dog", **options)
+    away = backend.generate(embeds(1), options(0, negative_prompt="a dog"))
     assert (away - alone).abs().max() > 1e-7
-    with pytest.raises(ValueError, match="one embedding for a whole sound"):
-        backend.generate(embeds(0, 1)[None], seconds=0.3)
+    with pytest.raises(ValueError, match="one embedding for each sound"):
+        backend.generate(embeds(0, 1)[None], GenerateOptions(seconds=0.3))
 
 
 def test_stable_audio_reads_the_nearest_tags(stable_audio: Path, folders: Any) -> None:
@@ -165,17 +169,19 @@ def test_stable_audio_reads_the_nearest_tags(stable_audio: Path, folders: Any) -
     assert isinstance(backend, StableAudioBackend)
     backend.pipeline.set_progress_bar_config(disable=True)
     backend.tag_embeds = embeds(*range(len(backend.tags)))  # the tiny tokenizer cuts most tags to the same few letters
-    describe = backend.describe(backend.tag_embeds[[3, 70]])
-    assert [words.split(", ")[0] for words in describe] == [backend.tags[3], backend.tags[70]]
-    assert all(len(words.split(", ")) == 2 for words in describe)
+    texts = backend.describe(backend.tag_embeds[[3, 70]])
+    assert [words.split(", ")[0] for words in texts] == [backend.tags[3], backend.tags[70]]
+    assert all(len(words.split(", ")) == 2 for words in texts)
     assert len(set(backend.tags)) == len(backend.tags)
-    waves = backend.generate(embeds(0, 1), seconds=0.25, num_inference_steps=2, generator=generators(0, 1))
+    waves, again = (
+        backend.generate(embeds(0, 1), GenerateOptions(seconds=0.25, num_inference_steps=2, generator=generators(0, 1)))
+        for _ in range(2)
+    )
     assert waves.shape == (2, 1_000)
     assert torch.isfinite(waves).all()
-    again = backend.generate(embeds(0, 1), seconds=0.25, num_inference_steps=2, generator=generators(0, 1))
     torch.testing.assert_close(waves, again)
     with pytest.raises(ValueError, match=r"makes at most 0.50 seconds, got 9"):
-        backend.generate(embeds(0), seconds=9)
+        backend.generate(embeds(0), GenerateOptions(seconds=9))
 
 
 @pytest.mark.parametrize("layout", ["audioldm2", "stable_audio"])

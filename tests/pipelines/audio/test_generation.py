@@ -154,7 +154,7 @@ def test_mappers_and_clap_of_other_models_are_refused(folders: Any, tmp_path: Pa
         clap.text_projection.linear1.weight.add_(1)
     shutil.copytree(folders.clap, tmp_path / "clap")
     clap.save_pretrained(tmp_path / "clap")
-    with pytest.raises(ValueError, match="the CLAP given .* is another than the generator's"):
+    with pytest.raises(ValueError, match="the CLAP given .* is not the generator's"):
         Sonifier.load(**{**folders.parts, "clap": tmp_path / "clap"})
     RegressionMapper(13, 16).save_pretrained(tmp_path / "wide")
     with pytest.raises(ValueError, match="width 13, got 12"):

@@ -23,9 +23,9 @@ from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.domain_gap import Domain
 from pipelines.audio.files import write_sound
 from pipelines.audio.generation import Sonifier
-from pipelines.audio.pairs import read_pairs
+from pipelines.audio.pairs import EmbeddedPairs, read_pairs
 from pipelines.audio.settings import FitMapperConfig, SoundConfig
-from pipelines.audio.training import EmbeddedPairs, fit_mapper
+from pipelines.audio.training import fit_mapper
 from pipelines.cli import main
 
 KINDS = {"low": (30, 200), "middle": (128, 900), "high": (230, 3000)}
@@ -174,7 +174,7 @@ def test_pictures_unlike_all_training_are_warned_of(
     domain.save(tmp_path)
     loaded = Domain.load(tmp_path)
     assert loaded is not None
-    assert loaded.least == pytest.approx(domain.least)
+    assert loaded.threshold == pytest.approx(domain.threshold)
     assert Domain.load(tmp_path / "none") is None
     fit_mapper(pairs, tmp_path / "run", **spaces(folders), config=quick("linear"))
     sonifier = Sonifier.load(folders.model, clip=folders.clip, mapper=tmp_path / "run", device="cpu")
@@ -185,7 +185,7 @@ def test_pictures_unlike_all_training_are_warned_of(
         stripes = np.zeros((16, 16, 3), dtype=np.uint8)
         stripes[::2] = (255, 0, 0)
         sonifier(stripes, duration=0.1, config=config)
-        assert "the input is unlike all that the mapper was trained on" in caplog.text
+        assert "the input is unlike all pictures that the mapper was trained on" in caplog.text
 
 
 @pytest.mark.slow

@@ -1,0 +1,59 @@
+"""The recipe of the nano denoiser: schedule, loss in closed form, and the distribution of its training samples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mappers.draws import Draws
+from pipelines.nano.recipes.diffusion import DiffusionTask, build_scheduler
+from pipelines.nano.train import build_task
+
+
+def test_the_last_signal_is_small_but_not_zero() -> None:
+    last = build_scheduler().alphas_cumprod[-1].sqrt().item()
+    assert 0.01 < last < 0.06
+
+
+def test_diffusion_loss_is_the_velocity_error() -> None:
+    """With a UNet that says zero the loss is |v|^2."""
+    task = build_task("diffusion")
+    assert isinstance(task, DiffusionTask)
+    torch.nn.init.zeros_(task.unet.conv_out.weight)
+    torch.nn.init.zeros_(task.unet.conv_out.bias)
+    draws = Draws(0, 0, range(4))
+    batch = task.batch(draws)
+    with torch.no_grad():
+        loss = task.loss(task.modules, batch, draws)["loss"]
+    noise, times = draws.normal("noise", (4, 16, 16)), task.timesteps(draws.uniform("timestep"))
+    alpha = task.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
+    velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch[0]
+    torch.testing.assert_close(loss, velocity.square().mean(), atol=1e-5, rtol=1e-4)
+
+
+def test_the_denoiser_learns_from_calm_poses_half_of_them_named_and_centred() -> None:
+    task = build_task("diffusion")
+    assert isinstance(task, DiffusionTask)
+    draws = Draws(0, 0, range(600))
+    sampled = [task.sample(draws.numpy(i)) for i in range(600)]
+    scenes = [scene for scene, _ in sampled]
+    assert not any(scene.flip or abs(scene.tilt) > 5 for scene in scenes)
+    centred = [(scene, caption) for scene, caption in sampled if (scene.x, scene.y) == (0.5, 0.5)]
+    assert len(centred) == pytest.approx(300, abs=50)
+    assert all(scene.place == "plain" and scene.count == 1 and scene.style is None for scene, _ in centred)
+    named = [caption for scene, caption in centred if scene.object in caption]
+    assert len(named) == pytest.approx(0.9 * len(centred), abs=25)
+    assert len({scene.object for scene, _ in centred}) > 100
+
+
+def test_log_signal_to_noise_ratios_of_training_are_normal() -> None:
+    task = build_task("diffusion")
+    assert isinstance(task, DiffusionTask)
+    times = task.timesteps((torch.arange(10000) + 0.5) / 10000)
+    assert times.min() >= 0
+    assert times.max() <= 999
+    assert (times.diff() <= 0).all() or (times.diff() >= 0).all()
+    alpha = task.scheduler.alphas_cumprod[times]
+    ratio = (alpha / (1 - alpha)).log()
+    assert ratio.mean().item() == pytest.approx(task.log_snr_mean, abs=0.05)
+    assert ratio.std().item() == pytest.approx(task.log_snr_std, abs=0.05)
