@@ -1,69 +1,98 @@
-"""What the command lines share: tyro reads typed dataclasses with a ``run`` method, errors become one line.
+"""What the command lines share: tyro reads typed dataclasses with a method ``run``, and errors become one line.
 
 Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+
+from .options import RunLength
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunLength:
-    """How long a training goes on, and from where."""
-
-    steps: int | None = None
-    """Optimizer steps; the settings' own number when not given."""
-    max_minutes: float | None = None
-    """Stop after this many minutes of training, keeping what was learned."""
-    seed: int = 0
-    """Seed of every draw."""
-    resume: bool = False
-    """Go on from the checkpoints in the output folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training(RunLength):
+class Training:
     """Options of every command that trains; a command has them as its field ``training`` without a prefix."""
 
+    length: Annotated[RunLength, tyro.conf.arg(name="")] = RunLength()
     config: str | None = None
-    """Settings: a shipped name or a YAML file, what fits if not given; the options below change single ones."""
+    """Settings: the name of shipped ones or a YAML file; if not given, those that fit.
+    Further options change single settings."""
+
+
+class Configured(ABC):
+    """A command whose settings come from a YAML file, which its other options choose."""
+
+    settings: Any
+
+    @abstractmethod
+    def chosen_settings(self) -> Any:
+        """The settings of the YAML file. Its own field ``settings`` is not to be read here.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no such file, or it cannot be used; the message says why.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Base of a command with subcommands; a subclass declares their union as ``command``."""
+
+    command: Any
+
+    def run(self) -> None:
+        self.command.run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program(Generic[C]):
+    """A whole command line: one of several commands, and the options of all."""
+
+    command: Annotated[C, tyro.conf.arg(name="")]
     debug: bool = False
     """Show the traceback of an error."""
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What the functions that train take under the same names."""
-        names = ("steps", "max_minutes", "seed", "resume")
-        return {name: getattr(self, name) for name in names}
+
+@dataclass(frozen=True, kw_only=True)
+class Draft(Program[C]):
+    """`Program` as it is read the first time, where ``--help`` is an option like others."""
+
+    help: Annotated[bool, tyro.conf.arg(aliases=["-h"])] = False
 
 
-def run_command(commands: Any, words: Sequence[str], *, prog: str, default: Callable[[list[str]], Any | None]) -> int:
+def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
     """Parse ``words`` as one of ``commands`` and run it.
 
     Args:
         commands: a union of dataclasses annotated as tyro's subcommands.
         words: the command line without the program's name.
         prog: the program's name, for help.
-        default: the words to the command's default values, or None where its class has them all.
 
     Returns:
         The exit code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    words = list(words)
-    debug = "--debug" in words
+    draft = read_draft(commands, words)
+    debug = draft is not None and draft.debug
     try:
-        values = default(words)
-        command = tyro.cli(commands, args=words, prog=prog, default=tyro.MISSING if values is None else values)
-        command.run()
+        program = parse(commands, words, prog=prog, draft=draft)
+        program.command.run()
     except KeyboardInterrupt:
         return 130
     except (ValueError, FileNotFoundError) as error:
@@ -73,18 +102,85 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str, default: Call
     return 0
 
 
-def option(words: Sequence[str], name: str, default: str) -> str:
-    """The value that ``words`` give the option ``name``: settings are read from files before tyro parses the rest."""
-    for i, word in enumerate(words):
-        if word == name and i + 1 < len(words):
-            return words[i + 1]
-        if word.startswith(f"{name}="):
-            return word.split("=", 1)[1]
-    return default
+def parse(commands: Any, words: Sequence[str], *, prog: str, draft: Draft[Any] | None) -> Program[Any]:
+    """The command line as typed objects, where settings have the defaults of the YAML file that ``draft`` chooses.
+
+    Raises:
+        SystemExit: the words ask for help, or are bad usage; what to say is printed.
+        FileNotFoundError, ValueError: the YAML file cannot be used.
+    """
+    command = None if draft is None else _with_settings(draft.command)
+    default = tyro.MISSING_NONPROP if command is None else _unchecked(Program, command=command, debug=False)
+    return tyro.cli(
+        Program[commands], args=words, prog=prog, default=default, config=(tyro.conf.CascadeSubcommandArgs,)
+    )
+
+
+def read_draft(commands: Any, words: Sequence[str]) -> Draft[Any] | None:
+    """The command line without checks, which shows the settings file that it needs.
+
+    No option is required, and no ``__post_init__`` is called, because a setting may be valid only together with others
+    of the file. None if the words cannot be parsed at all; `parse` then says why.
+    """
+    registry = ConstructorRegistry()
+    registry.struct_rule(_unchecked_rule)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return tyro.cli(
+                Draft[commands], args=words, add_help=False, console_outputs=False, registry=registry,
+                config=(tyro.conf.CascadeSubcommandArgs,),
+            )  # fmt: skip
+    except SystemExit:
+        return None
+
+
+def _unchecked_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """How tyro builds a dataclass of which no field is required and none is checked."""
+    cls: Any = info.type
+    if not dataclasses.is_dataclass(cls) or issubclass(cls, Program | Group):
+        return None
+    hints = typing.get_type_hints(cls, include_extras=True)
+    specs = [_optional(field, hints[field.name], info.default) for field in dataclasses.fields(cls)]
+    return StructConstructorSpec(instantiate=partial(_unchecked, cls), fields=tuple(specs))
+
+
+def _optional(field: dataclasses.Field[Any], hint: Any, parent: Any) -> StructFieldSpec:
+    """How tyro reads a field: None where neither the field nor ``parent``, an instance, has a default."""
+    if dataclasses.is_dataclass(parent) and hasattr(parent, field.name):
+        return StructFieldSpec(field.name, hint, getattr(parent, field.name))
+    plain, *notes = (hint.__origin__, *hint.__metadata__) if typing.get_origin(hint) is Annotated else (hint,)
+    default = _own_default(field, otherwise=tyro.MISSING_NONPROP)
+    if default is tyro.MISSING_NONPROP and not dataclasses.is_dataclass(plain):
+        return StructFieldSpec(field.name, Annotated[(plain | None, tyro.conf.arg(), *notes)], None)
+    return StructFieldSpec(field.name, hint, default)
+
+
+def _own_default(field: dataclasses.Field[Any], *, otherwise: Any) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return otherwise if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _unchecked(cls: type, **values: Any) -> Any:
+    made = object.__new__(cls)
+    vars(made).update(values)
+    return made
+
+
+def _with_settings(command: Any) -> Any | None:
+    """A command with its settings as the only thing that is known of it; None where it has none."""
+    if isinstance(command, Group):
+        inner = _with_settings(command.command)
+        return None if inner is None else _unchecked(type(command), command=inner)
+    if not isinstance(command, Configured):
+        return None
+    fields = dataclasses.fields(typing.cast(Any, command))
+    rest = {field.name: _own_default(field, otherwise=tyro.MISSING_NONPROP) for field in fields}
+    return _unchecked(type(command), **rest | {"settings": command.chosen_settings()})
 
 
 def _fail(error: Exception, code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)
     return code

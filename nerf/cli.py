@@ -1,8 +1,7 @@
-"""The command line ``python -m nerf``: radiance fields and compressed files."""
+"""The command line ``python -m nerf``: radiance fields, fields of pictures and videos, and compressed files."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,117 +9,100 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import Positional
 
-from mappers.command_line import Training, option, run_command
-from mappers.yaml_settings import load_settings
+from mappers.command_line import Configured, Training, run_command
 
 from .compression.cli import Compression
 from .media import is_video
-from .settings import DistillConfig, FitConfig, RadianceConfig
+from .options import DistillOptions, FitOptions, MakeSceneOptions, TrainOptions
+from .settings import (
+    DistillConfig,
+    FitConfig,
+    RadianceConfig,
+    distill_settings,
+    fit_settings,
+    radiance_settings,
+    scene_moves,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Configured):
     """Fit a radiance field to the pictures of a scene."""
 
-    scene: str
-    """Folder of a scene (NeRF-synthetic, nerfstudio, LLFF, plain pictures), or a shipped one: robot, lighthouse, ..."""
-    output: Path
-    """Folder for checkpoints, metrics, views and the trained field."""
-    field: str = "hash"
-    """Family: hash, mlp, voxel, vm, cp or cam."""
-    size: str = "small"
-    """Named size of the family: small or paper."""
-    downscale: float = 1
-    """Shrink the pictures by this factor."""
-    training: Annotated[Training, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Training)
-    settings: Annotated[RadianceConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=RadianceConfig)
+    options: Annotated[TrainOptions, tyro.conf.arg(name="")]
+    training: Annotated[Training, tyro.conf.arg(name="")] = Training()
+    settings: Annotated[RadianceConfig, tyro.conf.arg(name="")] = RadianceConfig()
+
+    def chosen_settings(self) -> RadianceConfig:
+        options = self.options
+        moving = options.scene is not None and scene_moves(options.scene)
+        return radiance_settings(options.field, moving=moving, source=self.training.config)
 
     def run(self) -> None:
         from .training import train
 
-        run = train(
-            self.scene, self.field, size=self.size, downscale=self.downscale, output_dir=self.output,
-            config=self.settings, **self.training.arguments,
-        )  # fmt: skip
-        print(f"{self.output}\t{_figures(run.report.metrics | run.figures)}")
+        run = train(**vars(self.options), **vars(self.training.length), config=self.settings)
+        print(f"{self.options.output_dir}\t{_figures(run.report.metrics | run.figures)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitMedia:
+class FitMedia(Configured):
     """Fit a field to a picture, a video or a folder of frames."""
 
-    media: Positional[Path]
-    """Picture or video file, or a folder with the frames of one."""
-    output: Path
-    """Folder for checkpoints, metrics, the field, and the picture or film that it shows."""
-    field: Literal["cam", "normed", "plain"] = "cam"
-    """With norm and modulation grids, with the norm alone, or with neither."""
-    size: str = "small"
-    """Named size: small or paper."""
-    training: Annotated[Training, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Training)
-    settings: Annotated[FitConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitConfig)
+    options: Annotated[FitOptions, tyro.conf.arg(name="")]
+    training: Annotated[Training, tyro.conf.arg(name="")] = Training()
+    settings: Annotated[FitConfig, tyro.conf.arg(name="")] = FitConfig()
+
+    def chosen_settings(self) -> FitConfig:
+        media = self.options.media
+        return fit_settings(video=media is not None and is_video(media), source=self.training.config)
 
     def run(self) -> None:
         from .media.fitting import fit_media
 
-        fit = fit_media(
-            self.media, self.field, size=self.size, output_dir=self.output, config=self.settings,
-            **self.training.arguments,
-        )  # fmt: skip
-        print(f"{self.output}\t{_figures(fit.figures)}")
+        fit = fit_media(**vars(self.options), **vars(self.training.length), config=self.settings)
+        print(f"{self.options.output_dir}\t{_figures(fit.figures)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill:
+class Distill(Configured):
     """Turn a trained field into one of another family or size, without its photos."""
 
-    teacher: Path
-    """Folder of the teacher's run."""
-    output: Path
-    """Folder for checkpoints, metrics, views and the student."""
-    field: str = "mlp"
-    """Family of the student: hash, mlp, voxel, vm, cp or cam."""
-    size: str = "small"
-    """Named size of the family: small or paper."""
-    scratch: bool = False
-    """Also train the same family and size on the scene's photos for as many seconds, to compare with."""
-    training: Annotated[Training, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Training)
-    settings: Annotated[DistillConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DistillConfig)
+    options: Annotated[DistillOptions, tyro.conf.arg(name="")]
+    training: Annotated[Training, tyro.conf.arg(name="")] = Training()
+    settings: Annotated[DistillConfig, tyro.conf.arg(name="")] = DistillConfig()
+
+    def chosen_settings(self) -> DistillConfig:
+        return distill_settings(self.options.field, source=self.training.config)
 
     def run(self) -> None:
         from .distillation.training import distill
 
-        run = distill(
-            self.teacher, self.field, size=self.size, output_dir=self.output, scratch=self.scratch,
-            config=self.settings, **self.training.arguments,
-        )  # fmt: skip
-        print(f"{self.output}\t{_figures(run.report.metrics | run.figures)}")
+        run = distill(**vars(self.options), **vars(self.training.length), config=self.settings)
+        print(f"{self.options.output_dir}\t{_figures(run.report.metrics | run.figures)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Render:
-    """Draw a trained field: a film of a camera that turns around it, or single views."""
+    """Draw a trained field: a video of a camera that moves around it, or single views."""
 
     run_dir: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run."""
     output: Path | None = None
-    """An mp4 or gif, or a folder for single views; turntable.mp4 in the run's folder when not given."""
+    """File .mp4 or .gif, or a folder for single views; if not given, turntable.mp4 in the run's folder."""
     views: int = 48
-    """Pictures on the circle."""
+    """Number of pictures on the circle."""
     size: int = 200
     """Width and height in pixels."""
     elevation: float = 25.0
-    """Degrees above the horizon."""
+    """Elevation of the camera in degrees above the horizon."""
     radius: float | None = None
-    """Distance of the camera from the middle; that of the photos when not given."""
+    """Distance of the camera from the scene's centre; if not given, that of the photos."""
     depth: bool = False
-    """Show the depth beside each picture."""
+    """Also show the depth: in a video next to the picture, otherwise as a file of its own."""
     fps: int = 24
-    """Pictures per second."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    """Frames per second."""
 
     def run(self) -> None:
         from .evaluation import depth_map, picture_of
@@ -144,16 +126,14 @@ class Render:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Compare a trained field with photos it was not trained on: PSNR, SSIM and LPIPS, and a contact sheet."""
+    """Compare a trained field with photos: PSNR, SSIM, LPIPS, and a contact sheet evaluation.png."""
 
     run_dir: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run."""
     scene: str | None = None
-    """Scene to compare with; the one it was trained on when not given."""
+    """Scene to compare with; if not given, the one that the field was trained on."""
     split: Literal["train", "val", "test"] = "test"
-    """Which pictures."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    """Which pictures of the scene."""
 
     def run(self) -> None:
         from .evaluation import evaluate_views
@@ -173,19 +153,17 @@ class Export:
     run_dir: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run."""
     output: Path
-    """File to write; its ending chooses the format."""
+    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points."""
     kind: Literal["mesh", "points"] = "mesh"
-    """A surface by marching cubes, or where rays of a turntable end."""
+    """mesh: a surface by marching cubes. points: where the rays of a turntable end."""
     resolution: int = 128
-    """Mesh: nodes along an axis."""
+    """Mesh: grid nodes along each axis."""
     threshold: float = 10.0
-    """Mesh: density of the surface, per unit length."""
+    """Mesh: density at the surface, per unit length."""
     views: int = 24
-    """Points: pictures on the turntable."""
+    """Points: number of pictures of the turntable."""
     size: int = 100
-    """Points: width and height of those pictures."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    """Points: width and height of these pictures in pixels."""
 
     def run(self) -> None:
         from .export import mesh, point_cloud, write_shape
@@ -204,24 +182,13 @@ class Export:
 class MakeScene:
     """Render a small scene in NeRF-synthetic format, from solids or from a mesh file."""
 
-    name: str
-    """A scene of solids by name, or an OBJ, PLY or GLB file."""
-    output: Path
-    """Folder to write."""
-    size: int = 100
-    """Width and height in pixels."""
-    views: tuple[int, int, int] = (24, 4, 8)
-    """Pictures for training, validation and test."""
-    seed: int = 0
-    """Seed of the cameras."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    options: Annotated[MakeSceneOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
         from .scenes import make_scene
 
-        make_scene(self.name, self.output, size=self.size, views=self.views, seed=self.seed)
-        print(self.output)
+        make_scene(**vars(self.options))
+        print(self.options.output)
 
 
 Command = (
@@ -238,26 +205,8 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(Command, words, prog="python -m nerf", default=defaults)
-
-
-def defaults(words: list[str]) -> Train | FitMedia | Distill | None:
-    """Settings files have to be read before the command line that may override them."""
-    if not words or words[0] not in ("train", "fit", "distill"):
-        return None
-    if words[0] == "fit":
-        moving = len(words) > 1 and is_video(words[1])
-        name = option(words, "--config", "video" if moving else "picture")
-        settings = load_settings(FitConfig, name, task="fit")
-        return FitMedia(media=tyro.MISSING, output=tyro.MISSING, settings=settings)
-    if words[0] == "train":
-        name = option(words, "--config", option(words, "--field", Train.field))
-        settings = load_settings(RadianceConfig, name, task="train")
-        return Train(scene=tyro.MISSING, output=tyro.MISSING, settings=settings)
-    name = option(words, "--config", option(words, "--field", Distill.field))
-    settings = load_settings(DistillConfig, name, task="distill")
-    return Distill(teacher=tyro.MISSING, output=tyro.MISSING, settings=settings)
+    words = sys.argv[1:] if arguments is None else arguments
+    return run_command(Command, words, prog="python -m nerf")
 
 
 def _figures(values: Mapping[str, float | str]) -> str:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 from mappers.train_config import TrainConfig
+from mappers.yaml_settings import load_settings
+
+MOVING = {"cam": "cam-time"}
+"""Families with another one for scenes that move."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,3 +161,53 @@ class DistillConfig:
             raise ValueError(f"lowest must be below highest, got {self.lowest} and {self.highest}")
         if self.cameras < 1:
             raise ValueError(f"cameras must be at least 1, got {self.cameras}")
+
+
+def radiance_settings(field: str, *, moving: bool, source: str | Path | None = None) -> RadianceConfig:
+    """Settings of `nerf.train` and of its command.
+
+    Args:
+        field: family of the field.
+        moving: whether the scene moves; a family may have another one for these, with settings of its own.
+        source: name of shipped settings, or a YAML file, to take in place of the family's.
+
+    Raises:
+        FileNotFoundError, ValueError: there are no such settings, or they cannot be used.
+    """
+    family = MOVING.get(field, field) if moving else field
+    return load_settings(RadianceConfig, source or family, task="train")
+
+
+def fit_settings(*, video: bool, source: str | Path | None = None) -> FitConfig:
+    """Settings of `nerf.fit_media` and of its command: those for videos or for pictures, or those of ``source``.
+
+    Raises:
+        FileNotFoundError, ValueError: there are no such settings, or they cannot be used.
+    """
+    return load_settings(FitConfig, source or ("video" if video else "picture"), task="fit")
+
+
+def distill_settings(field: str, *, source: str | Path | None = None) -> DistillConfig:
+    """Settings of `nerf.distill` and of its command: those of the student's family, or those of ``source``.
+
+    Raises:
+        FileNotFoundError, ValueError: there are no such settings, or they cannot be used.
+    """
+    return load_settings(DistillConfig, source or field, task="distill")
+
+
+def scene_moves(scene: str | Path) -> bool:
+    """Whether the frames of a scene's folder, or of a shipped scene, have times. Opens no picture and needs no torch.
+
+    False for what cannot be read: `nerf.load_scene` says why.
+    """
+    folder = Path(scene).expanduser()
+    if not folder.is_dir():
+        folder = Path(str(files("nerf"))) / "scenes" / "data" / str(scene)
+    for name in ("transforms_train.json", "transforms.json"):
+        try:
+            frames = json.loads((folder / name).read_text(encoding="utf-8"))["frames"]
+            return any("time" in frame for frame in frames)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return False

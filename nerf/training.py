@@ -15,14 +15,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
+from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
 from mappers.trainer import FitReport, fit
-from mappers.yaml_settings import load_settings
 
 from .cameras import Rays
 from .evaluation import picture_of
 from .fields import Field, FieldError, build_field, moving_family
 from .fields.quantized import Quantized
+from .options import TrainOptions
 from .rendering.compositing import Rendered, distortion, opacity_entropy
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
@@ -30,7 +31,7 @@ from .rendering.renderer import Sampler, march, render_picture, render_rays
 from .rendering.sampling import Marching, Samples
 from .runs import Run, output_folder
 from .scenes import Scene, load_scene
-from .settings import RadianceConfig
+from .settings import RadianceConfig, radiance_settings
 from .viewpoints import Viewpoints
 
 WARM_UPDATES = 16
@@ -140,6 +141,7 @@ def count_per_ray(samples: Samples) -> Tensor:
     return torch.tensor(len(samples) / max(samples.rays, 1), device=samples.ray.device)
 
 
+@declared_by(TrainOptions, RunLength)
 def train(
     scene: Scene | str | Path,
     field: str | Field = "hash",
@@ -155,17 +157,10 @@ def train(
 ) -> Run:
     """Fit a field to a scene's training pictures.
 
+    ``scene`` may also be a loaded `Scene`, ``field`` a field to train further, and ``size`` a configuration of its
+    family. In a scene that moves, "cam" means "cam-time".
+
     Args:
-        scene: a loaded scene, a folder of any supported format, or the id of a shipped one.
-        field: a family ("hash", "mlp", "voxel", "vm", "cp", "cam"), or a field to go on with. Of a scene that moves
-            "cam" alone, which then is "cam-time".
-        size: a named size of the family or its configuration.
-        downscale: pictures of a folder are read this many times smaller.
-        steps: optimizer steps over all stages; None takes the settings'.
-        max_minutes: stop, keeping what was learned, after this many minutes.
-        seed: seed of weights and of every draw.
-        output_dir: folder for checkpoints, metrics, sample views and the trained run.
-        resume: go on from the checkpoints in ``output_dir``.
         config: all further settings; None takes the family's own.
 
     Returns:
@@ -180,7 +175,7 @@ def train(
     name = field if isinstance(field, str) else field.name
     if scene.cameras.times is not None:
         name = moving_family(name)
-    config = config or load_settings(RadianceConfig, name, task="train")
+    config = config or radiance_settings(name, moving=scene.cameras.times is not None)
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )

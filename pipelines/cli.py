@@ -10,30 +10,25 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from mappers.command_line import option, run_command
+from mappers.command_line import Group, run_command
 from mappers.hub import embedded_models
-from mappers.yaml_settings import load_settings
 from nerf import cli as fields
 
 from .audio.cli import EvaluateAudio, FitMapper, VisionToAudio
-from .audio.settings import FitMapperConfig
 from .editing.cli import EditNerf
 from .personalization.cli import Evaluate, Export, Generate, ImportNeTI, Personalize
-from .personalization.settings import PersonalizeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """List the models that work offline, one line each: id, kind, parameters, size, folder."""
+    """List the embedded models, which work offline, one line each: id, kind, parameters, size, folder."""
 
     json: bool = False
-    """As JSON."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    """Print JSON."""
 
     def run(self) -> None:
         found = embedded_models()
@@ -56,13 +51,10 @@ class Models:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nerf:
+class Nerf(Group):
     """Radiance fields, fields of pictures and videos, and compressed files."""
 
     command: Annotated[fields.Command, tyro.conf.arg(name="")]
-
-    def run(self) -> None:
-        self.command.run()
 
 
 Command = (
@@ -82,22 +74,5 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(Command, words, prog="mapfield", default=defaults)
-
-
-def defaults(words: list[str]) -> Any | None:
-    """A training's settings file has to be read before the command line that may override it."""
-    command = words[0] if words else ""
-    if command == "nerf":
-        inner = fields.defaults(words[1:])
-        return None if inner is None else Nerf(command=inner)
-    if command == "personalize":
-        name = option(words, "--config", Personalize.training.config)
-        settings = load_settings(PersonalizeConfig, name, task="personalize")
-        return Personalize(images=tyro.MISSING, token=tyro.MISSING, output=tyro.MISSING, settings=settings)
-    if command == "fit-mapper":
-        name = option(words, "--config", FitMapper.training.config)
-        settings = load_settings(FitMapperConfig, name, task="fit_mapper")
-        return FitMapper(pairs=tyro.MISSING, output=tyro.MISSING, settings=settings)
-    return None
+    words = sys.argv[1:] if arguments is None else arguments
+    return run_command(Command, words, prog="mapfield")

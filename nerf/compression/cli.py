@@ -1,4 +1,4 @@
-"""The commands ``python -m nerf compress``, ``decompress`` and ``info``. Free of torch until one runs."""
+"""The commands compress, decompress and info. Free of torch until one runs."""
 
 from __future__ import annotations
 
@@ -9,33 +9,40 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from .options import CompressOptions, DecompressOptions, InfoOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threads:
+    """How much of the CPU a command uses."""
+
+    threads: int | None = None
+    """Number of CPU threads; if not given, torch's own choice."""
+
+    def use(self) -> None:
+        """Set the number of threads, if one is given."""
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compress:
-    """Write a picture, sound, video, volume or field as a small file; several of a kind make one pack."""
+    """Write a picture, sound, video, volume or field as a small file; several of one kind become one pack."""
 
     files: Positional[tuple[Path, ...]]
-    """What to compress, then the file to write. The ending says the kind; a folder holds a video's frames, or a field
-    that train, distill or fit left there."""
-    model: str | None = None
-    """A shipped codec model or a folder; by the kind of the data when not given."""
-    target_bytes: int | None = None
-    """Largest size of the file; at least nine tenths of it are used."""
-    target_psnr: float | None = None
-    """Write the smallest file that decodes to so many dB."""
-    seconds: float | None = None
-    """About how long to search."""
+    """Files to compress, and last the file to write. The ending of a file says its kind.
+    A folder holds the frames of a video, or a field that train, distill or fit wrote."""
+    options: Annotated[CompressOptions, tyro.conf.arg(name="")] = CompressOptions()
     bits: int | None = None
-    """Fields: bits of a weight, 2..8; what it was trained for when not given."""
-    threads: int | None = None
-    """CPU threads; torch's own choice when not given."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    """Fields only: bits of a weight, 2..8; if not given, those that the field was trained for."""
+    cpu: Annotated[Threads, tyro.conf.arg(name="")] = Threads()
 
     def run(self) -> None:
         if len(self.files) < 2:
             raise ValueError("compress needs at least one file to read and the file to write; give both")
-        use_threads(self.threads)
+        self.cpu.use()
         from .files import compress
 
         *sources, output = self.files
@@ -44,21 +51,19 @@ class Compress:
             return
         if self.bits is not None:
             raise ValueError("bits is for fields, folders that train, distill or fit wrote; leave it out")
-        done = compress(
-            sources[0] if len(sources) == 1 else list(sources), output, model=self.model,
-            target_bytes=self.target_bytes, target_psnr=self.target_psnr, seconds=self.seconds,
-        )  # fmt: skip
+        done = compress(sources[0] if len(sources) == 1 else list(sources), output, **vars(self.options))
         print(
             f"{output}\t{len(done.data)} bytes\t{done.bits_per_point:.4g} bits per point\tPSNR {done.psnr:.2f} dB"
             f"\t{done.seconds:.1f} s"
         )
 
     def _compress_field(self, sources: list[Path], output: Path) -> None:
-        if len(sources) > 1 or self.model or self.target_psnr or self.seconds:
-            raise ValueError("of a field, compress takes one folder, bits and target_bytes; leave out the rest")
+        options = self.options
+        if len(sources) > 1 or options.model or options.target_psnr or options.seconds:
+            raise ValueError("for a field, compress takes one folder, bits and target_bytes; leave out the rest")
         from .field_files import compress_run
 
-        compress_run(sources[0], output, bits=self.bits, target_bytes=self.target_bytes)
+        compress_run(sources[0], output, bits=self.bits, target_bytes=options.target_bytes)
         print(f"{output}\t{output.stat().st_size} bytes")
 
 
@@ -66,62 +71,37 @@ class Compress:
 class Decompress:
     """Turn a compressed file into a picture, sound, video, volume or field, or a pack into a folder of them."""
 
-    file: Positional[Path]
-    """A file that compress wrote."""
-    output: Positional[Path]
-    """File to write, its ending one without loss: .png, .wav, .mp4, .mkv (or a folder of frames), .npy; of a pack, a
-    folder."""
-    model: str | None = None
-    """Folder of the model that wrote the file; shipped ones are found by themselves."""
-    fast: bool = False
-    """Single precision: quicker, but a value may differ by one from machine to machine."""
-    share: float = 1.0
-    """Decode only this leading share of the file's indices: coarser."""
-    region: str | None = None
-    """Decode only a part: x,y,width,height of a picture, start,length of a sound; offsets, then sizes along all
-    axes, the last axis first."""
-    salvage: bool = False
-    """Decode what is intact of a damaged or truncated file, and say what is not."""
-    threads: int | None = None
-    """CPU threads; torch's own choice when not given."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    options: Annotated[DecompressOptions, tyro.conf.arg(name="")]
+    cpu: Annotated[Threads, tyro.conf.arg(name="")] = Threads()
 
     def run(self) -> None:
-        use_threads(self.threads)
+        self.cpu.use()
         from .field_files import decompress_field
         from .files import decompress
 
-        if holds_field(self.file):
-            decompress_field(self.file, self.output)
-            print(self.output)
-            return
-        decompress(
-            self.file, self.output, model=self.model, fast=self.fast, share=self.share,
-            region=None if self.region is None else numbers(self.region), salvage=self.salvage,
-        )  # fmt: skip
-        print(self.output)
+        options = self.options
+        if holds_field(options.source):
+            decompress_field(options.source, options.output)
+        else:
+            region = None if options.region is None else numbers(options.region)
+            decompress(**vars(options) | {"region": region})
+        print(options.output)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Say what a compressed file holds."""
+    """Print what a compressed file holds."""
 
-    file: Positional[Path]
-    """A file that compress wrote."""
-    model: str | None = None
-    """Folder of the model that wrote the file; shipped ones are found by themselves."""
-    debug: bool = False
-    """Show the traceback of an error."""
+    options: Annotated[InfoOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
         from .field_files import describe_field
         from .files import describe
 
-        if holds_field(self.file):
-            found = describe_field(self.file.read_bytes())
+        if holds_field(self.options.source):
+            found = describe_field(self.options.source.read_bytes())
         else:
-            found = describe(self.file, model=self.model)
+            found = describe(**vars(self.options))
         for name, value in found.items():
             print(f"{name}\t{value:.4g}" if isinstance(value, float) else f"{name}\t{value}")
 
@@ -134,15 +114,15 @@ Compression = (
 
 
 def numbers(text: str) -> list[int]:
-    """Whole numbers between commas.
+    """Whole numbers separated by commas.
 
     Raises:
-        ValueError: there is something else.
+        ValueError: there is something else in the text.
     """
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"region must be whole numbers with commas between them, got {text!r}") from None
+        raise ValueError(f"region must be whole numbers separated by commas, got {text!r}") from None
 
 
 def holds_field(path: Path) -> bool:
@@ -150,11 +130,3 @@ def holds_field(path: Path) -> bool:
     from .field_files import is_field
 
     return path.is_file() and is_field(path.read_bytes())
-
-
-def use_threads(count: int | None) -> None:
-    """Let torch use so many threads."""
-    if count is not None:
-        import torch
-
-        torch.set_num_threads(count)

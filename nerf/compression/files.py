@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mappers.files import replacing
+from mappers.options import declared_by
 from mappers.quality import psnr
 
 from . import payload
@@ -26,6 +27,7 @@ from .encoder import EncodeConfig, Encoder
 from .modalities.modality import Compressible, Datum, ModalityCodec
 from .modalities.registry import MODALITY_CODECS, modality_codec_of
 from .model.codec import CodecModel, load_model, shipped_models
+from .options import CompressOptions, DecompressOptions, InfoOptions
 from .payload import CodedDatum
 from .reconstruction import boxes_of, checksum, decode
 
@@ -53,6 +55,7 @@ class Compressed:
     seconds: float
 
 
+@declared_by(CompressOptions)
 def compress(
     sources: Compressible | str | Path | Sequence[Compressible | str | Path],
     output: str | Path | None = None,
@@ -68,10 +71,6 @@ def compress(
     Args:
         sources: a datum or its file; a list of them makes a pack.
         output: file to write.
-        model: a shipped codec model or a folder; by the kind of the data when not given.
-        target_bytes: the file has at most so many bytes, and nine tenths of them where the model has that much to say.
-        target_psnr: the smallest file that decodes to at least so many dB; with several data, on their mean.
-        seconds: about how long to search; sets the number of steps.
         config: how to search.
 
     Returns:
@@ -250,6 +249,7 @@ class _Writer:
         return sum(qualities) / len(qualities)
 
 
+@declared_by(DecompressOptions)
 def decompress(
     source: bytes | str | Path,
     output: str | Path | None = None,
@@ -262,15 +262,8 @@ def decompress(
 ) -> Compressible | list[Compressible]:
     """A compressed file's picture, sound, video or volume, or the list of a pack's.
 
-    Args:
-        source: the file, or its bytes.
-        output: file to write, in a format without loss; of a pack, a folder for 0000.png, 0001.png, ...
-        model: folder of the model that wrote it; a shipped one is found by itself.
-        fast: single precision: quicker, but values may differ by one from machine to machine.
-        share: decode only this leading share of each item's indices; what is missing keeps the prior's mean.
-        region: decode only a part of each item: offsets and then sizes along all axes, the last axis first, which is
-            x, y, width, height of a picture and start, length of a sound. The values are those of the whole.
-        salvage: decode what is intact of a damaged or truncated file and say on the log what is not.
+    ``source`` may also be the file's bytes, and ``region`` a list of numbers. The values of a region are those of the
+    whole.
 
     Raises:
         CompressedFileError: the file is damaged; the subclass and the message say how.
@@ -309,8 +302,12 @@ def _save(kind: ModalityCodec, media: Sequence[Compressible], output: Path, pack
         kind.write(media[0], output)
 
 
+@declared_by(InfoOptions)
 def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[str, str | int | float]:
-    """What a compressed file's header says, and the bits of each level, by name."""
+    """What a compressed file's header says, and the bits of each level, by name.
+
+    ``source`` may also be the file's bytes.
+    """
     data = read_file(source)
     container = bitstream.read(data)
     codec = model_of(container, model)

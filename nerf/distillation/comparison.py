@@ -8,12 +8,10 @@ import math
 import torch
 from accelerate.utils import broadcast_object_list
 
-from mappers.yaml_settings import load_settings
-
 from ..evaluation import evaluate_views, psnr_between
 from ..runs import Run
 from ..scenes import Scene, load_scene
-from ..settings import RadianceConfig
+from ..settings import radiance_settings
 from ..training import train
 
 VIEWS = 8
@@ -61,7 +59,7 @@ def from_scratch(student: Run, scene: Scene, *, seed: int) -> Run:
     tell how many those are; the last one counts.
     """
     family, size = student.field.name, student.field.config
-    config = load_settings(RadianceConfig, family, task="train")
+    config = radiance_settings(family, moving=student.field.moves)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, validate_every=None))
     seconds = _of_first_process(float(student.figures["processor_seconds"]))
     steps, before = FIRST_STEPS, (0, 0.0)

@@ -19,18 +19,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.draws import Draws
+from mappers.options import RunLength, declared_by
 from mappers.quality import psnr_of
 from mappers.trainer import fit
-from mappers.yaml_settings import load_settings
 
 from ..cameras import Rays
 from ..evaluation import picture_of, psnr_between
 from ..fields import Field, FieldError, build_field, density_of
+from ..options import DistillOptions
 from ..rendering.compositing import composite
 from ..rendering.renderer import march
 from ..rendering.sampling import sample_points
 from ..runs import Run, load_run, output_folder
-from ..settings import DistillConfig
+from ..settings import DistillConfig, distill_settings
 from .closed_form import initialize_from_teacher
 from .comparison import compare_student
 from .hard_examples import HardExamples, heaviest_samples
@@ -144,6 +145,7 @@ def mean(values: Tensor) -> Tensor:
     return values.sum() / cast(Tensor, count).clamp(min=1e-6)
 
 
+@declared_by(DistillOptions, RunLength)
 def distill(
     teacher: Run | str | Path,
     field: str | Field,
@@ -162,17 +164,11 @@ def distill(
     No photo is opened while it learns. With an output folder the student is then compared with its teacher, and in
     the test views with the photos, where the teacher's scene can still be opened.
 
+    ``teacher`` may also be a run, which is left bit-identical, ``field`` a field to train further, and ``size`` a
+    configuration of the family.
+
     Args:
-        teacher: a run or its folder; left bit-identical.
-        field: the student's family, or a field to go on with.
-        size: a named size of the family or its configuration.
-        steps: optimizer steps; None takes the settings'.
-        max_minutes: stop, keeping what was learned, after this many minutes.
-        seed: seed of weights, cameras and rays.
-        output_dir: folder for checkpoints, metrics, sample views and the trained run.
-        resume: go on from the checkpoints in ``output_dir``.
         config: all further settings; None takes those of the student's family.
-        scratch: also train the same family and size on the photos for as many seconds, to compare with.
 
     Returns:
         The student's run, with the teacher's occupancy grid or coarse network.
@@ -184,7 +180,7 @@ def distill(
     started = time.process_time()
     teacher = teacher if isinstance(teacher, Run) else load_run(teacher)
     name = field if isinstance(field, str) else field.name
-    config = config or load_settings(DistillConfig, name, task="distill")
+    config = config or distill_settings(name)
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )

@@ -19,16 +19,17 @@ from torch import Tensor, nn
 
 from mappers.draws import Draws
 from mappers.files import replacing
+from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
 from mappers.trainer import FitReport, fit
-from mappers.yaml_settings import load_settings
 
 from ..evaluation import error_map, picture_of, ssim
 from ..export import write_film
 from ..fields import FieldError, read_field, save_field
 from ..fields.quantized import Quantized
+from ..options import FitOptions
 from ..runs import FIELD, REPORT, output_folder, plot_losses
-from ..settings import FitConfig
+from ..settings import FitConfig, fit_settings
 from .fields import (
     MEDIA_FIELDS,
     MODULATIONS,
@@ -180,6 +181,7 @@ def build_media_field(name: str, media: FrameSequence, size: str | Any = "small"
         return VideoField(size) if isinstance(size, VideoConfig) else PictureField(size)
 
 
+@declared_by(FitOptions, RunLength)
 def fit_media(
     media: FrameSequence | str | Path,
     field: str = "cam",
@@ -194,15 +196,9 @@ def fit_media(
 ) -> Fit:
     """Fit a field to a picture or a video.
 
+    ``media`` may also be what `read_media` returned, and ``size`` a `PictureConfig` or `VideoConfig`.
+
     Args:
-        media: a picture or video file, a folder of frames, or what `read_media` returned.
-        field: "cam", or one of its twins "normed" (without grids) and "plain" (without norm and grids).
-        size: a named size, or a `PictureConfig` or `VideoConfig`.
-        steps: optimizer steps; None takes the settings'.
-        max_minutes: stop, keeping what was learned, after this many minutes.
-        seed: seed of weights and of every draw.
-        output_dir: folder for checkpoints, metrics, the field, and the picture or film with its error map.
-        resume: go on from the checkpoints in ``output_dir``.
         config: all further settings; None takes those for its kind of media.
 
     Returns:
@@ -215,7 +211,7 @@ def fit_media(
     """
     started = time.process_time()
     media = media if isinstance(media, FrameSequence) else read_media(media)
-    config = config or load_settings(FitConfig, "video" if media.video else "picture", task="fit")
+    config = config or fit_settings(video=media.video)
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mappers.files import writable_folder
+from mappers.options import declared_by
 from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
 
 from .files import write_sound, write_spectrogram, write_video
 from .generation import Sonifier
+from .options import FileOptions, SoundOptions
 from .settings import SoundConfig
 
 logger = logging.getLogger(__name__)
 
 
+@declared_by(FileOptions, SoundOptions)
 def sonify_files(
     sonifier: Sonifier,
     source: Path,
@@ -25,7 +28,7 @@ def sonify_files(
     candidates: int = 1,
     seed: int = 0,
     config: SoundConfig | None = None,
-    spectrogram: bool = False,
+    spectrogram: bool = True,
 ) -> Iterator[Path]:
     """Write the best sound of each file; yields what was written.
 
@@ -33,14 +36,7 @@ def sonify_files(
 
     Args:
         sonifier: what makes the sounds.
-        source: picture, video, or folder of both.
-        output: .wav or .flac, or .mp4 for a video; a folder if ``source`` is one, where pictures become .wav and videos
-            .mp4 of the same name.
-        duration: seconds, see `vision_to_audio`.
-        candidates: see there.
-        seed: of every draw.
         config: all further settings.
-        spectrogram: also write "NAME.spectrogram.png".
 
     Raises:
         FileNotFoundError, ValueError, OSError: a single file cannot be used or written.

@@ -32,6 +32,8 @@ from .files import SOUND_SUFFIXES, read_sound, write_sound
 from .generation import Sonifier, check_duration
 from .pairs import EmbeddedItems, Item, embed_picture_files, read_pairs
 from .settings import SoundConfig
+from mappers.options import declared_by
+from .options import EvaluateAudioOptions
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class Judge:
     references: Features
 
 
+@declared_by(EvaluateAudioOptions)
 def evaluate_audio(
     pairs: str | Path,
     output_dir: str | Path,
@@ -94,18 +97,10 @@ def evaluate_audio(
 ) -> list[Row]:
     """Measure sounds generated for held-out pictures (for all pictures where none is held out).
 
+    ``extractors`` may also be loaded ones.
+
     Args:
-        pairs: folder of pairs, see `pipelines.audio.pairs.read_pairs`.
-        output_dir: folder for ``report.json``, ``report.md`` and ``sounds/``.
         sonifier: generates the sounds; None loads nano. Its CLIP image encoder also measures CS.
-        generated: folder of sounds made elsewhere, named like the pictures, which are measured in place of those of
-            ``sonifier``; then there is no row "oracle".
-        clap: ClapModel of the CLAP score and of retrieval; also the first extractor.
-        extractors: further networks that judge sounds, see `load_extractor`.
-        sound_to_picture: folder of a mapper from ``clap`` to the CLIP, which CS needs; None leaves CS out.
-        duration: seconds of a sound; None takes the generator's native length. References are cut or padded with
-            silence to the same length.
-        seed: of all random draws.
         config: settings of the sounds.
 
     Returns:

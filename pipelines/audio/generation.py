@@ -31,6 +31,8 @@ from .files import Frames, read_frames
 from .loading import load_backend
 from .settings import SoundConfig
 from .timing import find_onsets, frame_motion, onset_gain, window_embeds
+from mappers.options import declared_by
+from .options import RankedGeneratorOptions, SoundOptions
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Sonifier:
         self.backend, self.vision_encoder, self.clap = backend, vision_encoder, clap
 
     @classmethod
+    @declared_by(RankedGeneratorOptions)
     def load(
         cls,
         model: str | Path = "nano",
@@ -108,6 +111,7 @@ class Sonifier:
         own = backend.pipeline if isinstance(backend, AudioLDMBackend) else None
         return cls(backend, load_vision_encoder(own, clip, mapper, regression_mapper, on), judge)
 
+    @declared_by(SoundOptions)
     def __call__(
         self,
         image_or_video: Source,
@@ -219,6 +223,7 @@ class Sonifier:
         return Sounds(waves[order.numpy()], rate, embeds[order], scores[order].tolist(), candidates)
 
 
+@declared_by(RankedGeneratorOptions, SoundOptions)
 def vision_to_audio(
     image_or_video: Source,
     *,
@@ -238,14 +243,6 @@ def vision_to_audio(
     Args:
         image_or_video: a picture (file, PIL image, array), several, a folder of them, or a video file. Every picture
             gets its own sound; the frames of a video share one.
-        model: "nano", or a folder or hub id in the layout of AudioLDM, AudioLDM 2 or Stable Audio.
-        duration: seconds; None takes the video's length, or for pictures the model's native length.
-        candidates: sounds for each picture, ranked by CLAP similarity to the embedding they were generated from.
-        seed: of all random draws.
-        clip: CLIP folder with the image encoder; None takes the model's.
-        mapper: folder of a mapper from that CLIP to the model's CLAP; None takes the model's.
-        regression_mapper: folder of the mapper that ``blend`` mixes in; None takes the model's.
-        clap: ClapModel folder, which ranks candidates and describes embeddings in words for Stable Audio.
         device: where to compute; None takes a GPU when there is one.
         **settings: any field of `pipelines.audio.settings.SoundConfig`, such as ``negative_prompt`` or ``blend``.
 

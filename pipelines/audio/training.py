@@ -24,6 +24,8 @@ from .domain_gap import Domain, GapRow, gap_report, gap_table
 from .encoders import NANO, NANO_CLAP, load_clip
 from .pairs import EmbeddedItems, EmbeddedPairs, embed_picture_files, embed_sound_files, read_pairs
 from .settings import FitMapperConfig
+from mappers.options import RunLength, declared_by
+from .options import FitMapperOptions
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ FEW_PAIRS = 20
 """With fewer training pairs a warning says that the mapper is likely to memorize them."""
 
 
+@declared_by(FitMapperOptions, RunLength)
 def fit_mapper(
     pairs: str | Path,
     output_dir: str | Path,
@@ -48,16 +51,6 @@ def fit_mapper(
     """Train a mapper on pairs of pictures (or videos) and sounds.
 
     Args:
-        pairs: folder of pairs, see `pipelines.audio.pairs.read_pairs`; or an ``embeddings.safetensors`` of an earlier
-            run, which needs neither ``clip`` nor ``clap``.
-        output_dir: folder for ``mapper/``, ``embeddings.safetensors``, ``report.json`` and the checkpoints.
-        clip: CLIP folder, or embedded id, with the image encoder.
-        clap: ClapModel folder, or embedded id: the CLAP that the generator was trained with.
-        cache: folder of embeddings by file content, which several runs may share; None takes one in ``output_dir``.
-        steps: optimizer steps; None takes the config's.
-        max_minutes: stop after this many minutes of training and keep the mapper as it is then.
-        seed: of the initial weights and of all random draws.
-        resume: continue from the checkpoints in ``output_dir``.
         config: all other settings.
         device: where to compute embeddings; None takes a GPU when there is one.
 

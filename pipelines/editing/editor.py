@@ -13,11 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from mappers.code_mapper import CodeEditor, load_code_mapper
+from mappers.options import declared_by
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import DEFAULT, PromptDomain, Scorer
 from nerf.conditional.model import located
 from nerf.conditional.views import View
 
+from .options import EditOptions, ObjectOptions
 from .session import History, Step, load_session, save_session
 
 if TYPE_CHECKING:  # each is imported by the method that needs it, so that an edit with a mapper loads little
@@ -119,6 +121,7 @@ class Editor:
         self._start(Step("picture", found.shape_code, found.appearance_code))
         return found
 
+    @declared_by(EditOptions)
     def apply(
         self,
         text: str | None = None,
@@ -130,13 +133,7 @@ class Editor:
     ) -> Editor:
         """Move the current codes towards a text or a picture.
 
-        Args:
-            text: what the object should be, such as "a tall red chair". One far from what is said of the family is
-                warned of.
-            exemplar: picture of an object that it should be like.
-            strength: share of the displacement; 0 changes nothing, negative numbers move away.
-            shape: whether the shape may change.
-            appearance: whether the colours may change; alone, density stays equal to the bit.
+        A text far from the family's captions is warned of. With ``shape`` off, density stays equal to the bit.
 
         Raises:
             ValueError: there is not exactly one wish, or one that cannot be used, nothing may change, or the edited
@@ -293,6 +290,7 @@ class Editor:
                 )
 
 
+@declared_by(ObjectOptions)
 def edit_nerf(
     model: str | Path = "nano-chairs",
     *,
@@ -307,14 +305,6 @@ def edit_nerf(
     """Open an object of a category for editing.
 
     Args:
-        model: nano-chairs, nano-cars, or a folder that ``python -m nerf.conditional.train`` left.
-        instance: number of a training object; the first when neither it nor ``seed`` is given.
-        seed: of an object that was not trained on.
-        clip: CLIP of texts and exemplars: folder, embedded or hub id. None takes the one that the mapper was trained
-            with, else nano-clip-families.
-        method: "mapper", "ridge" or "optimize"; None takes the trained mapper if the model's folder has one, else the
-            closed form.
-        mapper: folder of a mapper in place of the model's own.
         session: file that the history is kept in. If it exists, the session goes on there.
         optimizer: settings of the method "optimize".
 

@@ -11,11 +11,13 @@ import numpy as np
 from PIL import Image
 
 from mappers.files import replacing, writable_folder
+from mappers.options import declared_by
 from nerf.conditional.inversion.inversion import InversionConfig
 from nerf.conditional.views import View, turntable_views
 from nerf.export import write_film
 
 from .editor import Editor, Method, Picture, edit_nerf
+from .options import EditOptions, FolderOptions, ObjectOptions
 
 PREVIEW = 64
 """Side of the turntable's pictures."""
@@ -23,6 +25,7 @@ FPS = 6
 FILES = {"before": "before.png", "after": "after.png", "turntable": "turntable.gif", "session": "edit.safetensors"}
 
 
+@declared_by(FolderOptions, ObjectOptions, EditOptions)
 def edit_to_folder(
     output: str | Path,
     *,
@@ -45,14 +48,9 @@ def edit_to_folder(
 ) -> dict[str, Any]:
     """Edit an object; write before.png, after.png, turntable.gif (side by side), edit.safetensors and report.json.
 
+    Without ``text`` and ``exemplar``, the object of ``image`` is only found.
+
     Args:
-        output: folder.
-        model: as `edit_nerf`, which the arguments up to ``seed`` and ``clip`` to ``mapper`` are of too.
-        text: as `Editor.apply`, which the arguments up to ``appearance`` are of too, but for two.
-        image: a picture whose object is found first and edited then; without text and exemplar it is only found.
-        mask: of that picture, white where the object is.
-        size: of the two pictures, pixels.
-        views: of the turntable.
         inversion: settings of finding the picture's object.
 
     Returns:

@@ -20,10 +20,12 @@ from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPTokenizer
 
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
+from mappers.options import declared_by
 
 from ..estimate import Estimate
 from ..images import Images, load_images, square
 from .concepts import Concept, load_concept
+from .options import EvaluateOptions
 from .pipeline import NeTIPipeline
 from .settings import EvaluateConfig
 
@@ -95,6 +97,7 @@ class Judges:
         return F.normalize(self.clip.text_projection(states).float().cpu(), dim=-1)
 
 
+@declared_by(EvaluateOptions)
 def evaluate(
     concept: Concept | str | Path,
     references: Images,
@@ -113,16 +116,9 @@ def evaluate(
     CLIP-I and DINO are mean cosines of all pairs of a generated and a reference picture; CLIP-T is that of a picture
     and its prompt without the word, as in textual inversion's evaluation. All rows start from the same noise.
 
+    ``concept`` may also be a loaded `Concept`. Pictures may be given in each way that `pipelines.personalize` takes.
+
     Args:
-        concept: a concept or its file.
-        references: pictures of the thing that it was *not* learned from; those reward overfitting.
-        training: pictures that it was learned from, to look for copies of them.
-        output_dir: where ``report.json``, ``samples.png`` (a row for each prompt, a column for each seed),
-            ``truncation.png`` and, with ``training``, ``neighbours.png`` go.
-        model: base model; None takes the concept's.
-        clip: CLIP that judges, a folder, embedded or hub id. Scores of different ones do not compare.
-        dino: DINO or another picture transformer that judges, likewise; None leaves it out.
-        seed: the first seed of noise.
         config: all further settings.
         device: where to compute; None takes the accelerator when there is one.
 

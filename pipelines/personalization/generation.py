@@ -10,11 +10,15 @@ import torch
 from diffusers.utils import make_image_grid
 from PIL import Image, PngImagePlugin
 
+from mappers.options import declared_by
+
 from ..images import load_images
 from .concepts import load_concept
+from .options import GenerateOptions
 from .pipeline import NeTIPipeline
 
 
+@declared_by(GenerateOptions)
 def generate(
     prompt: str,
     output: Path,

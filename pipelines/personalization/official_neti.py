@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from mappers.neti import ANCHOR_TIMES, NeTIMapper
+from mappers.options import declared_by
 
 from .concepts import Concept
+from .options import ImportOptions
 from .pipeline import NeTIPipeline
 from .tokens import category_embedding, check_token
 
@@ -33,13 +35,9 @@ ALLOWED = [
 ]  # fmt: skip
 
 
+@declared_by(ImportOptions)
 def import_neti(mapper: str | Path, embeds: str | Path, *, model: str | Path | None = None) -> Concept:
     """Turn the two files of an official NeTI run into a concept.
-
-    Args:
-        mapper: ``mapper-steps-N.pt``.
-        embeds: ``learned_embeds-steps-N.bin``; it names the token, its vector is that of the category word.
-        model: the base model of the run, a folder or hub id; None takes the one that the file names.
 
     Returns:
         The concept; `NeTIPipeline.load_concept` takes it, `pipelines.personalization.concepts.save_concept` writes it.

@@ -17,18 +17,21 @@ from torch import nn
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
 from mappers.neti import NeTIMapper, TextualInversionMapper
+from mappers.options import RunLength, declared_by
 from mappers.trainer import FitReport, fit
 
 from ..images import Images
 from .attention import context_attention
 from .concepts import Concept
 from .domain_check import warn_if_out_of_domain
+from .options import PersonalizeOptions
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
 from .subjects import folder_names, read_sources
 from .task import SAMPLE_PROMPTS, NeTITask, sample_grid
 
 
+@declared_by(PersonalizeOptions, RunLength)
 def personalize(
     images: Images | Mapping[str, Images],
     token: str | None = None,
@@ -46,22 +49,13 @@ def personalize(
 ) -> NeTIPipeline:
     """Teach a frozen text-to-image model a new word, or several in one run.
 
+    ``masks`` may also be given like ``images``. Outside of them, a picture weighs ``config.outside_weight``. For
+    several words, ``images``, ``category`` and ``masks`` are mappings from each word; `concept_files` names the files.
+
     Args:
         images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice. Of several words a
             mapping from each to its own: ``{"<my-cat>": "cat", "<my-dog>": "dog"}``.
         token: the new word, such as "<my-cat>"; prompts use it like any other. None when ``images`` names the words.
-        model: "nano", a folder of Stable Diffusion 1, 2 or XL, or a hub id.
-        category: what kind of thing it is, such as "toy"; the word starts there. None takes "object". Of several
-            words one for all, or a mapping.
-        masks: where the thing is in each picture, white on black, as ``images`` or in the order of its names; "alpha"
-            takes the pictures' own transparency. The rest of a picture then weighs ``config.outside_weight``. Of
-            several words a mapping, or "alpha".
-        steps: optimizer steps; None takes the config's.
-        max_minutes: stop, keeping what was learned, after this many minutes of training.
-        seed: seed of every draw.
-        output_dir: where ``concept.safetensors``, ``samples.png``, ``loss.png`` and ``report.json`` go; of several
-            words in a folder for each, see `concept_files`.
-        resume: go on from the checkpoints in ``output_dir``.
         config: all further settings.
         device: where to train; None takes the accelerator when there is one.
 

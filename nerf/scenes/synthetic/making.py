@@ -13,7 +13,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from mappers.options import declared_by
+
 from ...cameras import Cameras, look_at
+from ...options import MakeSceneOptions
 from ..scene import SPLITS
 from .gallery import SCENES, solids
 from .motion import MOVING, moving_solids
@@ -27,17 +30,11 @@ ELEVATION = (-10.0, 75.0)
 MESHES = (".obj", ".ply", ".glb", ".gltf", ".stl", ".off")
 
 
+@declared_by(MakeSceneOptions)
 def make_scene(
     name: str | Path, output: str | Path, *, size: int = 100, views: Sequence[int] = (24, 4, 8), seed: int = 0
 ) -> Path:
     """Render a scene in NeRF-synthetic format: RGBA pictures and ``transforms_<split>.json``.
-
-    Args:
-        name: a scene of `nerf.scenes.synthetic.gallery`, or a mesh file, which needs the extra "meshes".
-        output: a folder that does not exist or is empty.
-        size: pixels of a side.
-        views: pictures for training, validation and test.
-        seed: of the cameras' places.
 
     Returns:
         The folder.

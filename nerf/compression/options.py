@@ -1,0 +1,55 @@
+"""Options that `nerf.compression`'s functions share with the commands compress, decompress and info. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressOptions:
+    """Arguments of `nerf.compression.compress`."""
+
+    model: str | None = None
+    """Name of a shipped codec model, or a folder; if not given, the shipped one for this kind of data."""
+    target_bytes: int | None = None
+    """Largest size of the file in bytes.
+    The file uses at least nine tenths of it, unless the model's highest rate needs less."""
+    target_psnr: float | None = None
+    """Write the smallest file that decodes to at least this PSNR in dB; of several files, their mean counts."""
+    seconds: float | None = None
+    """Approximate time of the search in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecompressOptions:
+    """Arguments of `nerf.compression.decompress`."""
+
+    source: Positional[Path]
+    """File that compress wrote."""
+    output: Positional[Path]
+    """File to write in a lossless format: .png, .wav, .mp4, .mkv (or a folder of frames), .npy.
+    For a pack, a folder for 0000.png, 0001.png and so on."""
+    model: str | None = None
+    """Folder of the model that wrote the file; shipped models are found without it."""
+    fast: bool = False
+    """Decode in single precision: faster, but a value may differ by one between machines."""
+    share: float = 1.0
+    """Decode only this leading share of the file's indices, 0..1: coarser. The rest keeps the mean of the prior."""
+    region: str | None = None
+    """Decode only a part: x,y,width,height of a picture, or start,length of a sound.
+    In general: offsets, then sizes along all axes, the last axis first."""
+    salvage: bool = False
+    """Decode the intact parts of a damaged or truncated file, and report the parts that are lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions:
+    """Arguments of `nerf.compression.describe`."""
+
+    source: Positional[Path]
+    """File that compress wrote."""
+    model: str | None = None
+    """Folder of the model that wrote the file; shipped models are found without it."""
