@@ -10,56 +10,56 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How :func:`mappers.trainer.fit` trains. Schedules depend on steps only, never on time."""
+    """How `mappers.trainer.fit` trains. Schedules depend on steps only, never on time."""
 
     steps: int = 1000
     """Optimizer steps of the whole run."""
     batch_size: int = 8
-    """Samples per optimizer step over all processes and accumulation rounds."""
+    """Samples per optimizer step, over all processes and micro-batches."""
     gradient_accumulation: int = 1
-    """Micro-batches per optimizer step; lowers memory, not the result."""
+    """Micro-batches per optimizer step: more need less memory and give the same result."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW, or Muon for weight matrices with AdamW for the rest; one learning rate serves both."""
+    """adamw, or muon: Muon for weight matrices and AdamW for the rest, with one learning rate for both."""
     learning_rate: float = 1e-3
-    """Peak learning rate."""
+    """Highest learning rate, reached after the warm-up."""
     scale_learning_rate: bool = False
-    """Multiply the learning rate by `batch_size`, as textual inversion and NeTI do."""
+    """Multiply the learning rate by the batch size, as textual inversion and NeTI do."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Shape of the learning rate after the warm-up; linear and cosine end at zero."""
+    """How the learning rate changes after the warm-up; linear and cosine fall to zero."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises linearly from zero."""
     weight_decay: float = 1e-2
     """AdamW's decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's decay rates of the first and second moment."""
+    """AdamW's decay rates of the first and the second moment."""
     eps: float = 1e-8
-    """AdamW's smallest denominator; hash grids, whose gradients are tiny, want 1e-15."""
+    """Small number in AdamW's denominator; hash grids, whose gradients are tiny, need 1e-15."""
     clip_norm: float | None = None
-    """Largest norm of the whole gradient; none leaves gradients alone."""
+    """Largest norm of the whole gradient: a larger one is scaled down; none: no limit."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
-    """Arithmetic of the forward and backward pass; weights stay fp32. auto: bf16 where the hardware has it."""
+    """Number format of the forward and backward pass; weights stay fp32. auto: bf16 if the hardware has it."""
     ema: float | None = None
-    """Decay of an exponential moving average of the weights; none keeps no average."""
+    """Decay of an exponential moving average of the weights, which is the result; none: no average."""
     compile: bool = False
     """Compile the trained modules with torch.compile."""
     max_minutes: float | None = None
-    """Stop, with a checkpoint, after this many minutes; the schedule keeps its shape."""
+    """Stop with a checkpoint after this many minutes. The learning rate follows the steps all the same."""
     save_every: int | None = 250
-    """Steps between checkpoints (one is always written at the end); none writes only that one."""
+    """Steps between checkpoints; one is also written at the end. none: only that one."""
     keep_last: int = 2
-    """How many checkpoints to keep."""
+    """How many of the latest checkpoints to keep."""
     validate_every: int | None = None
-    """Steps between validations, and one at the end; none never validates."""
+    """Steps between validations; there is also one at the end. none: no validation."""
     patience: int | None = None
-    """Stop after this many validations in a row whose loss is no lower than the lowest before; none goes on."""
+    """Stop after this many validations in a row without a new lowest loss; none: do not stop early."""
     log_every: int = 10
-    """Steps between lines of metrics.jsonl and of the trackers."""
+    """Steps between lines in metrics.jsonl and in the trackers."""
     log_with: tuple[str, ...] = ()
-    """Trackers besides metrics.jsonl: tensorboard, wandb. Empty: TensorBoard when it is installed."""
+    """Trackers in addition to metrics.jsonl: tensorboard, wandb. If empty, TensorBoard where it is installed."""
     seed: int = 0
-    """Seed of every draw; see mappers.draws."""
+    """Seed of all random draws."""
     cpu: bool = False
-    """Train on the CPU even where an accelerator is present."""
+    """Train on the CPU even if there is a GPU."""
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "gradient_accumulation", "learning_rate", "eps", "keep_last", "log_every")
@@ -71,7 +71,7 @@ class TrainConfig:
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive or none, got {value}")
         if self.patience is not None and self.validate_every is None:
-            raise ValueError("patience counts validations, and there are none; set validate_every as well")
+            raise ValueError("patience counts validations, but there are none; set validate_every too")
         if not 0 <= self.warmup_steps <= self.steps:
             raise ValueError(f"warmup_steps must be in 0..{self.steps} (steps), got {self.warmup_steps}")
         if self.ema is not None and not 0 < self.ema < 1:

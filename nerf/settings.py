@@ -1,4 +1,7 @@
-"""Typed settings of training and distillation, free of torch so that ``--help`` answers at once."""
+"""Settings of training, fitting and distillation, and which of them a command or function takes.
+
+Free of torch, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -26,37 +29,37 @@ class RadianceConfig:
             betas=(0.9, 0.99), save_every=500, validate_every=500, log_every=50,
         )
     )  # fmt: skip
-    """The shared trainer's settings; `batch_size` counts rays."""
+    """Settings of the training loop; the batch size counts rays."""
     intervals: int = 192
-    """Steps of a ray across the box's diagonal."""
+    """Number of samples of a ray along the diagonal of the scene's box."""
     occupancy: int = 48
-    """Cells of the occupancy grid along an axis; 0 asks the field everywhere."""
+    """Cells of the occupancy grid along each axis; 0: no grid, the field is evaluated everywhere."""
     occupancy_threshold: float = 5.0
-    """Density per unit length below which a cell counts as empty (or the mean density, if that is less)."""
+    """Density per unit length below which a cell counts as empty; the mean density, if it is lower."""
     occupancy_every: int = 16
     """Steps between updates of the occupancy grid."""
     fine: int = 0
-    """Samples of a ray that a coarse network draws on top of its own `intervals`; 0 relies on the occupancy grid."""
+    """Further samples of a ray, drawn from the weights of a coarse field (NeRF); needs occupancy 0. 0: none."""
     stages: int = 1
-    """Resolutions of a grid family, growing geometrically to its final one; 1 starts with the final one."""
+    """Grids: number of resolutions, growing geometrically to the final one; 1: the final one only."""
     coarsest: float = 0.5
-    """Nodes along an axis in the first stage, relative to the final ones."""
+    """Grids: nodes along each axis in the first stage, as a share of the final number."""
     growth_share: float = 0.5
-    """Share of the steps after which the final resolution is reached."""
+    """Grids: share of the steps after which the final resolution is reached."""
     shrink: bool = False
-    """Low-rank tensors: shrink the box to what is occupied after the first stage."""
+    """Low-rank tensors: shrink the box to its occupied part after the first stage."""
     prune: float | None = None
-    """Voxel grids: density below which nodes are dropped at the end of every stage but the last."""
+    """Voxel grids: drop nodes of lower density at the end of each stage except the last; none: drop nothing."""
     l1: float = 0.0
     """Weight of the L1 penalty on density factors (low-rank tensors)."""
     total_variation: float = 0.0
-    """Weight of the total variation of grids."""
+    """Weight of the total variation penalty on grids."""
     distortion: float = 0.0
-    """Weight of the distortion loss, which gathers a ray's weight in one place."""
+    """Weight of the distortion loss, which concentrates the render weights of a ray."""
     opacity: float = 0.0
-    """Weight of the opacity loss, which makes rays opaque or clear."""
+    """Weight of the opacity loss, which makes each ray either opaque or transparent."""
     bits: int | None = None
-    """Bits of a large tensor's weights, 2..8, which then learn rounded; none keeps 32."""
+    """Bits per weight of large tensors, 2..8, with quantization-aware training; none: 32, without it."""
 
     def __post_init__(self) -> None:
         if self.bits is not None and not 2 <= self.bits <= 8:
@@ -71,9 +74,7 @@ class RadianceConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.fine and self.occupancy:
-            raise ValueError(
-                f"fine samples take the place of the occupancy grid; set occupancy to 0, not {self.occupancy}"
-            )
+            raise ValueError(f"fine samples replace the occupancy grid: set occupancy to 0, got {self.occupancy}")
         if self.shrink and not (self.occupancy and self.stages > 1):
             raise ValueError(
                 "shrink needs an occupancy grid and at least 2 stages, got"
@@ -91,13 +92,13 @@ class FitConfig:
             validate_every=500, log_every=50,
         )
     )  # fmt: skip
-    """The shared trainer's settings; `batch_size` counts pixels of a picture, frames of a video."""
+    """Settings of the training loop; the batch size counts pixels of a picture, or frames of a video."""
     grid_rate: float = 10.0
-    """Learning rate of modulation grids relative to that of the other weights."""
+    """Learning rate of the modulation grids, as a multiple of the learning rate of the other weights."""
     every_second: bool = False
-    """Pictures: learn from every second pixel along both axes and be measured on those left out too."""
+    """Pictures: train on every second pixel along both axes, and also measure the pixels left out."""
     bits: int | None = None
-    """Bits of a large tensor's weights, 2..8, which then learn rounded; none keeps 32."""
+    """Bits per weight of large tensors, 2..8, with quantization-aware training; none: 32, without it."""
 
     def __post_init__(self) -> None:
         if not self.grid_rate > 0:
@@ -116,42 +117,42 @@ class DistillConfig:
             betas=(0.9, 0.99), save_every=500, validate_every=500, log_every=50,
         )
     )  # fmt: skip
-    """The shared trainer's settings; `batch_size` counts rays."""
+    """Settings of the training loop; the batch size counts rays."""
     inherit: Literal["head", "none"] = "head"
-    """Start with the teacher's colour head where both have a learned one of the same size."""
+    """head: start with the teacher's colour head, if both have a learned one of the same size. none: do not."""
     closed_form: bool = True
-    """Start grid families from a factorization of the teacher."""
+    """Start grid families from a factorization of the teacher's values."""
     features_until: float = 0.0
-    """Share of the steps that align features alone; 0 leaves this stage out."""
+    """Share of the steps that only align features; 0: no such stage."""
     points_until: float = 0.25
     """Share of the steps after which pixels are compared too."""
     feature_weight: float = 0.01
-    """Weight of the features' squared error."""
+    """Weight of the squared error of features."""
     density_weight: float = 0.01
-    """Weight of the log-densities' squared error at points."""
+    """Weight of the squared error of log-densities at points."""
     color_weight: float = 0.1
-    """Weight of the colours' squared error at points."""
+    """Weight of the squared error of colours at points."""
     lowest: float = -2.0
-    """Log-densities are cut to this before they are compared: how empty does not matter."""
+    """Lower log-densities are raised to this one for comparison: both are empty space."""
     highest: float = 7.0
-    """Log-densities are cut to this before they are compared: how solid does not matter."""
+    """Higher log-densities are lowered to this one for comparison: both are solid."""
     cameras: int = 8
-    """Random cameras of a step."""
+    """Number of random cameras of each step."""
     hard_cameras: bool = False
-    """Draw a tenth of the cameras near those that were rendered worst (arXiv 2304.04012)."""
+    """Draw a tenth of the cameras near those with the largest error so far (arXiv 2304.04012)."""
     hard_rays: bool = False
-    """Draw a tenth of the rays again from those that were rendered worst."""
+    """Draw a tenth of the rays from those with the largest error so far."""
     hard_points: bool = False
-    """Compare densities and colours only at the points that matter most on a ray."""
+    """Compare densities and colours only at the points of a ray with the largest render weights."""
     l1: float = 0.0
     """Weight of the L1 penalty on density factors (low-rank tensors)."""
     total_variation: float = 0.0
-    """Weight of the total variation of grids."""
+    """Weight of the total variation penalty on grids."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.features_until <= self.points_until <= 1:
             raise ValueError(
-                "features_until and points_until must be shares in 0..1, the first no greater than the second, got"
+                "features_until and points_until must be shares in 0..1, and the first at most the second, got"
                 f" {self.features_until} and {self.points_until}"
             )
         for name in ("feature_weight", "density_weight", "color_weight", "l1", "total_variation"):

@@ -1,4 +1,4 @@
-"""Settings of vision-to-audio and of the training of its mappers, free of torch so that ``--help`` answers at once."""
+"""Settings of vision to audio and of the training of its mappers. Free of torch, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from mappers.train_config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SoundConfig:
-    """How `pipelines.vision_to_audio` makes a sound; none takes what the model was made for."""
+    """How `pipelines.vision_to_audio` makes a sound; none takes what the model was trained for."""
 
     prompt: str | None = None
-    """Text to mix with what was seen."""
+    """Text to mix with the picture: its embedding is blended with the picture's."""
     prompt_weight: float = 0.5
-    """Its share, 0..1."""
+    """Share of the text in this mixture, 0..1."""
     negative_prompt: str = ""
-    """What to move away from while denoising; empty stands for anything."""
+    """Text of sounds to move away from while denoising; empty: the unconditional prediction."""
     without: tuple[str, ...] = ()
-    """Things such as speech and music whose directions are taken out of the embedding before denoising."""
+    """Sounds, such as speech and music, whose directions are removed from the embedding before denoising."""
     guidance_scale: float | None = None
-    """Weight of classifier-free guidance; 1 switches it and the negative prompt off."""
+    """Weight of classifier-free guidance; 1 turns guidance and the negative prompt off."""
     inference_steps: int | None = None
-    """Denoising steps."""
+    """Number of denoising steps of the generator."""
     blend: float = 0.0
-    """From the generative mapper (0, variety) to the regression mapper (1, the expected sound)."""
+    """Mixture of the mappers, 0..1: 0 is the generative one (variety), 1 the regression one (the expected sound)."""
     mapper_steps: int | None = None
-    """Denoising steps of a generative mapper."""
+    """Number of denoising steps of the generative mapper."""
     mapper_guidance_scale: float | None = None
-    """Classifier-free guidance of a generative mapper."""
+    """Weight of classifier-free guidance of the generative mapper."""
     frames_per_second: float = 4.0
-    """Frames of a video that are looked at."""
+    """Frames of a video that are encoded, per second."""
     window: float | None = None
-    """Video: seconds that share an embedding, so that the sound follows the pictures; none has one for all."""
+    """Video: seconds for each embedding, so that the sound follows the pictures; none: one embedding for all."""
     onset_strength: float = 0.0
-    """Video: how much the sound starts anew where something starts to move, 0..1."""
+    """Video: how strongly a sound begins anew where motion begins, 0..1."""
 
     def __post_init__(self) -> None:
         for name in ("prompt_weight", "blend", "onset_strength"):
@@ -55,25 +55,25 @@ class FitMapperConfig:
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(steps=2000, batch_size=256, validate_every=500)
     )
-    """The shared trainer's settings; a linear mapper, which has a closed form, needs none of them."""
+    """Settings of the training loop; a linear mapper, which has a closed form, needs none of them."""
     method: Literal["prior", "regression", "linear"] = "prior"
-    """The paper's generative mapper, its regression mapper, or one matrix."""
+    """prior: the paper's generative mapper. regression: its regression mapper. linear: one matrix."""
     depth: int = 4
-    """Prior: layers."""
+    """Prior: number of layers."""
     heads: int = 4
-    """Prior: attention heads."""
+    """Prior: number of attention heads."""
     head_width: int = 32
-    """Prior: width of a head."""
+    """Prior: width of each head."""
     null_tokens: int = 1
-    """Prior: learned tokens where a text prior has its caption."""
+    """Prior: number of learned tokens, in the place that a text prior has for the caption."""
     drop: float = 0.1
-    """Prior: share of samples trained without their picture; 0 rules guidance out."""
+    """Prior: share of samples that are trained without their picture; with 0, guidance is impossible."""
     hidden: int | None = None
-    """Regression: units of the hidden layer; none takes four times the picture embedding's width."""
+    """Regression: units of the hidden layer; none: four times the width of the picture embedding."""
     reverse: bool = False
-    """From sounds to pictures instead, which evaluate-audio needs for CS."""
+    """Train from sounds to pictures; evaluate-audio needs such a mapper for the CLIP score (CS)."""
     frames_per_second: float = 4.0
-    """Frames of a video that are looked at."""
+    """Frames of a video that are encoded, per second."""
 
     def __post_init__(self) -> None:
         for name in ("depth", "heads", "head_width", "null_tokens", "frames_per_second"):

@@ -1,4 +1,4 @@
-"""Typed settings of the public functions, free of torch so that ``--help`` answers at once."""
+"""Settings of `pipelines.personalize` and `pipelines.evaluate`. Free of torch, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ class PersonalizeConfig:
             log_every=10,
         )
     )
-    """The shared trainer's settings."""
+    """Settings of the training loop."""
     method: Literal["neti", "textual-inversion", "xti"] = "neti"
-    """NeTI's space-time mapper, or to compare with one plain vector or one for each cross-attention layer (XTI)."""
+    """neti: NeTI's mapper. For comparison: textual-inversion learns one vector, xti one per cross-attention layer."""
     bypass: bool = True
-    """NeTI: also learn a residual after the text encoder."""
+    """NeTI: also learn a vector that is added after the text encoder (textual bypass)."""
     positional_encoding: bool = True
-    """NeTI: encode timestep and layer by random Fourier features."""
+    """NeTI: encode timestep and layer with random Fourier features."""
     nested_dropout: float = 0.5
-    """NeTI: how often a layer's last units are dropped in training, so that the first can be kept alone; 0 never."""
+    """NeTI: probability of dropping the last hidden units in a training step, so that truncation works; 0: never."""
     layers: Literal["layer", "block"] = "layer"
-    """What a word differs between: cross-attention layers, or attention blocks, of which SDXL has 11 for 70 layers."""
+    """Whether a word differs between cross-attention layers or between attention blocks (SDXL: 70 and 11)."""
     init: Literal["random", "category"] = "category"
-    """NeTI: start in a random direction, as the official code does, or exactly at the category word."""
+    """NeTI: start at the category word, or in a random direction, as the official code does."""
     resolution: int | None = None
-    """Pixels of the training pictures; none takes the model's own size."""
+    """Width and height of the training pictures in pixels; none: the model's own size."""
     flip: float = 0.5
-    """Probability of mirroring a training picture; 0 for lettering and other things with a handedness."""
+    """Probability of mirroring a training picture; set 0 for text and for things that mirroring changes."""
     shared_points: int = 2
-    """Samples of a batch that share a timestep and a sentence; above 1 saves text-encoder work."""
+    """Samples of a batch that share a timestep and a prompt; more than 1 saves time in the text encoder."""
     min_snr: float | None = None
-    """Min-SNR weighting of the loss, by its gamma (5 in its paper); none weighs all timesteps the same."""
+    """Gamma of the Min-SNR weighting of the loss (5 in its paper); none: all timesteps have the same weight."""
     outside_weight: float = 0.0
-    """With masks: weight of what is around the thing. Above 0 a throw-away word is learned that stands for it."""
+    """With masks: weight of the background. Above 0, a second word is learned for the background and thrown away."""
     attention_weight: float = 0.0
-    """With masks: weight of the loss that keeps the word's cross-attention within them (0.01 in Break-A-Scene)."""
+    """With masks: weight of the loss that keeps the word's cross-attention inside them (0.01 in Break-A-Scene)."""
     early_resolution: int | None = None
-    """Pixels of the pictures in the first `early_steps` steps, fewer than later; none has one resolution."""
+    """Smaller width and height, in pixels, for the first early_steps steps; none: one resolution for all steps."""
     early_steps: int = 0
-    """Steps at `early_resolution`."""
+    """Number of steps at early_resolution."""
     held_out: int = 0
-    """Pictures of each word, the last ones, that only measure when `train.patience` ends; 0: the training's do."""
+    """Number of each word's last pictures kept out of training, for train.patience; 0: it uses training pictures."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -96,23 +96,23 @@ class EvaluateConfig:
         "a mosaic of a {}",
         "a photo of a red {}",
     )
-    """Prompts, {} where the word stands."""
+    """Prompts, with {} in place of the word."""
     seeds: int = 4
-    """Pictures of each prompt."""
+    """Number of pictures for each prompt."""
     inference_steps: int = 25
-    """Denoising steps."""
+    """Number of denoising steps."""
     guidance_scale: float = 5.0
     """Weight of classifier-free guidance."""
     truncations: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0)
-    """Shares of the mapper's units at which the truncation curve is measured."""
+    """Points of the truncation curve: shares of the mapper's hidden units that are kept, 0..1."""
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
-            raise ValueError(f"seeds must be at least 2, or there are no intervals; got {self.seeds}")
+            raise ValueError(f"seeds must be at least 2, to measure an interval; got {self.seeds}")
         if self.inference_steps < 1:
             raise ValueError(f"inference_steps must be at least 1, got {self.inference_steps}")
         wrong = [prompt for prompt in self.prompts if prompt.count("{}") != 1]
         if wrong or not self.prompts:
-            raise ValueError(f"prompts must each have one {{}} where the word stands; look at {wrong}")
+            raise ValueError(f"each of prompts must have one {{}} in place of the word; these do not: {wrong}")
         if not all(0 <= share <= 1 for share in self.truncations):
             raise ValueError(f"truncations must be shares in 0..1, got {self.truncations}")

@@ -106,7 +106,7 @@ def test_patience_stops_after_validations_without_gain() -> None:
         assert (report.steps, report.stopped) == (steps, "patience" if steps < 20 else "steps")
     with pytest.raises(TrainingError, match="patience needs a validation that gives a loss"):
         fit(Regression(), patient)
-    with pytest.raises(ValueError, match="patience counts validations, and there are none"):
+    with pytest.raises(ValueError, match="patience counts validations, but there are none"):
         TrainConfig(patience=2)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -57,11 +56,10 @@ def test_shells_complete_every_command(shell: str, capsys: pytest.CaptureFixture
 
 
 def test_help_answers_at_once() -> None:
-    """Best of three, because the machine may be busy."""
-    code = "import sys; from pipelines.cli import main; main(['--help'])"
-    times = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 2
+    """In processor seconds, because the machine may be busy."""
+    code = (
+        "import atexit, sys, time; atexit.register(lambda: print(time.process_time(), file=sys.stderr));"
+        " from pipelines.cli import main; main(['--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(done.stderr.split()[-1]) < 2

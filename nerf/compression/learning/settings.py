@@ -14,14 +14,14 @@ class Recipe:
     """What to train a codec on and how."""
 
     data: str
-    """Kind of training data below the data folder: natural32, photos, sounds, videos or volumes."""
+    """Training data, a folder inside the data folder: natural32, photos, sounds, videos or volumes."""
     crop: tuple[int, ...] | None = None
-    """Points along each axis of the crops that every step draws anew; none: the data as they are, all of one shape."""
+    """Size of random crops, in points along each axis; none: the whole data, which must all have one shape."""
     largest_shrink: float = 2.0
-    """How much larger than a crop the part of a picture or frame may be that is shrunk to it."""
+    """A crop may be shrunk from a part of a picture or frame that is up to this many times larger."""
     description: Description = field(default_factory=Description)
-    """The data's shape and the network's sizes."""
+    """Shape of the data and sizes of the network."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Of the shared trainer."""
+    """Settings of the training loop."""
     round_steps: int = 50
     """Optimizer steps between closed-form updates of the priors."""

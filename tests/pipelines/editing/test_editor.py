@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 import pipelines
 from mappers.code_mapper import CodeMapper
+from mappers.options import declared_by
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.families import FAMILIES
@@ -27,8 +28,9 @@ from nerf.fields.conditional import ConditionalConfig, ConditionalField
 from nerf.runs import load_run
 from pipelines.cli import main
 from pipelines.editing import session as editing_session
-from pipelines.editing.editor import Editor
+from pipelines.editing.editor import Editor, edit_nerf
 from pipelines.editing.files import edit_to_folder
+from pipelines.editing.options import EditOptions, ObjectOptions
 
 SMALL = ConditionalConfig(
     shape_code=4, appearance_code=3, layers=2, width=24, octaves=4, deform_layers=1, deform_width=16, features=8,
@@ -264,3 +266,8 @@ def test_the_editor_loads_no_training_code() -> None:
     training = ("mappers.trainer", "mappers.v2a", "nerf.scenes.loading", "nerf.training")
     rooms = tuple(f"nerf.conditional.{room}." for room in ("decoder", "inversion", "mapping"))
     assert not [name for name in loaded if name in training or name.startswith(rooms)]
+
+
+def test_functions_have_the_arguments_that_the_command_declares() -> None:
+    declared_by(ObjectOptions)(edit_nerf)
+    declared_by(EditOptions)(Editor.apply)
