@@ -18,6 +18,7 @@ from mappers.draws import key
 from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
+from mappers.options import declared_by
 from mappers.tables import markdown_table
 from mappers.v2a import EmbeddingMapper
 
@@ -30,10 +31,9 @@ from .encoders import NANO_CLAP
 from .extractors import ClapExtractor, Extractor, Features, load_extractor
 from .files import SOUND_SUFFIXES, read_sound, write_sound
 from .generation import Sonifier, check_duration
+from .options import EvaluateAudioOptions
 from .pairs import EmbeddedItems, Item, embed_picture_files, read_pairs
 from .settings import SoundConfig
-from mappers.options import declared_by
-from .options import EvaluateAudioOptions
 
 logger = logging.getLogger(__name__)
 

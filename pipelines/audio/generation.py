@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mappers.draws import key
 from mappers.hub import resolve
+from mappers.options import declared_by
 from mappers.pictures import VIDEO_ENDINGS
 
 from ..images import load_images
@@ -29,10 +30,9 @@ from .conditioning import aggregate, remove_directions, translate
 from .encoders import NANO, NANO_CLAP, VisionEncoder, load_vision_encoder
 from .files import Frames, read_frames
 from .loading import load_backend
+from .options import RankedGeneratorOptions, SoundOptions
 from .settings import SoundConfig
 from .timing import find_onsets, frame_motion, onset_gain, window_embeds
-from mappers.options import declared_by
-from .options import RankedGeneratorOptions, SoundOptions
 
 logger = logging.getLogger(__name__)
 

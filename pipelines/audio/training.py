@@ -15,6 +15,7 @@ from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
+from mappers.options import RunLength, declared_by
 from mappers.pairs import Pairs, PairTask
 from mappers.trainer import FitReport, fit
 from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
@@ -22,10 +23,9 @@ from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
 from .clap import Clap
 from .domain_gap import Domain, GapRow, gap_report, gap_table
 from .encoders import NANO, NANO_CLAP, load_clip
+from .options import FitMapperOptions
 from .pairs import EmbeddedItems, EmbeddedPairs, embed_picture_files, embed_sound_files, read_pairs
 from .settings import FitMapperConfig
-from mappers.options import RunLength, declared_by
-from .options import FitMapperOptions
 
 logger = logging.getLogger(__name__)
 
