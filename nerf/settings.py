@@ -170,7 +170,7 @@ def radiance_settings(field: str, *, moving: bool, source: str | Path | None = N
     Args:
         field: family of the field.
         moving: whether the scene moves; a family may have another one for these, with settings of its own.
-        source: name of shipped settings, or a YAML file, to take in place of the family's.
+        source: name of shipped settings, or a YAML file, to take instead of the family's.
 
     Raises:
         FileNotFoundError, ValueError: there are no such settings, or they cannot be used.

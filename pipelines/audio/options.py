@@ -68,7 +68,7 @@ class EvaluateAudioOptions:
     """CLAP that the generator was trained with: a ClapModel folder or an embedded id.
     It gives the CLAP score, retrieval and the first set of features."""
     generated: Path | None = None
-    """Folder of sounds made elsewhere, named like the pictures, to measure in place of the model's.
+    """Folder of sounds made elsewhere, named like the pictures, to measure instead of the model's.
     The row "oracle" is then left out."""
     extractors: Annotated[tuple[str, ...], tyro.conf.arg(name="extractor")] = ()
     """Further feature extractors: ClapModel folders, or weight files of CNN14 or VGGish."""

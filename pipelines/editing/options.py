@@ -24,7 +24,7 @@ class ObjectOptions:
     """mapper: the trained mapper. ridge: the closed form. optimize: optimisation for this one text.
     If not given, the trained mapper if the model's folder has one, or else the closed form."""
     mapper: Path | None = None
-    """Folder of a mapper to use in place of the model's own."""
+    """Folder of a mapper to use instead of the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class EditOptions:
     text: str | None = None
     """Description of the edited object, such as "a tall red chair"."""
     exemplar: Path | None = None
-    """Picture of an object that the edited one should resemble, in place of a text."""
+    """Picture of an object that the edited one should resemble, instead of a text."""
     strength: float = 1.0
     """Share of the edit: 0 changes nothing, 1 is the whole edit, negative numbers move away from the text."""
     shape: bool = True

@@ -55,7 +55,7 @@ class GenerateOptions:
     """Words, each with a mask that is white where the word acts: '<cat>' left.png '<dog>' right.png.
     Masks have the picture's size."""
     image: Path | None = None
-    """Picture to start from, in place of noise alone."""
+    """Picture to start from, instead of noise alone."""
     mask: Path | None = None
     """Mask that is white where the picture may change; if not given, it may change everywhere."""
     strength: float = 0.8

@@ -96,7 +96,7 @@ class EvaluateConfig:
         "a mosaic of a {}",
         "a photo of a red {}",
     )
-    """Prompts, with {} in place of the word."""
+    """Prompts, with {} where the word goes."""
     seeds: int = 4
     """Number of pictures for each prompt."""
     inference_steps: int = 25
@@ -113,6 +113,6 @@ class EvaluateConfig:
             raise ValueError(f"inference_steps must be at least 1, got {self.inference_steps}")
         wrong = [prompt for prompt in self.prompts if prompt.count("{}") != 1]
         if wrong or not self.prompts:
-            raise ValueError(f"each of prompts must have one {{}} in place of the word; these do not: {wrong}")
+            raise ValueError(f"each of prompts must have one {{}} where the word goes; these do not: {wrong}")
         if not all(0 <= share <= 1 for share in self.truncations):
             raise ValueError(f"truncations must be shares in 0..1, got {self.truncations}")
