@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...cameras import Cameras, Rays, pixel_centers
-from ...scenes.synthetic.primitives import Solid, shaded
+from ...scenes.synthetic.primitives import Primitive, shaded
 
 SolidShape = Literal["box", "tube", "ball"]
 
-CANONICAL = {kind: Solid(kind, (0, 0, 0), (1, 1, 1), (0, 0, 0)) for kind in ("box", "tube", "ball")}
+PRIMITIVES: dict[SolidShape, Primitive] = {kind: Primitive(kind) for kind in ("box", "tube", "ball")}
 """The solids of half length 1, in whose frame rays are met."""
 CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
 SHINE = 0.5
@@ -92,7 +92,7 @@ class Scenes:
         inside = torch.zeros(local.shape[:-1], dtype=torch.bool)
         for kind in set(self.kinds):
             own = [s for s, other in enumerate(self.kinds) if other == kind]
-            inside[:, own] = CANONICAL[kind].inside(local[:, own].reshape(-1, 3)).view(len(self), len(own), -1)
+            inside[:, own] = PRIMITIVES[kind].inside(local[:, own].reshape(-1, 3)).view(len(self), len(own), -1)
         return (inside & self.present[:, :, None]).any(1)
 
     def around(
@@ -122,7 +122,7 @@ class Scenes:
         t = torch.full((len(ray),), torch.inf)
         for kind in set(self.kinds):
             own = torch.tensor([k == kind for k in self.kinds])[solid].nonzero()[:, 0]
-            t[own] = CANONICAL[kind].enter(origins[own], directions[own])
+            t[own] = PRIMITIVES[kind].hit(origins[own], directions[own])
         nearest = torch.full((len(self) * pixels,), torch.inf).scatter_reduce(0, ray, t, "amin")
         first = (t.isfinite() & (t == nearest[ray])).nonzero()[:, 0]
         # Where two solids are hit at once the first one owns the point: later writes are the lower numbers.
@@ -135,7 +135,7 @@ class Scenes:
         normals = torch.zeros_like(local)
         for kind in set(self.kinds):
             own = torch.tensor([k == kind for k in self.kinds])[solid[won]].nonzero()[:, 0]
-            normals[own] = CANONICAL[kind].normals(local[own])
+            normals[own] = PRIMITIVES[kind].normals(local[own])
         normals = normalize((axes[won] @ (normals / half[won])[..., None])[..., 0], dim=-1)
         return Hits(ray[won], rays[won], t[won], solid[won], normals)
 

@@ -37,8 +37,53 @@ SUBPIXELS = 3
 
 
 @dataclass(frozen=True)
+class Primitive:
+    """A convex shape in its own frame, where it is inside [-1, 1]³. Every ray caster of solids asks this one."""
+
+    shape: Shape
+    top: float = 1.0
+    """Radius of a tube's upper end over that of its lower end: 1 a cylinder, 0 a cone."""
+
+    def hit(self, origins: Float[Tensor, "b 3"], directions: Float[Tensor, "b 3"]) -> Float[Tensor, " b"]:
+        """Distance at which each ray enters, in lengths of its direction; infinite at a miss and from inside."""
+        # Solved around the point of the ray nearest to the middle: from far away float32 would lose the edges.
+        shift = -(origins * directions).sum(-1) / directions.square().sum(-1)
+        o = origins + shift[:, None] * directions
+        if self.shape == "ball":
+            t = _enter_ball(o, directions)
+        elif self.shape == "tube":
+            t = _enter_tube(o, directions, self.top)
+        else:
+            t = _enter_planes(o, directions, torch.tensor(HALF_SPACES[self.shape]).float())
+        return torch.where(t + shift > 0, t + shift, torch.inf)
+
+    def inside(self, points: Float[Tensor, "b 3"]) -> Bool[Tensor, " b"]:
+        """Which points lie in the shape."""
+        return self.level(points)[0] <= 0
+
+    def normals(self, points: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
+        """Unit outward normals of points on the surface; inside, those of the face that is nearest."""
+        return normalize(self.level(points)[1], dim=-1)
+
+    def level(self, points: Float[Tensor, "b 3"]) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3"]]:
+        """A function that is 0 on the surface and negative inside, and the direction in which it grows."""
+        if self.shape == "ball":
+            return points.square().sum(-1) - 1, points
+        if self.shape == "tube":
+            radial = points[:, :2].norm(dim=-1)
+            mantle, lids = radial - _radius(points[:, 2], self.top), points[:, 2].abs() - 1
+            slope = torch.full_like(radial, (1 - self.top) / 2)[:, None]
+            outward = torch.cat([points[:, :2] / radial[:, None].clamp(min=1e-9), slope], dim=-1)
+            upright = torch.nn.functional.pad(points[:, 2:].sign(), (2, 0))
+            return torch.maximum(mantle, lids), torch.where((lids > mantle)[:, None], upright, outward)
+        planes = torch.tensor(HALF_SPACES[self.shape]).float()
+        level, face = (points @ planes[:, :3].T - planes[:, 3]).max(dim=-1)
+        return level, planes[face, :3]
+
+
+@dataclass(frozen=True)
 class Solid:
-    """One convex solid of one colour."""
+    """A primitive of one colour, scaled, turned and moved."""
 
     shape: Shape
     """A gable's ridge runs along x; a tube stands along z and may narrow towards its top."""
@@ -58,6 +103,11 @@ class Solid:
     def __post_init__(self) -> None:
         if min(self.size) <= 0 or not 0 <= self.top:
             raise ValueError(f"a solid needs positive sizes, got {self.size} with top {self.top}")
+
+    @property
+    def primitive(self) -> Primitive:
+        """Its shape in its own frame."""
+        return Primitive(self.shape, self.top)
 
     @property
     def widest(self) -> float:
@@ -86,41 +136,16 @@ class Solid:
 
     def inside(self, points: Float[Tensor, "b 3"]) -> Bool[Tensor, " b"]:
         """Which world points lie in the solid."""
-        return self._level(self.to_local(points))[0] <= 0
+        return self.primitive.inside(self.to_local(points))
 
     def normals(self, points: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
         """Unit outward normals of world points on the surface; inside, those of the face that is nearest."""
-        _, outward = self._level(self.to_local(points))
+        _, outward = self.primitive.level(self.to_local(points))
         return normalize(outward / torch.tensor(self.size) @ self.axes().T, dim=-1)
 
-    def enter(self, origins: Float[Tensor, "b 3"], directions: Float[Tensor, "b 3"]) -> Float[Tensor, " b"]:
+    def hit(self, origins: Float[Tensor, "b 3"], directions: Float[Tensor, "b 3"]) -> Float[Tensor, " b"]:
         """Distance, in lengths of its direction, at which each ray enters; infinite at a miss and from inside."""
-        o, d = self.to_local(origins), directions @ self.axes() / torch.tensor(self.size)
-        # Solved around the point of the ray nearest to the solid: from far away float32 would lose the edges.
-        shift = -(o * d).sum(-1) / d.square().sum(-1)
-        o = o + shift[:, None] * d
-        if self.shape == "ball":
-            t = _enter_ball(o, d)
-        elif self.shape == "tube":
-            t = _enter_tube(o, d, self.top)
-        else:
-            t = _enter_planes(o, d, torch.tensor(HALF_SPACES[self.shape]).float())
-        return torch.where(t + shift > 0, t + shift, torch.inf)
-
-    def _level(self, local: Float[Tensor, "b 3"]) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3"]]:
-        """A function that is 0 on the surface and negative inside, and its direction of growth, both local."""
-        if self.shape == "ball":
-            return local.square().sum(-1) - 1, local
-        if self.shape == "tube":
-            radial = local[:, :2].norm(dim=-1)
-            mantle, lids = radial - _radius(local[:, 2], self.top), local[:, 2].abs() - 1
-            slope = torch.full_like(radial, (1 - self.top) / 2)[:, None]
-            outward = torch.cat([local[:, :2] / radial[:, None].clamp(min=1e-9), slope], dim=-1)
-            upright = torch.nn.functional.pad(local[:, 2:].sign(), (2, 0))
-            return torch.maximum(mantle, lids), torch.where((lids > mantle)[:, None], upright, outward)
-        planes = torch.tensor(HALF_SPACES[self.shape]).float()
-        level, face = (local @ planes[:, :3].T - planes[:, 3]).max(dim=-1)
-        return level, planes[face, :3]
+        return self.primitive.hit(self.to_local(origins), directions @ self.axes() / torch.tensor(self.size))
 
 
 @dataclass(frozen=True)
@@ -165,7 +190,7 @@ class Solids:
             gap = origins - torch.tensor(part.center)
             passing = gap.square().sum(-1) - (gap * directions).sum(-1).square()
             near = (passing <= (1.01 * part.reach) ** 2).nonzero()[:, 0]
-            t = part.enter(origins[near], directions[near])
+            t = part.hit(origins[near], directions[near])
             closer = t < nearest[near]
             nearest[near[closer]], owner[near[closer]] = t[closer], index
         return nearest, owner

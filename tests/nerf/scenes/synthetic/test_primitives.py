@@ -40,7 +40,7 @@ def some_rays(count: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]
 def test_rays_enter_where_marching_says(kind: str, top: float) -> None:
     part = solid(kind, top)
     origins, directions = some_rays(600)
-    t = part.enter(origins, directions)
+    t = part.hit(origins, directions)
     steps = torch.arange(1.5, 4.5, 1e-3)
     points = origins[:, None] + steps[:, None] * directions[:, None]
     inside = part.inside(points.reshape(-1, 3)).reshape(600, -1)
@@ -59,7 +59,7 @@ def test_rays_enter_where_marching_says(kind: str, top: float) -> None:
 def test_normals_point_outwards(kind: str, top: float) -> None:
     part = solid(kind, top)
     origins, directions = some_rays(300, seed=1)
-    t = part.enter(origins, directions)
+    t = part.hit(origins, directions)
     hit = t.isfinite()
     points = origins[hit] + t[hit, None] * directions[hit]
     normals = part.normals(points)
@@ -85,14 +85,14 @@ def test_a_ray_from_inside_does_not_enter() -> None:
     for kind, top in VOLUMES:
         part = solid(kind, top)
         center = torch.tensor([part.center]) - torch.tensor([0, 0, 0.02])
-        assert part.enter(center.repeat(20, 1), some_rays(20)[1]).isinf().all()
+        assert part.hit(center.repeat(20, 1), some_rays(20)[1]).isinf().all()
 
 
 def test_thin_tubes_keep_their_edges_from_far_away() -> None:
     part = Solid("tube", (0, 0, 0), (0.01, 0.01, 0.5), (1, 1, 1))
     offset = torch.linspace(-0.02, 0.02, 401)
     origins = torch.stack([offset, torch.full_like(offset, -30.0), torch.zeros_like(offset)], dim=-1)
-    t = part.enter(origins, torch.tensor([[0.0, 1.0, 0.0]]).expand(401, 3))
+    t = part.hit(origins, torch.tensor([[0.0, 1.0, 0.0]]).expand(401, 3))
     wrong = t.isfinite() != (offset.abs() < 0.01)
     assert wrong.sum() <= 2
     hit = t.isfinite()
