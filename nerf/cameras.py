@@ -1,4 +1,4 @@
-"""Cameras, the rays through their pixels, and paths of cameras that no photographer took.
+"""Cameras, the rays through their pixels, and generated camera paths.
 
 One frame everywhere: the world is right-handed; a camera looks along its own -z, with x to the right and y up
 (OpenGL). Pixels are continuous, (0, 0) is the picture's top left corner and (0.5, 0.5) the first pixel's centre.
@@ -31,9 +31,9 @@ class Rays:
     directions: Float[Tensor, "b 3"]
     """Of unit length in world units; in NDC of the length that lets t run from 0 (near) to 1 (infinity)."""
     views: Float[Tensor, "b 3"]
-    """Unit direction in the world, which colour depends on; differs from ``directions`` only in NDC."""
+    """Unit direction in the world, on which colour depends; it differs from ``directions`` only in NDC."""
     times: Float[Tensor, " b"] | None = None
-    """When, in 0..1, where things move."""
+    """Time of each ray in 0..1, in a scene that moves."""
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -56,7 +56,7 @@ class Cameras:
 
     Raises:
         ValueError: shapes disagree, a number is not finite, a focal length is not positive, a rotation is not
-            orthonormal and right-handed within `ORTHONORMAL`, or NDC is asked for cameras that it does not fit.
+            orthonormal and right-handed within `ORTHONORMAL`, or the cameras cannot use NDC.
     """
 
     poses: Float[Tensor, "n 3 4"]
@@ -72,7 +72,7 @@ class Cameras:
     ndc_near: float | None = None
     """Distance of the near plane z = -ndc_near; when given, rays live in NDC (NeRF, appendix C)."""
     times: Float[Tensor, " n"] | None = None
-    """When each picture was taken, 0 (first) to 1 (last), where things move; none where nothing does."""
+    """Time of each picture, 0 (first) to 1 (last); None in a scene that does not move."""
 
     def __post_init__(self) -> None:
         n = len(self.poses)
@@ -186,7 +186,7 @@ def check_cameras(
     distortion: Float[Tensor, "n 6"] | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Refuse cameras that cannot be.
+    """Refuse cameras that are not valid.
 
     Raises:
         ValueError: naming the first picture (by ``names``, else its number) and what is wrong with it.
@@ -217,7 +217,7 @@ def pixel_centers(width: int, height: int) -> Float[Tensor, "p 2"]:
 
 
 def distort(plane: Float[Tensor, "b 2"], distortion: Float[Tensor, "b 6"]) -> Float[Tensor, "b 2"]:
-    """Where a lens puts points of the ideal image plane at distance 1 (x right, y down)."""
+    """Distorted positions of points of the ideal image plane at distance 1 (x right, y down)."""
     moved, _ = _distort(plane, distortion)
     return moved
 
@@ -289,10 +289,10 @@ def look_at(
     target = torch.as_tensor(target, dtype=positions.dtype, device=positions.device).expand_as(positions)
     back = positions - target
     if len(back) and back.norm(dim=-1).min() < 1e-6:
-        raise ValueError("a camera cannot look at the place where it stands; move it or its target")
+        raise ValueError("a camera cannot look at its own position; move the camera or its target")
     back = torch.nn.functional.normalize(back, dim=-1)
     above = torch.as_tensor(up, dtype=positions.dtype, device=positions.device).expand_as(back)
-    # Looking straight along up leaves the roll open; any axis that is not parallel will do.
+    # A view straight along `up` leaves the roll open; any axis that is not parallel to it defines one.
     spare = torch.zeros_like(above).scatter(1, above.abs().argmin(dim=1, keepdim=True), 1.0)
     parallel = torch.linalg.cross(above, back).norm(dim=-1, keepdim=True) < 1e-4
     right = torch.nn.functional.normalize(torch.linalg.cross(torch.where(parallel, spare, above), back), dim=-1)

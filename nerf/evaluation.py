@@ -1,4 +1,4 @@
-"""Figures and pictures of how well a field shows views it was not trained on."""
+"""Metrics and comparison pictures of views that a field was not trained on."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .rendering.renderer import Picture
 from .scenes import Scene
 
 Draw = Callable[[Cameras], Picture]
-"""Renders the view of a camera."""
+"""A function that renders the view of a camera."""
 SHEET_ROWS = 8
 """Views on a contact sheet, at most."""
 
 
 def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:
-    """Mean PSNR in dB between the views of two, one at a time."""
+    """Mean PSNR in dB between the views of two renderers, one view at a time."""
     views = [cameras[index] for index in range(len(cameras))]
     return float(np.mean([psnr(draw(camera).color, other(camera).color) for camera in views]))
 
@@ -46,7 +46,7 @@ def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> floa
 
 
 def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
-    """LPIPS (AlexNet) of two pictures, or None where the package or its network's weights are missing."""
+    """A function for the LPIPS (AlexNet) of two pictures; None if the package or its network's weights are missing."""
     if find_spec("lpips") is None:
         return None
     import lpips  # pyright: ignore[reportMissingImports]
@@ -67,12 +67,12 @@ def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
 def evaluate_views(
     draw: Draw, scene: Scene, *, split: str = "test", output_dir: Path | None = None
 ) -> dict[str, float]:
-    """Compare views with their photos on white.
+    """Compare rendered views with their photos, both on white.
 
     Args:
         draw: renders the view of a camera.
         scene: photos and cameras.
-        split: which of them.
+        split: which pictures of the scene.
         output_dir: where ``evaluation.json`` (figures of every view) and ``evaluation.png`` (a contact sheet: photo,
             view, error, depth) go; None writes nothing.
 
@@ -110,12 +110,12 @@ def picture_of(values: Float[Tensor, "h w 3"]) -> Image.Image:
 
 
 def error_map(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
-    """Mean absolute error of the channels; black is none, the brightest colour a quarter of the range or more."""
+    """Mean absolute error over the channels: black is 0, the brightest colour a quarter of the range or more."""
     return _colored((picture - truth).abs().mean(-1) * 4, "magma")
 
 
 def depth_map(view: Picture) -> Float[Tensor, "h w 3"]:
-    """Distance from near (bright) to far, each view in its own range; black where nothing was hit."""
+    """Distance from near (bright) to far, each view in its own range; black where no ray hit anything."""
     depth, hit = view.depth.cpu(), (view.opacity > 0.5).cpu()
     if not hit.any():
         return torch.zeros(*depth.shape, 3)

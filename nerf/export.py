@@ -1,4 +1,4 @@
-"""What leaves the package: films of a turning camera, meshes and point clouds."""
+"""Export of a run: films along a camera path, meshes and point clouds."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ MESHES, CLOUDS, FILMS = (".ply", ".glb", ".obj"), (".ply",), (".mp4", ".gif")
 
 
 def render_film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth: bool = False) -> None:
-    """Draw every camera's view into a film.
+    """Render the view of every camera into a film.
 
     Args:
-        run: what to draw.
-        cameras: the path.
+        run: the trained field.
+        cameras: one for each frame.
         path: mp4 (H.264) or gif.
         fps: pictures per second.
         depth: put the depth map on the right of every picture.
 
     Raises:
-        ValueError: the file's ending is none of them.
+        ValueError: the file has another ending.
     """
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"{path} must end in {' or '.join(FILMS)}")
@@ -85,7 +85,7 @@ def density_volume(field: Field, resolution: int) -> Float[Tensor, "x y z"]:
 def outward_colors(
     field: Field, points: Float[Tensor, "n 3"], outward: Float[Tensor, "n 3"]
 ) -> UInt8[np.ndarray, "n 3"]:
-    """RGB bytes of surface points, each seen from straight outside."""
+    """RGB bytes of surface points, each viewed against its normal."""
     parts = []
     for at, normal in zip(points.split(2**16), outward.split(2**16), strict=True):
         at, normal = at.to(field.bounds), normal.to(field.bounds)
@@ -105,7 +105,7 @@ def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh
             f"no surface at density {threshold}: densities in the box are {float(volume.min()):.3g} to"
             f" {float(volume.max()):.3g}; choose a threshold between"
         )
-    # A rim of zeros closes surfaces that reach the side of the box.
+    # A border of zeros closes surfaces at the sides of the box.
     padded = np.pad(volume.numpy(), 1)
     corners, faces, gradients, _ = marching_cubes(padded, threshold)
     low, high = run.field.bounds.cpu()
@@ -133,7 +133,7 @@ def write_shape(shape: trimesh.Trimesh | trimesh.PointCloud, path: Path) -> None
     """Write a mesh (ply, glb, obj) or a point cloud (ply), first under a temporary name.
 
     Raises:
-        ValueError: the file's ending is none of them.
+        ValueError: the file has another ending.
     """
     allowed = MESHES if isinstance(shape, trimesh.Trimesh) else CLOUDS
     if path.suffix.lower() not in allowed:

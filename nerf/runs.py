@@ -1,4 +1,4 @@
-"""A trained field with all that is needed to draw it: the folder that ``train`` and ``distill`` leave."""
+"""A trained field with everything that rendering needs, and the folder in which ``train`` and ``distill`` write it."""
 
 from __future__ import annotations
 
@@ -6,47 +6,45 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from mappers.files import replacing
 from mappers.monitoring import TrainingError
+from mappers.run_report import REPORT, write_run_report
 from mappers.trainer import FitReport
 
 from .cameras import Cameras, orbit
 from .fields import Field, FieldError, load_field, save_field
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
-from .rendering.renderer import Picture, Sampler, render_picture
+from .rendering.renderer import Picture, render_picture
+from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching
 from .viewpoints import Viewpoints
 
-FIELD, COARSE, OCCUPANCY, REPORT = "field.safetensors", "coarse.safetensors", "occupancy.safetensors", "report.json"
+FIELD = "field.safetensors"
 
 
 @dataclass
 class Run:
-    """What training leaves."""
+    """The result of a training."""
 
     field: Field
-    sampler: Sampler | None
+    sampler: Sampler
     marching: Marching
     viewpoints: Viewpoints
-    """Where the cameras of the photos stood."""
+    """The region of the photos' cameras."""
     scene: str
     """The scene that the photos belong to: folder or id."""
     downscale: float
-    """How many times smaller its photos were read."""
+    """Factor by which its photos were read smaller."""
     report: FitReport
     figures: dict[str, float | str] = dataclasses.field(default_factory=dict)
-    """What was measured after training, by name; a sentence where something was not."""
+    """Measurements after training by name; a sentence says why one is missing."""
 
     def count_cost(self, started: float) -> None:
         """Note the field's parameters and the processor seconds since ``started`` (`time.process_time`)."""
@@ -56,8 +54,7 @@ class Run:
     def to(self, device: torch.device | str) -> Run:
         """Field and sampler moved to ``device``, in place."""
         self.field.to(device)
-        if self.sampler is not None:
-            self.sampler.to(device)
+        self.sampler.to(device)
         return self
 
     def draw(self, camera: Cameras, *, background: float = 1.0, chunk: int = 8192) -> Picture:
@@ -74,39 +71,24 @@ class Run:
         if not PartialState().is_main_process:
             return
         save_field(self.field, folder / FIELD)
-        if isinstance(self.sampler, CoarseField):
-            save_field(self.sampler.field, folder / COARSE)
-        elif self.sampler is not None:
-            with replacing(folder / OCCUPANCY) as temporary:
-                save_file({name: value.contiguous() for name, value in self.sampler.state_dict().items()}, temporary)
-        if self.report.losses:
-            plot_losses(self.report, folder / "loss.png")
-        result = {
+        self.sampler.save(folder)
+        contents = {
             "scene": self.scene,
             "downscale": self.downscale,
             "family": self.field.name,
             "marching": dataclasses.asdict(self.marching),
-            "fine": self.sampler.fine if isinstance(self.sampler, CoarseField) else 0,
+            "fine": self.sampler.fine,
             "viewpoints": dataclasses.asdict(self.viewpoints),
-            "metrics": {
-                "steps": self.report.steps,
-                "stopped": self.report.stopped,
-                "seconds": round(self.report.seconds, 2),
-                **self.report.metrics,
-            },
             "figures": self.figures,
-            "settings": dataclasses.asdict(config) if config else {},
-            "versions": {package: version(package) for package in ("mapfield", "torch", "accelerate")},
         }
-        with replacing(folder / REPORT) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_run_report(folder, self.report, contents, settings=config)
 
 
 def output_folder(folder: str | Path | None, resume: bool | str) -> Path | None:
-    """Where a run goes, if anywhere.
+    """The output folder as a path; None writes nothing.
 
     Raises:
-        TrainingError: another run is there already, of whatever family and stages, and is not to be resumed.
+        TrainingError: the folder holds a run, of any family, and ``resume`` is not set.
     """
     if folder is None:
         return None
@@ -117,14 +99,16 @@ def output_folder(folder: str | Path | None, resume: bool | str) -> Path | None:
 
 
 def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radius: float | None = None) -> Cameras:
-    """Cameras on a circle around what the photos looked at, with their angle of view, while time passes from 0 to 1.
+    """Cameras on a circle around the centre of the photos' views, with the photos' angle of view.
+
+    In a scene that moves, time runs from 0 to 1 along the circle.
 
     Args:
-        run: what to look at.
+        run: the trained field.
         count: cameras.
         size: width and height of their pictures.
         elevation: degrees above the horizon.
-        radius: distance from the middle; None takes that of the photos.
+        radius: distance from the centre; None takes the mean distance of the photos' cameras.
     """
     seen = run.viewpoints
     cameras = orbit(
@@ -142,7 +126,7 @@ def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radiu
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read the folder that ``train`` or ``distill`` left.
+    """Read a folder that ``train`` or ``distill`` wrote.
 
     Raises:
         FileNotFoundError: a file of the run is missing.
@@ -158,7 +142,7 @@ def load_run(folder: str | Path) -> Run:
         marching = Marching(**result["marching"])
         seen = {name: tuple(v) if isinstance(v, list) else v for name, v in result["viewpoints"].items()}
         viewpoints = Viewpoints(**seen)
-        sampler = _load_sampler(folder, result.get("fine", 0))
+        sampler = _load_sampler(folder, field, result.get("fine", 0))
         metrics = result["metrics"]
         report = FitReport(metrics["steps"], metrics["seconds"], metrics["stopped"])
         figures = result.get("figures", {})
@@ -167,21 +151,9 @@ def load_run(folder: str | Path) -> Run:
         raise FieldError(f"{folder} is not a readable run ({error}); train or copy it again") from error
 
 
-def _load_sampler(folder: Path, fine: int) -> Sampler | None:
+def _load_sampler(folder: Path, field: Field, fine: int) -> Sampler:
     if fine:
-        return CoarseField(load_field(folder / COARSE), fine)
-    if not (folder / OCCUPANCY).is_file():
-        return None
-    state = load_file(folder / OCCUPANCY)
-    grid = OccupancyGrid(state["bounds"], len(state["occupied"]))
-    grid.load_state_dict(state)
-    return grid
-
-
-def plot_losses(report: FitReport, path: Path) -> None:
-    """Draw the loss over the steps."""
-    figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.semilogy([step for step, _ in report.losses], [loss for _, loss in report.losses])
-    axes.set(xlabel="step", ylabel="loss")
-    figure.savefig(path, dpi=120)
+        return CoarseField.load(folder, fine)
+    if (folder / OccupancyGrid.file).is_file():
+        return OccupancyGrid.load(folder)
+    return UniformSampler(field.bounds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -24,39 +24,35 @@ from .evaluation import picture_of
 from .fields import Field, FieldError, build_field, moving_family
 from .fields.quantized import Quantized
 from .options import TrainOptions
-from .rendering.compositing import Rendered, distortion, opacity_entropy
+from .rendering.compositing import Rendered, distortion, opacity_entropy, render_rays
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
-from .rendering.renderer import Sampler, march, render_picture, render_rays
+from .rendering.renderer import render_picture
+from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching, Samples
 from .runs import Run, output_folder
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig, radiance_settings
 from .viewpoints import Viewpoints
 
-WARM_UPDATES = 16
-"""Updates of the occupancy grid that look into every cell."""
 VALIDATION_VIEWS = 3
 """Test views drawn at a validation."""
+Stage = tuple[int | None, RadianceConfig]
+"""Resolution of a stage (None: that of the field) and its settings."""
 
 
 class RadianceTask:
     """Squared error of rendered rays against pictures, plus the penalties that the settings ask for."""
 
-    def __init__(self, scene: Scene, field: Field, config: RadianceConfig, sampler: Sampler | None):
+    def __init__(self, scene: Scene, field: Field, config: RadianceConfig, sampler: Sampler):
         self.scene, self.field, self.sampler, self.config = scene, field, sampler, config
-        fields = {"field": field, **({"coarse": sampler.field} if isinstance(sampler, CoarseField) else {})}
-        grid = {"grid": sampler} if isinstance(sampler, OccupancyGrid) else {}
-        self.rates = {f"{name}.{prefix}": rate for name, f in fields.items() for prefix, rate in f.rates().items()}
         self.quantized = Quantized(field, config.bits) if config.bits else None
-        self.modules: Mapping[str, nn.Module] = {**fields, **grid}
-        if self.quantized:
-            self.modules = {**self.modules, "field": self.quantized}
-            self.rates |= {f"field.field.{prefix}": rate for prefix, rate in field.rates().items()}
+        self.modules: Mapping[str, nn.Module] = {"field": self.quantized or field, **sampler.parts()}
+        prefix = "field.field" if self.quantized else "field"
+        self.rates = {f"{prefix}.{name}": rate for name, rate in field.rates().items()} | dict(sampler.rates())
         self.marching = Marching.through(field.bounds, config.intervals, near=scene.near, far=scene.far)
         self.photos = scene.split("train")
         self.test = scene.split("test" if scene.splits["test"] else "train")
-        self.updated = -1
 
     def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, "b 3"], Float[Tensor, " b"]]:
         """Rays through random pixels, their colours on a random background, that background, and a jitter."""
@@ -70,24 +66,30 @@ class RadianceTask:
         rays = cameras.rays(camera, pixels)
         return rays.to(draws.device), target.to(draws.device), background.to(draws.device), u[:, 3].to(draws.device)
 
+    def begin_step(self, modules: Mapping[str, Callable[..., Any]], draws: Draws) -> None:
+        """Bring the sampler up to date with the field; every process asks for the same points."""
+        moments = draws.shared_generator("moments")
+
+        def density(points: Tensor) -> Tensor:
+            times = ()
+            if self.scene.cameras.times is not None:  # a cell is occupied if it ever is
+                times = (torch.rand(len(points), generator=moments).to(points),)
+            return modules["field"](points, None, *times)[0]
+
+        self.sampler.update(density, draws)
+
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
         rays, target, background, jitter = batch
-        coarse = torch.zeros((), device=target.device)
-        if isinstance(self.sampler, CoarseField):
-            even = self.sampler.evenly(rays, self.marching, jitter)
-            seen = render_rays(modules["coarse"], rays, even, background)
-            coarse = (seen.color - target).square().mean()
-            samples = self.sampler.refine(even, seen.weights, jitter)
-        else:
-            self.update_grid(modules["field"], draws)
-            samples = march(rays, self.marching, self.field.bounds, self.sampler, jitter)
+        samples, sampler_loss = self.sampler.sample(
+            modules, rays, self.marching, jitter, target=target, background=background
+        )
         out = render_rays(modules["field"], rays, samples, background)
         squared = (out.color - target).square().mean()
-        total = squared + coarse + penalties(self.field, self.config, samples, out, self.marching)
+        total = squared + sampler_loss + penalties(self.field, self.config, samples, out, self.marching)
         return {"loss": total, "psnr": psnr_of(squared.detach()), "samples": count_per_ray(samples)}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
-        """PSNR of a few test views, and the first of them beside its photo."""
+        """Mean PSNR in dB of a few test views, and the first view next to its photo."""
         with self.quantized.inside() if self.quantized else nullcontext():
             return self._measured()
 
@@ -97,36 +99,15 @@ class RadianceTask:
         return {"psnr": mean, "view": picture_of(torch.cat(views[0], 1))}
 
     def draw(self, index: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w 3"]]:
-        """A test view as the field shows it and as it is, on white."""
+        """A test view as rendered from the field, and its photo, both on white."""
         picture = render_picture(self.field, self.test.cameras[index], self.marching, sampler=self.sampler)
         return picture.color, self.test.picture(index).to(picture.color)
-
-    def update_grid(self, field: Callable[..., Any], draws: Draws) -> None:
-        """Refresh the occupancy grid if there is one and this step is due; every process draws the same points."""
-        every = self.config.occupancy_every
-        if not isinstance(self.sampler, OccupancyGrid) or draws.step % every or self.updated == draws.step:
-            return
-        self.updated = draws.step
-        moments = draws.shared_generator("moments")
-
-        def density(points: Tensor) -> Tensor:
-            times = ()
-            if self.scene.cameras.times is not None:  # a cell is occupied if it ever is
-                times = (torch.rand(len(points), generator=moments).to(points),)
-            return field(points, None, *times)[0]
-
-        self.sampler.update(
-            density,
-            threshold=self.config.occupancy_threshold,
-            generator=draws.shared_generator("occupancy"),
-            warm=draws.step < WARM_UPDATES * every,
-        )
 
 
 def penalties(
     field: Field, config: RadianceConfig, samples: Samples, out: Rendered, marching: Marching
 ) -> Tensor | float:
-    """The weighted penalties of settings; those of weight zero are not computed."""
+    """The sum of the weighted penalties in the settings; penalties of weight zero are not computed."""
     total = field.penalty(l1=config.l1, total_variation=config.total_variation)
     if config.distortion:
         span = min(marching.far - marching.near, marching.step * config.intervals)
@@ -161,14 +142,14 @@ def train(
     family. In a scene that moves, "cam" means "cam-time".
 
     Args:
-        config: all further settings; None takes the family's own.
+        config: all further settings; None takes the defaults of the family.
 
     Returns:
-        The run: field, occupancy grid, how to march, and the report. Also in ``output_dir``.
+        The run: field, sampler, marching parameters and report. The same is written to ``output_dir``.
 
     Raises:
         FileNotFoundError, ValueError: the scene, family or size cannot be used; the message says why.
-        TrainingError: training cannot go on; checkpoints are kept.
+        TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
     scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
@@ -181,21 +162,37 @@ def train(
     )
     output = output_folder(output_dir, resume)
     final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
+    check_stages(final, config)
     plan = stages(final, config) if isinstance(field, str) else [(None, config)]
-    for setting, method in (("shrink", "shrunk"), ("prune", "pruned")):
-        if getattr(config, setting) and not hasattr(final, method):
-            raise FieldError(f"{setting} does not exist for {name}; leave it out of the settings")
-    sampler = build_sampler(final, config, seed=seed)
-    current, report, task = final, FitReport(), None
+    run = _train_stages(scene, final, config, plan, seed=seed, output=output, resume=resume)
+    run.count_cost(started)
+    if output:
+        run.save(output, config)
+    return run
+
+
+def _train_stages(
+    scene: Scene,
+    final: Field,
+    config: RadianceConfig,
+    plan: Sequence[Stage],
+    *,
+    seed: int,
+    output: Path | None,
+    resume: bool | Literal["auto"],
+) -> Run:
+    """Train one stage after the other, each in a folder of its own where there are several."""
+    max_minutes = config.train.max_minutes
+    current, sampler, report, task = final, build_sampler(final, config, seed=seed), FitReport(), None
     for number, (resolution, stage) in enumerate(plan):
         if resolution is not None and number == 0:
             coarse = dataclasses.replace(final.config, resolution=resolution)
-            current = build_field(name, scene.bounds, coarse, seed=seed)
+            current = build_field(final.name, scene.bounds, coarse, seed=seed)
         elif resolution is not None:
             current, sampler = next_stage(current, resolution, config, sampler, first=number == 1)
         if number and max_minutes is not None:
             left = max(max_minutes - report.seconds / 60, 1e-9)
-            stage = dataclasses.replace(stage, train=stage.train.with_overrides(max_minutes=left))
+            stage = dataclasses.replace(stage, train=dataclasses.replace(stage.train, max_minutes=left))
         task = RadianceTask(scene, current, stage, sampler)
         folder = output / f"stage_{number}" if output and len(plan) > 1 else output
         # Later stages may not have begun when a run was interrupted.
@@ -207,16 +204,23 @@ def train(
             break
     assert task is not None
     viewpoints = Viewpoints.of(scene.split("train").cameras)
-    run = Run(current, sampler, task.marching, viewpoints, scene.source, scene.downscale, report)
-    run.count_cost(started)
-    if output:
-        run.save(output, config)
-    return run
+    return Run(current, sampler, task.marching, viewpoints, scene.source, scene.downscale, report)
 
 
-def stages(field: Field, config: RadianceConfig) -> list[tuple[int | None, RadianceConfig]]:
-    """Resolution (None: nothing to grow) and settings of every stage; their steps add up to the whole run's."""
-    count = config.stages if hasattr(field, "resized") else 1
+def check_stages(field: Field, config: RadianceConfig) -> None:
+    """Refuse settings that a family cannot follow, before the first step.
+
+    Raises:
+        FieldError: naming the setting.
+    """
+    for setting, able in (("shrink", field.shrinkable), ("prune", field.prunable)):
+        if getattr(config, setting) and not able:
+            raise FieldError(f"{setting} does not exist for {field.name}; leave it out of the settings")
+
+
+def stages(field: Field, config: RadianceConfig) -> list[Stage]:
+    """Resolution (None: that of the field) and settings of every stage; the steps of all stages add up to the run's."""
+    count = config.stages if field.resizable else 1
     if count == 1:
         return [(None, config)]
     final = field.config.resolution
@@ -227,7 +231,7 @@ def stages(field: Field, config: RadianceConfig) -> list[tuple[int | None, Radia
         resolution = round(final * config.coarsest ** (1 - number / (count - 1)))
         last = number == count - 1
         steps = total - early * (count - 1) if last else early
-        # Only the last stage lowers its rate to zero; the ones before it are not the end of anything.
+        # Only the last stage lowers its learning rate to zero.
         train_config = dataclasses.replace(
             config.train, steps=max(steps, 1), schedule=config.train.schedule if last else "constant"
         )
@@ -235,24 +239,30 @@ def stages(field: Field, config: RadianceConfig) -> list[tuple[int | None, Radia
     return plan
 
 
-def build_sampler(field: Field, config: RadianceConfig, *, seed: int) -> Sampler | None:
-    """What chooses the samples of rays through a field's box, as the settings ask."""
+def build_sampler(field: Field, config: RadianceConfig, *, seed: int) -> Sampler:
+    """The sampler that the settings name, over the field's box."""
     if config.occupancy:
-        return OccupancyGrid(field.bounds, config.occupancy)
+        return OccupancyGrid(
+            field.bounds, config.occupancy, threshold=config.occupancy_threshold, every=config.occupancy_every
+        )
     if config.fine:
         return CoarseField(build_field(field.name, field.bounds, field.config, seed=seed + 1), config.fine)
-    return None
+    return UniformSampler(field.bounds)
 
 
 def next_stage(
-    field: Any, resolution: int, config: RadianceConfig, sampler: Sampler | None, *, first: bool
-) -> tuple[Field, Sampler | None]:
+    field: Field, resolution: int, config: RadianceConfig, sampler: Sampler, *, first: bool
+) -> tuple[Field, Sampler]:
     """The field of the next stage at its finer resolution, and the sampler over the same box.
 
     Args:
+        field: of the stage that has ended.
+        resolution: nodes along an axis in the next one.
+        config: whether to shrink the box and prune nodes.
+        sampler: of the stage that has ended.
         first: whether the first stage has just ended, so that it is known for the first time which cells are occupied.
     """
-    if first and config.shrink and isinstance(sampler, OccupancyGrid):
+    if first and config.shrink:
         bounds = sampler.extent()
         return field.shrunk(bounds, resolution), sampler.shrunk(bounds)
     if config.prune is not None:
@@ -261,6 +271,6 @@ def next_stage(
 
 
 def merge_reports(first: FitReport, second: FitReport) -> FitReport:
-    """Two stages' reports as one."""
+    """One report of two consecutive stages."""
     losses = first.losses + [(step + first.steps, loss) for step, loss in second.losses]
     return FitReport(first.steps + second.steps, first.seconds + second.seconds, second.stopped, losses, second.metrics)

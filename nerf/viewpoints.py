@@ -1,4 +1,4 @@
-"""Where cameras may stand: remembered with a trained field, so that distilling needs no photographs."""
+"""The region that a scene's cameras were in. It is saved with a trained field, so that distillation needs no photos."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Viewpoints:
 
     @classmethod
     def of(cls, cameras: Cameras) -> Viewpoints:
-        """The region that ``cameras`` stand in; orbits reach from 5 degrees below the lowest one to 80 degrees."""
+        """The region of ``cameras``; an orbit extends 5 degrees below the lowest and above the highest, up to 80."""
         positions, forward = cameras.positions, cameras.forward
         center = nearest_to_axes(cameras)
         offset = positions - center
         distance = offset.norm(dim=-1)
         spread = (offset / distance.clamp(min=1e-6)[:, None]).mean(0).norm()
-        # Cameras on one side of what they see would make an orbit that looks at its back, which nobody trained.
+        # For cameras on one side of the scene, an orbit would include views from behind, which were not trained.
         inward = cameras.ndc_near is None and float(spread) < 0.9
         inward &= float((-offset / distance.clamp(min=1e-6)[:, None] * forward).sum(-1).mean()) > INWARD
         rise = torch.rad2deg((offset[:, 2] / distance.clamp(min=1e-6)).clamp(-1, 1).asin())

@@ -26,7 +26,8 @@ from mappers.yaml_settings import load_settings
 from nerf.cameras import Rays
 from nerf.fields import FIELDS, Field, build_field
 from nerf.fields.hash_grid import PRIMES, HashEncoding
-from nerf.rendering.renderer import march, render_picture, render_rays
+from nerf.rendering.compositing import render_rays
+from nerf.rendering.renderer import render_picture
 from nerf.scenes import Scene, load_scene
 from nerf.settings import RadianceConfig
 from nerf.training import RadianceTask, build_sampler
@@ -104,7 +105,7 @@ class Ours:
         return next((rate for prefix, rate in self.task.rates.items() if parameter.startswith(prefix)), 1.0)
 
     def color(self, rays: Rays) -> Tensor:
-        samples = march(rays, self.task.marching, self.task.field.bounds, self.task.sampler)
+        samples = self.task.sampler.march(rays, self.task.marching)
         return render_rays(self.task.field, rays, samples, torch.ones(len(rays), 3)).color
 
 

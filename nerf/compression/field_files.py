@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from mappers.files import replacing
+from mappers.run_report import REPORT
 from mappers.trainer import FitReport
 
 from ..evaluation import picture_of
@@ -37,8 +38,9 @@ from ..fields.quantized import FEWEST, MOST, bits_per_tensor, quantize
 from ..media.fields import MEDIA_FIELDS, MediaField, PictureField
 from ..media.fitting import draw_frames, draw_picture, load_media_field, restore_media_field
 from ..rendering.occupancy import OccupancyGrid
+from ..rendering.samplers import UniformSampler
 from ..rendering.sampling import Marching
-from ..runs import FIELD, REPORT, Run, load_run
+from ..runs import FIELD, Run, load_run
 from ..viewpoints import Viewpoints
 from .container.binary import CHECKSUM, MAGIC, ByteReader, varint, with_checksum
 from .container.errors import HeaderError
@@ -199,11 +201,10 @@ def _of_scene(run: Run) -> tuple[nn.Module, dict[str, Any]]:
         "marching": dataclasses.asdict(run.marching),
         "viewpoints": dataclasses.asdict(run.viewpoints),
     }
-    if run.sampler is not None and not isinstance(run.sampler, OccupancyGrid):
-        raise ValueError("a field with a coarse network has no small file; train with an occupancy grid")
-    if run.sampler is not None:
-        cells = np.packbits(run.sampler.occupied.cpu().numpy())
-        about["cells"] = [run.sampler.resolution, zlib.compress(cells.tobytes(), 9).hex()]
+    cells = run.sampler.cells()
+    if cells is not None:
+        bits = np.packbits(cells.cpu().numpy())
+        about["cells"] = [len(cells), zlib.compress(bits.tobytes(), 9).hex()]
     return run.field, about
 
 
@@ -248,14 +249,14 @@ def _built(file: FieldFile) -> MediaField | Field:
 
 def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
     """A run's folder with what `load_run` needs."""
-    sampler = None
+    sampler = UniformSampler(built.bounds)
     if "cells" in about:
         resolution, text = about["cells"]
         bits = np.frombuffer(zlib.decompress(bytes.fromhex(text)), np.uint8)
         occupied = torch.from_numpy(np.unpackbits(bits)[: resolution**3]).view(3 * (resolution,)).bool()
-        sampler = OccupancyGrid(built.bounds, resolution)
-        sampler.occupied.copy_(occupied)
-        sampler.density.copy_(occupied.float())
+        sampler = grid = OccupancyGrid(built.bounds, resolution)
+        grid.occupied.copy_(occupied)
+        grid.density.copy_(occupied.float())
     seen = {name: tuple(v) if isinstance(v, list) else v for name, v in about["viewpoints"].items()}
     marching = Marching(**about["marching"])
     Run(built, sampler, marching, Viewpoints(**seen), about["scene"], about["downscale"], FitReport()).save(

@@ -21,9 +21,9 @@ from mappers.normalization import CodeName
 
 from ..cameras import Cameras, Rays
 from ..fields.conditional import ConditionalConfig, ConditionalField
-from ..rendering.compositing import Rendered
+from ..rendering.compositing import Rendered, render_rays
 from ..rendering.occupancy import OccupancyGrid
-from ..rendering.renderer import Picture, render_picture, render_rays
+from ..rendering.renderer import Picture, render_picture
 from ..rendering.sampling import Marching
 from .codes import CodeDistribution
 from .families import FAMILIES, Family

@@ -1,4 +1,4 @@
-"""Closed-form starts: a grid family takes over a teacher's field by sampling and factorizing it.
+"""Closed-form starts: a grid family starts as a sampled and factorized copy of its teacher.
 
 No gradient step is made. Beyond PVD's paper, whose students start from random weights.
 """
@@ -28,7 +28,7 @@ TURNS = 3
 FACTORIZED = 96
 """Most nodes along an axis that are factorized; factors of finer tensors are interpolated from there.
 
-Time grows with the cube. A paper-size VM of a hash grid, 300 nodes, came to 38.8, 40.4 and 41.0 dB of its teacher's
+Time grows with the cube. A paper-size VM of a hash grid, 300 nodes, reached 38.8, 40.4 and 41.0 dB of its teacher's
 pictures from 64, 96 and 128 nodes in 16, 57 and 140 processor seconds; all 300 took 2,765.
 """
 
@@ -182,7 +182,7 @@ def _unflattened(folded: Float[Tensor, "c p l"], along: int) -> Float[Tensor, "c
 
 
 def _product(*factors: Float[Tensor, "n r"]) -> Tensor:
-    """The tensor that factors stand for, one dimension each."""
+    """The tensor with the given factors, one factor for each dimension."""
     letters = "abcd"[: len(factors)]
     return torch.einsum(",".join(f"{letter}r" for letter in letters) + "->" + letters, *factors)
 

@@ -1,4 +1,4 @@
-"""What a student is worth: near its teacher, near the photos, and beside the same time spent on the photos."""
+"""Measures a student: against its teacher, against the photos, and against training on the photos for the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ that is close enough."""
 
 
 def compare_student(student: Run, teacher: Run, *, scratch: bool, seed: int) -> dict[str, float | str]:
-    """Figures of a student by name; a sentence in the place of one that cannot be measured.
+    """Metrics of a student by name; a sentence says why one cannot be measured.
 
     Args:
         student: the run after distilling.
@@ -55,8 +55,8 @@ def compare_student(student: Run, teacher: Run, *, scratch: bool, seed: int) -> 
 def from_scratch(student: Run, scene: Scene, *, seed: int) -> Run:
     """The student's family and size trained on photos for about as many processor seconds.
 
-    Its own settings, but for the number of steps: the schedule has to end when the time does. Ever longer trainings
-    tell how many those are; the last one counts.
+    Its own settings, but for the number of steps: the schedule has to end when the time does. Longer and
+    longer trainings determine this number; the last one counts.
     """
     family, size = student.field.name, student.field.config
     config = radiance_settings(family, moving=student.field.moves)

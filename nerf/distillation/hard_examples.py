@@ -1,4 +1,4 @@
-"""PVD-AL's pools of what the student gets most wrong: cameras, rays and points (arXiv 2304.04012, section 3.3)."""
+"""PVD-AL's pools of the examples with the greatest errors: cameras, rays and points (arXiv 2304.04012, section 3.3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POINTS, OPAQUE = 0.3, 0.5
 
 
 class HardExamples(nn.Module):
-    """The pools as buffers, so that a resumed run goes on with them. Switched off, everything passes unchanged."""
+    """The pools as buffers, so that a resumed run continues with them. A pool that is switched off replaces nothing."""
 
     poses: Tensor
     camera_errors: Tensor
@@ -44,14 +44,18 @@ class HardExamples(nn.Module):
         self.register_buffer("camera_errors", torch.full((cameras,), -1.0))
         self.register_buffer("pool", torch.zeros(rays, 9))
         self.register_buffer("ray_errors", torch.full((rays,), -1.0))
-        self.current: Cameras | None = None
+        self.step_cameras: Cameras = viewpoints.draw(0, torch.Generator())
+        """Cameras of the step that `choose_cameras` began."""
 
-    def cameras(self, fresh: Cameras, generator: torch.Generator) -> Cameras:
-        """Some of ``fresh`` replaced by turned cameras of the pool: one in ten on average, once there are any."""
-        self.current = fresh
+    def choose_cameras(self, fresh: Cameras, generator: torch.Generator) -> None:
+        """Begin a step with ``fresh`` cameras, one in ten of them replaced by a turned one of the pool.
+
+        None is replaced as long as the pool is empty.
+        """
+        self.step_cameras = fresh
         known = int((self.camera_errors >= 0).sum())
         if not known:
-            return fresh
+            return
         replaced = torch.rand(len(fresh), generator=generator) < SHARE
         chosen = torch.randint(known, (len(fresh),), generator=generator)
         angles = (torch.rand(len(fresh), 3, generator=generator) * 2 - 1) * TURN
@@ -60,8 +64,7 @@ class HardExamples(nn.Module):
         turn, middle = rotations(angles), self.center[:, None]
         turned = torch.cat([turn @ poses[:, :, :3], turn @ (poses[:, :, 3:] - middle) + middle], -1)
         mixed = torch.where(replaced[:, None, None], turned, fresh.poses)
-        self.current = dataclasses.replace(fresh, poses=mixed)
-        return self.current
+        self.step_cameras = dataclasses.replace(fresh, poses=mixed)
 
     def rays(self, fresh: Rays, draws: Draws) -> Rays:
         """The last tenth of the rays replaced by the pool's, once it is full."""
@@ -77,22 +80,22 @@ class HardExamples(nn.Module):
 
     @torch.no_grad()
     def record(self, rays: Rays, errors: Float[Tensor, " b"], draws: Draws) -> None:
-        """Put the worst of this step into the pools, in the place of what was least bad."""
+        """Put the worst cameras and rays of this step into the pools, for those with the smallest errors there."""
         if len(self.pool):
             worst = errors.topk(max(int(len(errors) * SHARE), 1)).indices
             rows = torch.cat([rays.origins, rays.directions, rays.views], -1)[worst]
             _replace(self.pool, self.ray_errors, rows, errors[worst])
-        if len(self.poses) and self.current is not None:
-            count = len(self.current)
+        if len(self.poses):
+            count = len(self.step_cameras)
             index = torch.tensor(draws.indices, device=errors.device) * count // self.config.train.batch_size
             total = errors.new_zeros(count).index_add(0, index, errors)
             seen = torch.bincount(index, minlength=count)
             average = total / seen.clamp(min=1)
-            _replace(self.poses, self.camera_errors, self.current.poses.to(errors.device), average)
+            _replace(self.poses, self.camera_errors, self.step_cameras.poses.to(errors.device), average)
 
 
 def _replace(pool: Tensor, scores: Tensor, rows: Tensor, fresh: Float[Tensor, " n"]) -> None:
-    """Put each of ``rows`` that is worse than the pool's least bad ones in their place; older scores fade."""
+    """Replace the pool's rows of least error by ``rows`` with greater ones; older errors fade by 0.5 % a step."""
     scores.mul_(torch.where(scores > 0, 0.995, 1.0))
     count = min(len(rows), len(pool))
     order = fresh.argsort(descending=True)[:count]

@@ -1,6 +1,6 @@
 """Progressive volume distillation: a trained field of any family teaches a field of any other (arXiv 2211.15977).
 
-Both fields are asked at the same points of the same rays, which start from random cameras: no photograph is opened.
+Both fields are evaluated at the same points of the same rays, which start from random cameras: no photo is opened.
 Errors are mean squares, so that weights mean the same for any number of rays and points.
 """
 
@@ -28,7 +28,6 @@ from ..evaluation import picture_of, psnr_between
 from ..fields import Field, FieldError, build_field, density_of
 from ..options import DistillOptions
 from ..rendering.compositing import composite
-from ..rendering.renderer import march
 from ..rendering.sampling import sample_points
 from ..runs import Run, load_run, output_folder
 from ..settings import DistillConfig, distill_settings
@@ -50,8 +49,7 @@ class DistillationTask:
     def __init__(self, teacher: Run, student: Field, config: DistillConfig):
         self.teacher, self.student, self.config = teacher, student, config
         teacher.field.requires_grad_(False).eval()
-        if teacher.sampler is not None:
-            teacher.sampler.requires_grad_(False).eval()
+        teacher.sampler.requires_grad_(False).eval()
         self.sampler, self.marching = teacher.sampler, teacher.marching
         self.hard = HardExamples(config, teacher.viewpoints)
         self.modules: Mapping[str, nn.Module] = {
@@ -59,22 +57,24 @@ class DistillationTask:
             **({"hard": self.hard} if config.hard_cameras or config.hard_rays else {}),
         }
         self.rates = {f"student.field.{prefix}": rate for prefix, rate in student.rates().items()}
-        comparable = student.feature_size == teacher.field.feature_size and "voxel" not in (
-            student.name,
-            teacher.field.name,
-        )
+        heads = student.learned_head and teacher.field.learned_head
+        comparable = heads and student.feature_size == teacher.field.feature_size
         steps = config.train.steps
         self.features_until = round(config.features_until * steps) if comparable else 0
         self.points_until = round(config.points_until * steps)
         generator = torch.Generator().manual_seed(config.train.seed)
         self.validation_cameras = teacher.viewpoints.draw(VALIDATION_VIEWS, generator)
 
+    def begin_step(self, modules: Mapping[str, Callable[..., Any]], draws: Draws) -> None:
+        """Choose the step's cameras, some of them from the pool of hard ones."""
+        generator = draws.shared_generator("cameras")
+        self.hard.choose_cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), generator)
+
     def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, " b"]]:
         """Rays through random pixels of random cameras, a background for each and a jitter."""
         self.teacher.to(draws.device)
         total = self.config.train.batch_size
-        generator = draws.shared_generator("cameras")
-        cameras = self.hard.cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), generator)
+        cameras = self.hard.step_cameras
         u = draws.rows("rays", total, 7).cpu()
         # Rays of one camera lie together, so that each process has whole cameras where they divide evenly.
         index = torch.tensor(draws.indices) * len(cameras) // total
@@ -85,26 +85,26 @@ class DistillationTask:
     def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
         rays, background, jitter = batch
         config, teacher = self.config, self.teacher.field
-        samples = march(rays, self.marching, teacher.bounds, self.sampler, jitter)
+        samples = self.sampler.march(rays, self.marching, jitter)
         points, views = sample_points(rays, samples), rays.views[samples.ray]
         with torch.no_grad():
-            goal = teacher.features(points)
+            target = teacher.features(points)
         clamp = {"min": config.lowest, "max": config.highest}
         if draws.step < self.features_until:
             features = modules["student"](points)
-            log_error = features[:, :1].float().clamp(**clamp) - goal[:, :1].clamp(**clamp)
-            error = torch.cat([log_error, features[:, 1:].float() - goal[:, 1:]], -1)
+            log_error = features[:, :1].float().clamp(**clamp) - target[:, :1].clamp(**clamp)
+            error = torch.cat([log_error, features[:, 1:].float() - target[:, 1:]], -1)
             return {"loss": config.feature_weight * mean(error.square())}
 
         with torch.no_grad():
-            goal_color = teacher.color(goal, views).float()
-            truth = composite(samples, density_of(goal[:, 0]), goal_color, background)
+            target_color = teacher.color(target, views).float()
+            truth = composite(samples, density_of(target[:, 0]), target_color, background)
         features, color = modules["student"](points, views)
         out = composite(samples, density_of(features[:, 0]), color.float(), background)
         chosen = heaviest_samples(samples, out, truth) if config.hard_points else slice(None)
-        log_error = features[:, 0].float().clamp(**clamp) - goal[:, 0].clamp(**clamp)
+        log_error = features[:, 0].float().clamp(**clamp) - target[:, 0].clamp(**clamp)
         loss = config.density_weight * mean(log_error.square()[chosen])
-        loss = loss + config.color_weight * mean((color.float() - goal_color).square()[chosen])
+        loss = loss + config.color_weight * mean((color.float() - target_color).square()[chosen])
         squared = (out.color - truth.color).square().mean(-1)
         if draws.step >= self.points_until:
             loss = loss + squared.mean()
@@ -113,7 +113,7 @@ class DistillationTask:
         return {"loss": loss, "psnr": psnr_of(squared.detach().mean())}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
-        """PSNR to the teacher in views that neither was asked for, and the first pair."""
+        """Mean PSNR in dB between student and teacher in a few views, and the first pair of views."""
         student = dataclasses.replace(self.teacher, field=self.student)
         pair = [run.draw(self.validation_cameras[0]).color for run in (student, self.teacher)]
         nearness = psnr_between(student.draw, self.teacher.draw, self.validation_cameras)
@@ -121,7 +121,7 @@ class DistillationTask:
 
 
 class Student(nn.Module):
-    """Features alone, or features and colour, of a field: what distillation asks for, in one call each."""
+    """A field whose features, or features and colours, are computed in one call, as distillation needs them."""
 
     def __init__(self, field: Field):
         super().__init__()
@@ -168,14 +168,14 @@ def distill(
     configuration of the family.
 
     Args:
-        config: all further settings; None takes those of the student's family.
+        config: all further settings; None takes the defaults of the student's family.
 
     Returns:
         The student's run, with the teacher's occupancy grid or coarse network.
 
     Raises:
         FileNotFoundError, ValueError: the teacher, family or size cannot be used; the message says why.
-        TrainingError: training cannot go on; checkpoints are kept.
+        TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
     teacher = teacher if isinstance(teacher, Run) else load_run(teacher)

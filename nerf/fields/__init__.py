@@ -1,7 +1,7 @@
 """Radiance fields: one family a file, listed in `FIELDS`.
 
 A new family is a `Field` subclass with a configuration dataclass and named sizes, and one entry below; the contract
-tests, training, distillation and the command line then know it.
+tests, training, distillation and the command line then include it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from mappers.files import replacing
 
 from . import cam, cam_time, hash_grid, low_rank, mlp, voxel
-from .base import Field, density_of, spherical_harmonics
+from .base import Field, FieldError, density_of, spherical_harmonics
 
 __all__ = [
     "FIELDS",
@@ -52,10 +52,6 @@ class Saved(Protocol):
     def state_dict(self) -> dict[str, Tensor]: ...
 
 
-class FieldError(ValueError):
-    """A field's name, size or file is not usable; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Family:
     """A family's classes and its named sizes; "small" and "paper" are always there."""
@@ -64,7 +60,7 @@ class Family:
     config: type[Any]
     presets: dict[str, Any]
     moving: str | None = None
-    """The family that takes its place in scenes that move."""
+    """The family that is used for it in scenes that move; None if there is none."""
 
 
 FIELDS: dict[str, Family] = {
@@ -101,7 +97,7 @@ def build_field(name: str, bounds: Float[Tensor, "2 3"], size: str | Any = "smal
 
 
 def moving_family(name: str) -> str:
-    """The family that takes the place of ``name`` in scenes that move.
+    """The family that is used for ``name`` in scenes that move.
 
     Raises:
         FieldError: there is none.
@@ -125,13 +121,13 @@ def load_field(path: Path) -> Field:
 
     Raises:
         FileNotFoundError: there is no such file.
-        FieldError: the file is cut short, is no field, or of an unknown family.
+        FieldError: the file is incomplete, is not a field, or is of an unknown family.
     """
     return read_field(path, restore_field)
 
 
 def read_field(path: Path, restore: Callable[[str, dict[str, Any], dict[str, Tensor]], Built]) -> Built:
-    """Read what `save_field` wrote with another function that knows its families.
+    """Read a file of `save_field` with the restoring function of its kind of field.
 
     Args:
         path: the file.
@@ -139,7 +135,7 @@ def read_field(path: Path, restore: Callable[[str, dict[str, Any], dict[str, Ten
 
     Raises:
         FileNotFoundError: there is no such file.
-        FieldError: the file is cut short, is no field, or of an unknown family.
+        FieldError: the file is incomplete, is not a field, or is of an unknown family.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no field file {path}")
@@ -162,10 +158,7 @@ def restore_field(name: str, config: dict[str, Any], state: dict[str, Tensor]) -
         KeyError, TypeError, ValueError, RuntimeError: configuration and tensors are not those of a field.
     """
     family = _family(name)
-    extra = {"kept": state["rows"] > 0} if name == "voxel" else {}
-    field = family.field(state["bounds"], family.config(**config), **extra)
-    field.load_state_dict(state)
-    return field
+    return family.field.from_state(family.config(**config), state)
 
 
 def _family(name: str) -> Family:

@@ -1,7 +1,7 @@
-"""What every family of radiance fields has in common, and the two kinds of colour heads.
+"""The base class of all families of radiance fields, and the two kinds of colour heads.
 
 A field is split as PVD splits it (arXiv 2211.15977, section 3.2). ``features`` maps a position to the logarithm of
-its density and to colour features: this is where families differ and what distillation aligns. ``color`` turns
+its density and to colour features: families differ in it, and distillation aligns it. ``color`` turns
 features and a view direction into RGB.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 EMPTY = -12.0
 """Log-density of space outside the bounds and of pruned cells: 6e-6 per unit length."""
+
+
+class FieldError(ValueError):
+    """A field's name, size or file is not usable; the message says why and what to do."""
 
 
 class _Exp(torch.autograd.Function):
@@ -94,7 +98,7 @@ class ColorHead(nn.Module):
 
 
 class SphericalHead(nn.Module):
-    """Colour whose features are its spherical harmonics' coefficients, nine for each channel; nothing is learned."""
+    """RGB from nine coefficients of spherical harmonics for each channel; it has no parameters."""
 
     degree = 3
 
@@ -108,15 +112,24 @@ class Field(nn.Module):
     """A radiance field in an axis-aligned box. A family subclasses this, and nothing subclasses a family.
 
     Args:
-        bounds: lower and upper corner of the box, [2, 3], in world units; there is nothing outside.
+        bounds: lower and upper corner of the box, [2, 3], in world units; outside, density is 0.
     """
 
     name: ClassVar[str]
     """Under which `nerf.fields.FIELDS` lists the family."""
     moves: ClassVar[bool] = False
-    """Whether it can be asked at times, as a third argument."""
+    """Whether it takes times as a third argument."""
+    resizable: ClassVar[bool] = False
+    """Whether it is a grid whose resolution can change: `resized`."""
+    shrinkable: ClassVar[bool] = False
+    """Whether it can go on in a smaller box: `shrunk`."""
+    prunable: ClassVar[bool] = False
+    """Whether parts of it can be left out: `pruned`."""
+    learned_head: ClassVar[bool] = True
+    """Whether a learned head turns colour features into RGB, so that equal heads give features an equal meaning."""
     bounds: Tensor
     head: nn.Module
+    config: Any
 
     def __init__(self, bounds: Float[Tensor, "2 3"]):
         super().__init__()
@@ -124,17 +137,52 @@ class Field(nn.Module):
             raise ValueError(f"bounds must be a lower and an upper corner, [2, 3], got {bounds.tolist()}")
         self.register_buffer("bounds", bounds.float().clone())
 
+    @classmethod
+    def from_state(cls, config: Any, state: Mapping[str, Tensor]) -> Self:
+        """A field of a configuration with the tensors of another one's ``state_dict``.
+
+        Raises:
+            KeyError, RuntimeError: tensors are missing, or have other shapes.
+        """
+        field = cls(state["bounds"], config)  # pyright: ignore[reportCallIssue]
+        field.load_state_dict(state)
+        return field
+
+    def resized(self, resolution: int) -> Field:
+        """The same field with another number of nodes along an axis.
+
+        Raises:
+            FieldError: the family has no such resolution.
+        """
+        raise FieldError(f"{self.name} fields have no resolution that can change; leave out the stages")
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"], resolution: int) -> Field:
+        """The same field in a smaller box, with ``resolution`` nodes along an axis.
+
+        Raises:
+            FieldError: the family cannot.
+        """
+        raise FieldError(f"{self.name} fields cannot go on in a smaller box; leave out shrink")
+
+    def pruned(self, threshold: float) -> Field:
+        """The same field without the parts whose density is below ``threshold``, per unit length.
+
+        Raises:
+            FieldError: the family cannot.
+        """
+        raise FieldError(f"{self.name} fields have no nodes that can be left out; leave out prune")
+
     @property
     def feature_size(self) -> int:
-        """How many numbers `features` returns for a point, log-density included: PVD's 16 where nothing is said."""
+        """How many numbers `features` returns for a point, log-density included; by default PVD's 16."""
         return 16
 
     def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
-        """Log-density (first) and colour features at points of the unit cube. What a family implements."""
+        """Log-density (first) and colour features at points of the unit cube. Every family implements it."""
         raise NotImplementedError
 
     def rates(self) -> Mapping[str, float]:
-        """Learning rates of parameters relative to the run's, by prefix of their name; 1 where nothing is said."""
+        """Learning rates of parameters relative to the run's, by prefix of their name; 1 for all others."""
         return {}
 
     def regularization(self) -> dict[str, Tensor]:
@@ -163,7 +211,7 @@ class Field(nn.Module):
         return self.within_bounds(points, self.encode)
 
     def within_bounds(self, points: Float[Tensor, "n 3"], encode: Callable[[Tensor], Tensor]) -> Float[Tensor, "n f"]:
-        """What ``encode`` makes of points in world coordinates; outside the bounds `EMPTY` and zeros."""
+        """``encode`` at points in world coordinates; outside the bounds `EMPTY` and zeros."""
         unit = self.unit(points)
         within = ((unit >= 0) & (unit <= 1)).all(-1, keepdim=True)
         values = encode(unit.clamp(0, 1))

@@ -1,7 +1,7 @@
-"""A radiance field of a whole category, told shape from appearance by two codes (CLIP-NeRF, arXiv 2112.05139, 3.1).
+"""A radiance field of a whole category with a code for shape and one for appearance (CLIP-NeRF, arXiv 2112.05139, 3.1).
 
-Density is a function of position and shape code alone; the appearance code enters after it, in the colour branch. So
-an edit of appearance cannot move geometry, to the bit. The converse is learned, not guaranteed.
+Density depends on position and shape code only; the appearance code enters the colour branch after it. So an edit of
+appearance leaves geometry bit-identical. That an edit of shape leaves colours is learned, not guaranteed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .mlp import positional_encoding
 WARP = 0.3
 """Farthest that the warp moves a coordinate, in half widths of the box."""
 START = -1.0
-"""Log-density of a field that has learned nothing: thin enough to see through, thick enough to learn from."""
+"""Log-density of an untrained field: transparent enough that rays reach the back, dense enough for gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class ConditionalConfig:
     deform_layers: int = 2
     """Hidden layers of the deformation network T."""
     deform_width: int = 96
-    """Units of them."""
+    """Units of a hidden layer of it."""
     features: int = 31
-    """Numbers that the trunk hands to the colour branch."""
+    """Numbers that the trunk passes to the colour branch."""
     color_layers: int = 2
     """Hidden layers of the colour branch."""
     color_width: int = 64
-    """Units of them."""
+    """Units of a hidden layer of it."""
     view_octaves: int = 2
     """Frequencies of the direction's encoding."""
 
@@ -65,7 +65,7 @@ class ConditionalField(nn.Module):
     """Density and colour at points, given the codes of each point's object.
 
     Args:
-        bounds: lower and upper corner of the box, [2, 3], in world units; there is nothing outside.
+        bounds: lower and upper corner of the box, [2, 3], in world units; outside, density is 0.
         config: sizes.
     """
 
@@ -83,7 +83,7 @@ class ConditionalField(nn.Module):
             outputs = encoded if config.mode == "modulation" else 3
             sizes = [encoded + config.shape_code] + [config.deform_width] * config.deform_layers + [outputs]
             self.deform = perceptron(sizes)
-            # Nothing is deformed at first; otherwise codes would scramble positions before they mean anything.
+            # At first there is no deformation: untrained codes would move positions at random.
             nn.init.zeros_(self.deform.last.weight)
             nn.init.zeros_(self.deform.last.bias)
         self.trunk = perceptron([inputs] + [config.width] * config.layers + [1 + config.features])
@@ -95,7 +95,7 @@ class ConditionalField(nn.Module):
     def deformed(
         self, encoded: Float[Tensor, "n e"], position: Float[Tensor, "n 3"], shape_code: Float[Tensor, "n s"]
     ) -> Float[Tensor, "n f"]:
-        """What the trunk is given: the code deformed or moved, or with the shape code beside it.
+        """Input of the trunk: the shifted encoding, that of the moved position, or the encoding and the shape code.
 
         Args:
             encoded: positional encoding of ``position``.
@@ -141,7 +141,7 @@ class ConditionalField(nn.Module):
         return ((points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])).clamp(0, 1)
 
     def copied(self) -> ConditionalField:
-        """The same on the processor, with weights of its own."""
+        """A copy on the CPU with weights of its own."""
         field = ConditionalField(self.bounds.cpu(), self.config)
         field.load_state_dict({name: value.detach().cpu() for name, value in self.state_dict().items()})
         return field
@@ -162,7 +162,7 @@ class ConditionalField(nn.Module):
 
 
 class ConditionedField(Field):
-    """A conditional field with both codes given."""
+    """The field of one object: a conditional field with both codes fixed."""
 
     name = "conditional"
 
@@ -184,7 +184,7 @@ class ConditionedField(Field):
 
 
 class ConditionedHead(nn.Module):
-    """The colour branch with the appearance code given."""
+    """The colour branch with a fixed appearance code."""
 
     def __init__(self, field: ConditionalField, appearance_code: Float[Tensor, " a"]):
         super().__init__()

@@ -50,6 +50,7 @@ def _on_lines(lines: Float[Tensor, "3 r l"], unit: Float[Tensor, "n 3"]) -> Floa
 class LowRankField(Field):
     """What VM and CP have in common; not a family of its own."""
 
+    resizable = shrinkable = True
     config: LowRankConfig
     lines: nn.Parameter
     """Vectors along one axis each, [3, rank, nodes]."""

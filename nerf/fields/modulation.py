@@ -28,14 +28,14 @@ class Modulation(nn.Module):
     gamma - 1 and beta: it starts at zero, where modulation does nothing, and quantises symmetrically.
 
     Args:
-        nodes: along each of one to three coordinates, at least 2; they lie at 0 and 1 and evenly between. Of a
-            coordinate that wraps, node 0 is also what follows the last one.
+        nodes: along each of one to three coordinates, at least 2; they lie at 0 and 1 and evenly between. On a
+            coordinate that wraps, node 0 also follows the last one.
         layers: that are modulated.
         channels: 1 for a scale and a shift that all channels of a layer share, else the channels of a layer.
         wraps: the coordinates where 1 is 0 again, such as an angle; none when not given.
 
     Raises:
-        ValueError: a number cannot be.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(self, nodes: Sequence[int], layers: int, *, channels: int = 1, wraps: Sequence[bool] = ()):
@@ -56,7 +56,7 @@ class Modulation(nn.Module):
         """Scales (first) and shifts of every layer at coordinates in 0..1.
 
         Raises:
-            ValueError: a coordinate is outside, or there are not as many as the grid has.
+            ValueError: a coordinate is outside 0..1, or their number is not the grid's.
         """
         if at.shape[-1] != len(self.nodes):
             raise ValueError(f"the modulation grid has {len(self.nodes)} coordinates, got {at.shape[-1]}")

@@ -23,7 +23,7 @@ SMALL = 2048
 
 
 def check_bits(bits: int) -> None:
-    """Refuse numbers of bits that no weight may have.
+    """Refuse numbers of bits outside the range.
 
     Raises:
         ValueError: out of `FEWEST`..`MOST`.
@@ -74,7 +74,7 @@ def quantize(value: Float[Tensor, ...], bits: int) -> tuple[Int[Tensor, ...], in
 
 
 class _Rounded(torch.autograd.Function):
-    """Rounding whose gradient passes as if it had not been there."""
+    """Rounding with the identity as its gradient."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, bits: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -92,7 +92,7 @@ def rounded(value: Float[Tensor, ...], bits: int) -> Float[Tensor, ...]:
 
 
 class Quantized(nn.Module):
-    """A field that is asked with rounded weights and learns the weights behind them.
+    """A field that is evaluated with rounded weights while full-precision weights are trained (straight-through).
 
     Args:
         field: any module.

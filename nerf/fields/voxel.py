@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -36,6 +37,8 @@ class VoxelField(Field):
     """
 
     name = "voxel"
+    resizable = prunable = True
+    learned_head = False
     rows: Tensor
     empty: Tensor
 
@@ -50,6 +53,12 @@ class VoxelField(Field):
         self.register_buffer("empty", torch.tensor([[EMPTY] + [0.0] * COLORS]))
         self.values = nn.Parameter(0.02 * torch.randn(int(kept.sum()), 1 + COLORS))
         self.head = SphericalHead()
+
+    @classmethod
+    def from_state(cls, config: VoxelConfig, state: Mapping[str, Tensor]) -> Self:
+        field = cls(state["bounds"], config, kept=state["rows"] > 0)
+        field.load_state_dict(state)
+        return field
 
     @property
     def feature_size(self) -> int:

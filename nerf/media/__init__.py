@@ -1,4 +1,4 @@
-"""Fields of pictures and videos, and the reading of what they are fitted to. Free of torch until something is used."""
+"""Fields of pictures and videos, and how both are read and fitted. Importing the package does not import torch."""
 
 from __future__ import annotations
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +19,7 @@ from mappers.draws import Draws
 from mappers.files import replacing
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
+from mappers.run_report import write_run_report
 from mappers.trainer import FitReport, fit
 
 from ..evaluation import error_map, picture_of, ssim
@@ -28,7 +27,7 @@ from ..export import write_film
 from ..fields import FieldError, read_field, save_field
 from ..fields.quantized import Quantized
 from ..options import FitOptions
-from ..runs import FIELD, REPORT, output_folder, plot_losses
+from ..runs import FIELD, output_folder
 from ..settings import FitConfig, fit_settings
 from .fields import (
     MEDIA_FIELDS,
@@ -44,7 +43,7 @@ from .fields import (
 from .reading import FrameSequence, read_media
 
 CHUNK = 2**15
-"""Pixels that are asked at a time when a picture is drawn."""
+"""Pixels that are evaluated at a time when a picture is drawn."""
 VALIDATION_FRAMES = 4
 """Frames of a video that are measured at a validation."""
 
@@ -78,7 +77,7 @@ class FitTask:
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Places (y, x) of random pixels, or times of random frames, and their colours.
 
-        Each draws from its own stretch of all pixels: a batch of as many as there are holds every one once.
+        Stratified: each draw is from its own part of the list; a batch as large as the list holds every entry once.
         """
         total, count = self.config.train.batch_size, len(self.places)
         u = draws.rows("places", total, 1)[:, 0].double().cpu()
@@ -91,7 +90,7 @@ class FitTask:
         return {"loss": squared, "psnr": psnr_of(squared.detach())}
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
-        """PSNR of the picture, or of a few frames, and the first beside the truth."""
+        """Mean PSNR in dB of the picture or of a few frames, and the first one next to the original."""
         if self.quantized:
             with self.quantized.inside():
                 return self._measured()
@@ -118,10 +117,10 @@ def normalized_times(media: FrameSequence) -> Float[Tensor, " n"]:
 
 
 def training_pixels(media: FrameSequence, every_second: bool) -> Bool[Tensor, "h w"]:
-    """Which pixels are learned from: all, or every second along both axes.
+    """Mask of the pixels that are trained on: all, or every second one along both axes.
 
     Raises:
-        ValueError: of a video, whose pixels are learned frame by frame.
+        ValueError: ``every_second`` is set for a video, which is trained on whole frames.
     """
     if every_second and media.video:
         raise ValueError("every_second is for pictures; a video is learned from whole frames")
@@ -132,7 +131,7 @@ def training_pixels(media: FrameSequence, every_second: bool) -> Bool[Tensor, "h
 
 
 def draw(field: MediaField, media: FrameSequence, number: int) -> Float[Tensor, "h w 3"]:
-    """A frame as the field shows it, on the CPU."""
+    """A frame as rendered from the field, on the CPU."""
     if isinstance(field, VideoField):
         return draw_frames(field, normalized_times(media)[number : number + 1])[0]
     return draw_picture(field, *media.size)
@@ -154,11 +153,11 @@ def draw_picture(field: PictureField, height: int, width: int) -> Float[Tensor, 
 
 
 def build_media_field(name: str, media: FrameSequence, size: str | Any = "small", *, seed: int = 0) -> MediaField:
-    """A field with fresh weights.
+    """A field with new random weights.
 
     Args:
         name: "cam", "normed" or "plain".
-        media: what it is for.
+        media: the picture or video that it will be fitted to.
         size: a named size, or a configuration.
         seed: of the weights.
 
@@ -199,7 +198,7 @@ def fit_media(
     ``media`` may also be what `read_media` returned, and ``size`` a `PictureConfig` or `VideoConfig`.
 
     Args:
-        config: all further settings; None takes those for its kind of media.
+        config: all further settings; None takes the defaults for pictures or for videos.
 
     Returns:
         The field and its figures: psnr in dB and ssim (means over frames), with ``every_second`` psnr_unseen of the
@@ -207,7 +206,7 @@ def fit_media(
 
     Raises:
         FileNotFoundError, ValueError: the media, field or size cannot be used; the message says why.
-        TrainingError: training cannot go on; checkpoints are kept.
+        TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
     media = media if isinstance(media, FrameSequence) else read_media(media)
@@ -231,10 +230,10 @@ def fit_media(
 
 
 def load_media_field(path: Path) -> MediaField:
-    """Read the ``field.safetensors`` that `fit_media` left.
+    """Read a ``field.safetensors`` of `fit_media`.
 
     Raises:
-        FileNotFoundError, FieldError: there is none, or it is no field of a picture or video.
+        FileNotFoundError, FieldError: there is no such file, or it is not a field of a picture or video.
     """
     return read_field(path, restore_media_field)
 
@@ -284,24 +283,14 @@ def _save(
     for name, picture in pictures.items():
         with replacing(folder / f"{name}.png") as temporary:
             picture.save(temporary)
-    plot_losses(result.report, folder / "loss.png")
-    report = {
+    contents = {
         "media": media.name,
         "frames": len(media.frames),
         "size": list(media.size),
         "fps": media.fps,
         "times": normalized_times(media).tolist() if media.video else [0.0],
         "field": result.field.name,
-        "metrics": {
-            "steps": result.report.steps,
-            "stopped": result.report.stopped,
-            "seconds": round(result.report.seconds, 2),
-            **result.report.metrics,
-        },
         "figures": result.figures,
         "sizes": dataclasses.asdict(result.field.config),
-        "settings": dataclasses.asdict(config),
-        "versions": {package: version(package) for package in ("mapfield", "torch", "accelerate")},
     }
-    with replacing(folder / REPORT) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_run_report(folder, result.report, contents, settings=config)

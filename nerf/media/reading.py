@@ -1,4 +1,4 @@
-"""Pictures and videos as bytes, and their times; what cannot be fitted is one clear sentence."""
+"""Pictures and videos as tensors of bytes, and the times of their frames."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class MediaError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class FrameSequence:
-    """A picture (one frame) or a video."""
+    """The frames of a video, or the one frame of a picture."""
 
     name: str
     frames: UInt8[Tensor, "n h w 3"]
     times: tuple[float, ...]
-    """Of every frame, seconds, rising."""
+    """Time of every frame in seconds, increasing."""
     video: bool
 
     @property
@@ -52,11 +52,11 @@ class FrameSequence:
 def read_media(path: str | Path) -> FrameSequence:
     """A picture file, a video file, or a folder of pictures that are the frames of one in order of their names.
 
-    Transparency is laid on white.
+    Transparent pixels are composited on white.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        MediaError: it is empty, damaged, of one frame only (a video), or its frames differ in size or are out of order.
+        MediaError: it is empty or damaged, a video has one frame only, or frames differ in size or are out of order.
     """
     path = Path(path)
     if not path.exists():
@@ -80,7 +80,7 @@ def read_media(path: str | Path) -> FrameSequence:
 
 
 def check_times(times: Sequence[float], where: str) -> None:
-    """Refuse time stamps that do not rise.
+    """Refuse time stamps that do not increase.
 
     Raises:
         MediaError: naming the first frame that is out of order, or repeats a time.

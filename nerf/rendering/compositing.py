@@ -1,33 +1,47 @@
 """Volume rendering as pure functions over flat lists of samples.
 
 Samples of all rays lie in one list, sorted by ray and then by distance, so that rays may have any number of them:
-what an occupancy grid leaves costs nothing. C = sum w c + (1 - sum w) background, w = T alpha,
+samples that an occupancy grid leaves out cost nothing. C = sum w c + (1 - sum w) background, w = T alpha,
 alpha = 1 - exp(-density length), T = exp(-density lengths before) (NeRF, arXiv 2003.08934, equation 3).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .sampling import Samples
+from ..cameras import Rays
+from .sampling import Samples, sample_points
 
 OPAQUE = 100.0
-"""Optical thickness beyond which nothing passes in fp32. More in a running sum over rays would drown the next ray's."""
+"""Optical thickness at which transmittance is 0 in fp32. Larger terms would make sums over later rays imprecise."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What rays see, and the weight of every sample."""
+    """Colour, opacity and depth of rays, and the render weight of every sample."""
 
     color: Float[Tensor, "r 3"]
     opacity: Float[Tensor, " r"]
     depth: Float[Tensor, " r"]
     """Sum of weight times distance; divide by opacity for the mean distance."""
     weights: Float[Tensor, " m"]
+
+
+def render_rays(
+    field: Callable[..., tuple[Tensor, Tensor]],
+    rays: Rays,
+    samples: Samples,
+    background: Float[Tensor, "r 3"],
+) -> Rendered:
+    """Evaluate a field at every sample, at the ray's time if it has one, and composite; differentiable."""
+    times = () if rays.times is None else (rays.times.index_select(0, samples.ray),)
+    density, color = field(sample_points(rays, samples), rays.views.index_select(0, samples.ray), *times)
+    return composite(samples, density, color.float(), background)
 
 
 def composite(
@@ -52,7 +66,7 @@ def composite(
 
 
 def render_weights(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
-    """The weight T alpha of every sample."""
+    """The render weight T alpha of every sample."""
     thickness = density.to(samples.start.dtype) * (samples.end - samples.start)
     passed = _before(samples, thickness.double().clamp(max=OPAQUE)).to(thickness.dtype)
     return torch.exp(-passed) * -torch.expm1(-thickness)
@@ -61,7 +75,7 @@ def render_weights(samples: Samples, density: Float[Tensor, " m"]) -> Float[Tens
 def _before(samples: Samples, values: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     """Sum of the values of earlier samples on the same ray.
 
-    One running sum over all rays: give float64, so that the last rays lose nothing to the first ones.
+    This is one running sum over all rays: pass float64, so that later rays keep their precision.
     """
     total = values.cumsum(0) - values
     return total - total.index_select(0, samples.first.index_select(0, samples.ray))

@@ -1,68 +1,82 @@
-"""Occupancy grid: which cells of a field's box hold anything, so that rays skip the rest (arXiv 2201.05989, E.2)."""
+"""Occupancy grid: which cells of a field's box have density, so that rays skip the others (arXiv 2201.05989, E.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mappers.draws import Draws
+from mappers.files import replacing
+
 from ..cameras import Rays
+from .samplers import Density, Sampler
 from .sampling import Marching, Samples, span, uniform_samples
 
 DECAY = 0.95
+"""Factor of a cell's running maximum at every update."""
+WARM_UPDATES = 16
+"""The first updates evaluate the density in every cell."""
 
 
-class OccupancyGrid(nn.Module):
+class OccupancyGrid(Sampler):
     """A grid of running maxima of density over the box, and the cells that count as occupied.
 
-    Both are buffers: they are saved with the field's run, so that a resumed run skips the same cells.
+    Both are buffers and saved with checkpoints, so that a resumed run skips the same cells.
 
     Args:
         bounds: lower and upper corner of the box.
         resolution: cells along an axis.
+        threshold: density per unit length below which a cell counts as empty (or the mean density, if that is less).
+        every: training steps between updates.
     """
 
-    bounds: Tensor
+    file = "occupancy.safetensors"
+    """Its name in a run's folder."""
     density: Tensor
     occupied: Tensor
 
-    def __init__(self, bounds: Float[Tensor, "2 3"], resolution: int = 64):
+    def __init__(self, bounds: Float[Tensor, "2 3"], resolution: int = 64, *, threshold: float = 5.0, every: int = 16):
         super().__init__()
         if not 2 <= resolution <= 512:
             raise ValueError(f"resolution of the occupancy grid must be in 2..512, got {resolution}")
-        self.resolution = resolution
+        self.resolution, self.threshold, self.every = resolution, threshold, every
         self.register_buffer("bounds", bounds.float().clone())
         size = (resolution,) * 3
         self.register_buffer("density", torch.zeros(size))
         self.register_buffer("occupied", torch.ones(size, dtype=torch.bool))
 
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"grid": self}
+
+    def update(self, density: Density, draws: Draws) -> None:
+        """Refresh the grid in every ``every``-th step; every process draws the same points."""
+        if draws.step % self.every == 0:
+            warm = draws.step < WARM_UPDATES * self.every
+            self.refresh(density, generator=draws.shared_generator("occupancy"), warm=warm)
+
     @torch.no_grad()
-    def update(
-        self,
-        density: Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]],
-        *,
-        threshold: float,
-        generator: torch.Generator,
-        warm: bool = False,
-    ) -> None:
-        """Ask for the density at one random point of every cell (``warm``), else of a quarter of them and all occupied.
+    def refresh(self, density: Density, *, generator: torch.Generator, warm: bool = False) -> None:
+        """Evaluate the density at one random point of each cell (``warm``), else of a quarter and of all occupied ones.
 
         Args:
             density: world positions to density per unit length.
-            threshold: cells below min(this, mean density) are empty.
             generator: source of the points, on the CPU; the same in every process.
+            warm: whether to evaluate all cells.
 
         Raises:
             ValueError: no cell would be occupied.
         """
-        asked = torch.ones(self.resolution**3, dtype=torch.bool)
+        chosen = torch.ones(self.resolution**3, dtype=torch.bool)
         if not warm:
-            asked = torch.rand(len(asked), generator=generator) < 0.25
-            asked |= self.occupied.flatten().cpu()
-        cells = asked.nonzero()[:, 0]
+            chosen = torch.rand(len(chosen), generator=generator) < 0.25
+            chosen |= self.occupied.flatten().cpu()
+        cells = chosen.nonzero()[:, 0]
         size = self.resolution
         corner = torch.stack([cells % size, cells // size % size, cells // size**2], -1)
         unit = (corner + torch.rand(len(cells), 3, generator=generator)) / size
@@ -72,7 +86,7 @@ class OccupancyGrid(nn.Module):
         cells = cells.to(values.device)
         values[cells] = torch.maximum(values[cells], fresh)
         self.density.copy_(values.view_as(self.density))
-        limit = min(threshold, float(self.density.mean()))
+        limit = min(self.threshold, float(self.density.mean()))
         occupied = self.density > limit
         if not occupied.any():
             low, high = self.bounds.tolist()
@@ -94,8 +108,9 @@ class OccupancyGrid(nn.Module):
         return self.bounds[0] + unit * (self.bounds[1] - self.bounds[0])
 
     def shrunk(self, bounds: Float[Tensor, "2 3"]) -> OccupancyGrid:
-        """As many cells over a smaller box, each with what is known of the cell that its middle lies in."""
-        grid = OccupancyGrid(bounds, self.resolution).to(self.bounds.device)
+        """As many cells over a smaller box, each with the values of the old cell around its centre."""
+        grid = OccupancyGrid(bounds, self.resolution, threshold=self.threshold, every=self.every)
+        grid = grid.to(self.bounds.device)
         middles = (torch.arange(self.resolution, device=bounds.device) + 0.5) / self.resolution
         places = bounds[0] + middles[:, None] * (bounds[1] - bounds[0])  # along each axis, [resolution, 3]
         x, y, z = self._cell(places).unbind(-1)
@@ -115,10 +130,29 @@ class OccupancyGrid(nn.Module):
         x, y, z = cell.clamp(0, self.resolution - 1).unbind(-1)
         return self.occupied[z, y, x] & inside
 
+    def cells(self) -> Bool[Tensor, "z y x"]:
+        return self.occupied
+
+    def save(self, folder: Path) -> None:
+        with replacing(folder / self.file) as temporary:
+            save_file({name: value.contiguous() for name, value in self.state_dict().items()}, temporary)
+
+    @classmethod
+    def load(cls, folder: Path) -> OccupancyGrid:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError, SafetensorError, KeyError, RuntimeError: the file is missing or damaged.
+        """
+        state = load_file(folder / cls.file)
+        grid = cls(state["bounds"], len(state["occupied"]))
+        grid.load_state_dict(state)
+        return grid
+
     def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
-        """Intervals that lie in occupied cells (by their middle); see `rendering.uniform_samples`."""
+        """Intervals that lie in occupied cells (by their middle); see `sampling.uniform_samples`."""
         samples = uniform_samples(*span(rays, self.bounds, marching), marching.step, jitter)
-        # What `occupied_at` does, but in units of cells and axis by axis, which is several times faster.
+        # The same as `occupied_at`, but in units of cells and axis by axis, which is several times faster.
         cells = self.resolution / (self.bounds[1] - self.bounds[0])
         origins, directions = ((rays.origins - self.bounds[0]) * cells).T, (rays.directions * cells).T
         middle, cell = samples.middle, torch.zeros_like(samples.ray)

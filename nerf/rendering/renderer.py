@@ -1,8 +1,7 @@
-"""Pictures of a field: rays are marched, the field is asked, samples are composited."""
+"""Pictures of a field: march the rays of a camera, evaluate the field, composite the samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,18 +10,14 @@ from torch import Tensor
 
 from ..cameras import Cameras, Rays
 from ..fields import Field
-from .compositing import Rendered, composite
-from .hierarchical import CoarseField
-from .occupancy import OccupancyGrid
-from .sampling import Marching, Samples, sample_points, span, uniform_samples
-
-Sampler = OccupancyGrid | CoarseField
-"""What may choose the samples of rays."""
+from .compositing import render_rays
+from .samplers import Sampler, UniformSampler
+from .sampling import Marching
 
 STOP = 1e-3
-"""Rays that let through less than this are finished when pictures are drawn."""
+"""In rendering pictures, rays with less transmittance than this are not followed further."""
 PARTS = 4
-"""Pieces, front to back, in which a picture's rays are drawn."""
+"""Parts, front to back, in which the rays of a picture are rendered."""
 
 
 @dataclass(frozen=True)
@@ -32,32 +27,7 @@ class Picture:
     color: Float[Tensor, "h w 3"]
     opacity: Float[Tensor, "h w"]
     depth: Float[Tensor, "h w"]
-    """Mean distance where something was hit, else 0."""
-
-
-def march(
-    rays: Rays,
-    marching: Marching,
-    bounds: Float[Tensor, "2 3"],
-    sampler: Sampler | None,
-    jitter: Float[Tensor, " r"] | None = None,
-) -> Samples:
-    """Intervals along rays: those that the sampler chooses, or without one all in the box."""
-    if sampler is not None:
-        return sampler.march(rays, marching, jitter)
-    return uniform_samples(*span(rays, bounds, marching), marching.step, jitter)
-
-
-def render_rays(
-    field: Callable[..., tuple[Tensor, Tensor]],
-    rays: Rays,
-    samples: Samples,
-    background: Float[Tensor, "r 3"],
-) -> Rendered:
-    """Ask the field at every sample, and at its time where rays have one, and composite; differentiable."""
-    times = () if rays.times is None else (rays.times.index_select(0, samples.ray),)
-    density, color = field(sample_points(rays, samples), rays.views.index_select(0, samples.ray), *times)
-    return composite(samples, density, color.float(), background)
+    """Mean distance where opacity exceeds one half, else 0."""
 
 
 @torch.no_grad()
@@ -73,13 +43,14 @@ def render_picture(
     """The view of ``camera`` (the first, if it holds several).
 
     Args:
-        field: what to draw.
-        camera: from where.
-        marching: how rays walk.
-        sampler: chooses where to look; None looks everywhere.
-        background: grey level behind everything.
-        chunk: rays at a time; bounds memory, not the result.
+        field: the radiance field.
+        camera: viewpoint and picture size.
+        marching: interval length, near and far.
+        sampler: chooses the samples; None samples the whole box uniformly.
+        background: grey level behind the field, 0..1.
+        chunk: rays at a time; it limits memory and does not change the result.
     """
+    sampler = UniformSampler(field.bounds) if sampler is None else sampler
     rays = camera.picture_rays(0).to(field.bounds.device)
     parts = [
         _front_to_back(field, rays[first : first + chunk], marching, sampler) for first in range(0, len(rays), chunk)
@@ -91,11 +62,9 @@ def render_picture(
     return Picture(color.view(*size, 3).clamp(0, 1), opacity.view(size), depth.view(size))
 
 
-def _front_to_back(
-    field: Field, rays: Rays, marching: Marching, sampler: Sampler | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _front_to_back(field: Field, rays: Rays, marching: Marching, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
     """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
-    samples = march(rays, marching, field.bounds, sampler)
+    samples = sampler.march(rays, marching)
     first, count = (values.index_select(0, samples.ray) for values in (samples.first, samples.count))
     part = (torch.arange(len(samples), device=first.device) - first) * PARTS // count
     color = rays.origins.new_zeros(len(rays), 3)

@@ -1,4 +1,4 @@
-"""Samples along rays: where they lie, and how they are drawn again where the light is."""
+"""Samples along rays: uniform, stratified, and resampled from the weights of a first pass."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Samples:
 
     @property
     def middle(self) -> Float[Tensor, " m"]:
-        """Where the field is asked."""
+        """Distance at which the field is evaluated."""
         return (self.start + self.end) / 2
 
     @property
@@ -41,21 +41,21 @@ class Samples:
 
     @property
     def first(self) -> Int[Tensor, " r"]:
-        """Where each ray's samples begin in the list; means nothing for rays without any."""
+        """Index of each ray's first sample in the list; undefined for a ray without samples."""
         count = self.count
         return count.cumsum(0) - count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marching:
-    """How rays walk through a field's box."""
+    """Parameters of ray marching through a field's box."""
 
     step: float
     """Length of an interval, in units of the rays' directions."""
     near: float = 0.0
-    """Where rays start."""
+    """Distance at which rays start."""
     far: float = float("inf")
-    """Where rays end."""
+    """Distance at which rays end."""
 
     @classmethod
     def through(cls, bounds: Float[Tensor, "2 3"], intervals: int, *, near: float, far: float) -> Marching:
@@ -113,7 +113,7 @@ def stratified(
 ) -> Samples:
     """``count`` equal intervals on every ray; with ``jitter`` in [0, 1) all edges of a ray move by that share of one.
 
-    The intervals still tile near..far: what moves out at the far end comes back in at the near one.
+    The intervals still fill near..far without gaps: only the edges between them move.
     """
     edges = torch.arange(count + 1, device=near.device, dtype=near.dtype).expand(len(near), -1)
     if jitter is not None:
@@ -132,9 +132,14 @@ def samples_between(edges: Float[Tensor, "r k"]) -> Samples:
 def invert_cdf(
     edges: Float[Tensor, "r k"], weights: Float[Tensor, "r k-1"], quantiles: Float[Tensor, "r n"]
 ) -> Float[Tensor, "r n"]:
-    """Distances drawn from the piecewise constant density ``weights`` by inverting its distribution.
+    """Distances at quantiles of a piecewise constant density, by inverting its cumulative distribution.
 
-    Rays without weight are sampled evenly. Quantiles in [0, 1], sorted ones give sorted distances.
+    A ray whose weights are all zero is sampled uniformly. Sorted quantiles give sorted distances.
+
+    Args:
+        edges: ends of the k - 1 intervals of each ray.
+        weights: of the intervals, not negative, of any sum.
+        quantiles: in [0, 1].
     """
     mass = weights.clamp(min=0) + 1e-5 * (weights.amax(-1, keepdim=True) + 1e-5)
     cdf = torch.cat([torch.zeros_like(mass[:, :1]), (mass / mass.sum(-1, keepdim=True)).cumsum(-1)], -1)
@@ -149,14 +154,14 @@ def invert_cdf(
 def resample_pdf(
     samples: Samples, weights: Float[Tensor, " m"], count: int, jitter: Float[Tensor, " r"] | None = None
 ) -> Samples:
-    """Intervals cut at ``count`` more distances on every ray, drawn from their weights (NeRF, section 5.2).
+    """Intervals cut at ``count`` further distances on every ray, drawn from the weights (NeRF, section 5.2).
 
-    What was drawn and what was there are sorted together. No gradient flows through distances.
+    The new distances and the old edges are sorted together. No gradient flows through distances.
 
     Args:
         samples: equally many adjoining intervals on every ray, as from `stratified`.
-        weights: theirs.
-        jitter: shift of a ray's quantiles in [0, 1), in units of their spacing; the middle when not given.
+        weights: render weight of every sample.
+        jitter: shift of each ray's quantiles in [0, 1), in units of their spacing; None takes 0.5.
     """
     if not samples.rays:
         return samples

@@ -1,7 +1,7 @@
-"""Scenes to train on: reading them in every usual format, making new ones, and a few that ship.
+"""Scenes to train on: readers for the usual formats, synthetic scenes, and a few that are shipped.
 
-`load_scene` reads; `make_scene` renders solids or a mesh; `shipped_scenes` lists what needs no download. Names are
-imported when first used, so that solids and cameras do without the readers of all formats.
+`load_scene` reads; `make_scene` renders solids or a mesh; `shipped_scenes` lists those that need no download.
+Names are imported at their first use, so that solids and cameras do not load the readers of all formats.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a scene's content is: the box around it, and the stretch of every ray that may meet it."""
+"""The box around a scene's content, and the interval of every ray that may meet it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VIEWS = 24
 MASK = 160
 """Longest side of the masks that carve it, pixels."""
 CHECKED = 30_000
-"""Rays that are looked at to tell whether bounds miss the scene."""
+"""Rays that are tested to find whether bounds miss the scene."""
 MARGIN = 1e-3
 """Share of the farthest distance that the near end keeps from a camera inside the bounds."""
 
@@ -51,11 +51,11 @@ def viewed_region(cameras: Cameras, extent: tuple[float, float] | None = None) -
 def hull_bounds(
     cameras: Cameras, alpha: Bool[Tensor, "n h w"], region: Float[Tensor, "2 3"]
 ) -> Float[Tensor, "2 3"] | None:
-    """The box of what no picture shows as empty, a little too large; none if nothing is left.
+    """The box around the visual hull, a little too large; None if the hull is empty.
 
     Args:
         alpha: which pixels show something.
-        region: where to look.
+        region: the box to search.
     """
     chosen = torch.linspace(0, len(cameras) - 1, min(VIEWS, len(cameras))).round().long()
     cameras = cameras[chosen]
@@ -81,7 +81,7 @@ def _carve(
 
     A picture whose border is empty shows the content whole, so there is none outside of it.
     """
-    alive = torch.arange(len(points))  # only these go on to the next picture: most are gone after a few
+    alive = torch.arange(len(points))  # only these are tested in the next picture: most are gone after a few
     seen = torch.zeros(len(points), dtype=torch.bool)
     border = distances == 0
     border[:, 1:-1, 1:-1] = False
@@ -129,9 +129,9 @@ def ray_limits(cameras: Cameras, bounds: Float[Tensor, "2 3"]) -> tuple[float, f
 
 
 def empty_ray_fraction(scene: Scene) -> float:
-    """Share of the training rays with something to see that miss the bounds, 0..1.
+    """Share of the training rays through content that miss the bounds, 0..1.
 
-    Where pictures have alpha only rays through pixels with any count: the others are empty by right.
+    In pictures with alpha, only rays through pixels that are not fully transparent count.
     """
     train = scene.split("train")
     n, height, width = train.pictures.shape[:3]

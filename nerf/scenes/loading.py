@@ -67,7 +67,7 @@ def load_scene(
     Raises:
         FileNotFoundError: there is neither such a folder nor such a shipped scene.
         SceneError: files are missing or malformed; the message names the file and the remedy.
-        ValueError: an argument cannot be.
+        ValueError: an argument is out of its range.
     """
     path = _resolve(folder)
     if downscale < 1:
@@ -86,10 +86,10 @@ def load_scene(
 
 
 def detect_format(folder: Path) -> str:
-    """The format that a folder's files tell.
+    """The format of a scene folder, from the names of its files.
 
     Raises:
-        SceneError: none; the message lists what was looked for.
+        SceneError: the folder has no known format; the message lists what was looked for.
     """
     if (folder / "transforms_train.json").is_file():
         return "blender"
@@ -112,7 +112,9 @@ def _resolve(folder: str | Path) -> Path:
         return path.resolve()
     if str(folder) in shipped:
         return shipped[str(folder)]
-    raise FileNotFoundError(f"there is no folder {folder}, and no shipped scene; those are {', '.join(shipped)}")
+    raise FileNotFoundError(
+        f"there is no folder {folder}, and no shipped scene of that name; shipped are {', '.join(shipped)}"
+    )
 
 
 def _assemble(
@@ -132,7 +134,7 @@ def _assemble(
     train = torch.tensor(listing.splits["train"])
     box = listing.bounds if bounds is None else _checked(bounds)
     if box is None:
-        # What moves is not where every picture's outline allows: no hull then.
+        # The outlines of a scene that moves belong to different moments, so they have no common hull.
         carved = has_alpha and cameras.times is None
         box = _default_bounds(cameras[train], pictures[train, ..., 3] > 0 if carved else None, listing)
     limits = (0.0, 1.0) if cameras.ndc_near is not None else ray_limits(cameras, box)

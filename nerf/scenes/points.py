@@ -1,4 +1,4 @@
-"""Sparse points of structure from motion, where a scene has them: they tell where its content is."""
+"""Sparse points of structure from motion, if a scene has them: its content lies in the box around them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scene import SceneError
 TRIMMED = 1.0
 """Percent of the points left out at either end of each axis: matching goes wrong for a few."""
 MARGIN = 0.1
-"""What the box is enlarged by on every side, as a share of its length."""
+"""Share of its length by which the box is enlarged on every side."""
 PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
     "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
@@ -25,7 +25,7 @@ PLY_TYPES = {
 
 
 def cloud_bounds(folder: Path, content: Mapping[str, Any]) -> Float[Tensor, "2 3"] | None:
-    """The box of a scene's sparse points, or none when it has none.
+    """The box of a scene's sparse points; None if it has none.
 
     Args:
         content: the transforms file; ``ply_file_path`` names a PLY file as in nerfstudio. Else a file

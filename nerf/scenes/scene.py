@@ -1,4 +1,4 @@
-"""What a field is trained on: pictures, their cameras, and the box that the content is in."""
+"""The data that a field is trained on: pictures, their cameras, and the box around the content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SceneError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """n pictures of one thing or place."""
+    """n pictures of one object or place."""
 
     name: str
     pictures: UInt8[Tensor, "n h w 4"]

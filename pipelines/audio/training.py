@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
 from mappers.options import RunLength, declared_by
 from mappers.pairs import Pairs, PairTask
+from mappers.run_report import write_run_report
 from mappers.trainer import FitReport, fit
 from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
 
@@ -146,19 +146,12 @@ def _build(sides: EmbeddedPairs, config: FitMapperConfig, seed: int) -> Embeddin
 def _write_report(
     output: Path, sides: EmbeddedPairs, report: FitReport, config: FitMapperConfig, gap: list[GapRow]
 ) -> None:
-    result = {
+    contents = {
         "pictures": len(sides.pictures.items),
         "sounds": len(sides.sounds.items),
         "held_out": [sum(item.held_out for item in side.items) for side in (sides.pictures, sides.sounds)],
-        "steps": report.steps,
-        "stopped": report.stopped,
-        "seconds": round(report.seconds, 2),
-        "final_loss": report.losses[-1][1] if report.losses else None,
-        "metrics": report.metrics,
         "gap": [dataclasses.asdict(row) for row in gap],
-        "settings": dataclasses.asdict(config),
     }
-    with replacing(output / "report.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_run_report(output, report, contents, settings=config)
     with replacing(output / "gap.md") as temporary:
         temporary.write_text(gap_table(gap) + "\n", encoding="utf-8")

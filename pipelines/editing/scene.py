@@ -24,7 +24,6 @@ from nerf.cameras import Cameras
 from nerf.conditional.clip.scorer import DEFAULT, Scorer, clip_distance
 from nerf.fields import Field, density_of
 from nerf.rendering.compositing import composite
-from nerf.rendering.renderer import march
 from nerf.rendering.sampling import sample_points
 from nerf.runs import Run, load_run, output_folder
 from nerf.viewpoints import Viewpoints
@@ -111,7 +110,7 @@ class SceneEditTask:
         run, after, before = self.run, [], []
         for camera in batch:
             rays = camera.picture_rays(0).to(draws.device)
-            samples = march(rays, run.marching, run.field.bounds, run.sampler)
+            samples = run.sampler.march(rays, run.marching)
             points, views = sample_points(rays, samples), rays.views[samples.ray]
             white = torch.ones(len(rays), 3, device=draws.device)
             density, color = modules["colors"](points, views)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib.figure
 import torch
 from accelerate import PartialState
 from torch import nn
 
-from mappers.files import replacing, writable_folder
+from mappers.files import writable_folder
 from mappers.hub import resolve
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.options import RunLength, declared_by
+from mappers.run_report import write_run_report
 from mappers.trainer import FitReport, fit
 
 from ..images import Images
@@ -141,25 +139,9 @@ def _write_results(
 ) -> None:
     """``samples.png``, ``loss.png`` and ``report.json``."""
     sample_grid(pipeline, token, config.train.seed, columns=2).save(output / "samples.png")
-    figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([step for step, _ in report.losses], [loss for _, loss in report.losses], marker=".")
-    axes.set(xlabel="step", ylabel="loss", title=f"Learning {token}")
-    figure.savefig(output / "loss.png", dpi=120)
-    packages = ("mapfield", "torch", "diffusers", "transformers", "accelerate")
-    result = {
+    contents = {
         "token": token,
         "model": pipeline.model_id,
-        "metrics": {
-            "steps": report.steps,
-            "stopped": report.stopped,
-            "seconds": round(report.seconds, 2),
-            "final_loss": report.losses[-1][1] if report.losses else None,
-            **report.metrics,
-        },
         "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
-        "settings": dataclasses.asdict(config),
-        "versions": {package: version(package) for package in packages},
     }
-    with replacing(output / "report.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_run_report(output, report, contents, settings=config, title=f"Learning {token}", loss_scale="linear")

@@ -136,7 +136,7 @@ def test_look_at_centres_its_target_and_keeps_up_upwards(up: tuple[float, float,
 def test_looking_straight_down_is_a_valid_pose() -> None:
     cameras = orbit(3, radius=2, elevation=90, width=4, height=4, focal=4.0)
     assert torch.allclose(cameras.forward, torch.tensor([0.0, 0.0, -1.0]).expand(3, 3), atol=1e-6)
-    with pytest.raises(ValueError, match="cannot look at the place where it stands"):
+    with pytest.raises(ValueError, match="cannot look at its own position"):
         look_at(torch.zeros(1, 3), (0, 0, 0))
 
 

@@ -78,7 +78,7 @@ def test_make_scene(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--scene", "nowhere"], "there is no folder nowhere, and no shipped scene; those are"),
+        (["train", "--scene", "nowhere"], "there is no folder nowhere, and no shipped scene of that name; shipped are"),
         (["train", "--scene", "robot", "--field", "nope"], "no settings file nope; shipped are: cam, cam-time, cp"),
         (["train", "--scene", "robot", "--size", "huge"], "hash has no size 'huge'; known are small, paper"),
         (["distill", "--teacher", "nowhere"], "nowhere holds no finished run"),

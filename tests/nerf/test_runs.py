@@ -18,7 +18,9 @@ from nerf.evaluation import depth_map, evaluate_views, ssim
 from nerf.export import mesh, point_cloud, render_film, write_film, write_shape
 from nerf.fields import Field, FieldError
 from nerf.fields.base import EMPTY
-from nerf.rendering.renderer import Picture, march, render_picture, render_rays
+from nerf.rendering.compositing import render_rays
+from nerf.rendering.renderer import Picture, render_picture
+from nerf.rendering.samplers import UniformSampler
 from nerf.rendering.sampling import Marching
 from nerf.runs import Run, load_run, turntable
 from nerf.scenes import Scene
@@ -50,7 +52,15 @@ class Ball(Field):
 def ball(trained: tuple[Run, Path]) -> Run:
     run = trained[0]
     viewpoints = Viewpoints.of(_orbit())
-    return Run(Ball(BOUNDS), None, Marching.through(BOUNDS, 128, near=0.0, far=10.0), viewpoints, "x", 1, run.report)
+    return Run(
+        Ball(BOUNDS),
+        UniformSampler(BOUNDS),
+        Marching.through(BOUNDS, 128, near=0.0, far=10.0),
+        viewpoints,
+        "x",
+        1,
+        run.report,
+    )
 
 
 def _orbit() -> Cameras:
@@ -70,7 +80,7 @@ def test_a_ball_is_seen_as_one(ball: Run) -> None:
 def test_stopping_early_changes_less_than_a_grey_level_and_chunks_nothing(ball: Run) -> None:
     camera = _orbit()[3]
     rays = camera.picture_rays(0)
-    samples = march(rays, ball.marching, BOUNDS, None)
+    samples = ball.sampler.march(rays, ball.marching)
     whole = render_rays(ball.field, rays, samples, torch.ones(len(rays), 3))
     drawn = render_picture(ball.field, camera, ball.marching, chunk=1000)
     assert (whole.color.view(60, 60, 3) - drawn.color).abs().max() < 1 / 255

@@ -91,6 +91,19 @@ def test_loss_does_not_depend_on_the_number_of_rays_by_repetition(scene: Scene, 
     torch.testing.assert_close(task.loss(task.modules, twice, draws)["loss"], once)
 
 
+def test_only_the_beginning_of_a_step_changes_the_grid(scene: Scene, settings: RadianceConfig) -> None:
+    """Asking for a batch or a loss twice, as a second micro-batch does, leaves the grid as it is."""
+    field = build_field("hash", scene.bounds, TINY["hash"])
+    task = RadianceTask(scene, field, settings, OccupancyGrid(scene.bounds, 16))
+    assert isinstance(task.sampler, OccupancyGrid)
+    draws = Draws(0, 0, range(64))
+    for _ in range(2):
+        task.loss(task.modules, task.batch(draws), draws)
+    assert not task.sampler.density.any()
+    task.begin_step(task.modules, draws)
+    assert task.sampler.density.all()
+
+
 def test_stages_add_up_and_end_at_the_final_resolution() -> None:
     config = RadianceConfig(stages=3, coarsest=0.25, growth_share=0.5)
     field = build_field("vm", torch.tensor([[0.0, 0, 0], [1, 1, 1]]), TINY["vm"])

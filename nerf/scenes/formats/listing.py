@@ -1,4 +1,4 @@
-"""What a reader of one format finds in a folder, before any picture is decoded."""
+"""The result of a format's reader: files and cameras, before any picture is decoded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Listing:
     near: float | None = None
     far: float | None = None
     extent: tuple[float, float] | None = None
-    """Distances between which the cameras see content, where a format tells; for the default bounds."""
+    """Distances between which the cameras see content, if the format records them; for the default bounds."""
 
 
 def every_eighth(count: int) -> dict[str, list[int]]:
@@ -54,13 +54,13 @@ def make_cameras(
     ndc_near: float | None = None,
     times: Float[Tensor, " n"] | None = None,
 ) -> Cameras:
-    """Cameras of ``size`` (width, height); what is wrong with them is told with the files' names.
+    """Cameras of ``size`` (width, height); an error names the file of the camera.
 
     Args:
         source: the file that the numbers come from.
 
     Raises:
-        SceneError: a camera cannot be.
+        SceneError: a camera is not valid.
     """
     try:
         check_cameras(poses, focal, center, distortion, [path.name for path in files])

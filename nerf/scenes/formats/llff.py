@@ -1,4 +1,4 @@
-"""LLFF captures: poses_bounds.npy beside a folder of pictures, most of them forward-facing."""
+"""LLFF captures: poses_bounds.npy and a folder of pictures; most are forward-facing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
         ndc: none decides by the cameras, see `is_forward_facing`.
 
     Raises:
-        SceneError: the file is malformed, its rows and the pictures do not pair, or the cameras cannot be.
+        SceneError: the file is malformed, the numbers of rows and pictures differ, or a camera is not valid.
     """
     source = folder / "poses_bounds.npy"
     rows = _read_rows(source)

@@ -1,1 +1,1 @@
-"""Scenes that are made: solids, meshes and their motion."""
+"""Synthetic scenes: solids, meshes and their motion."""

@@ -1,4 +1,4 @@
-"""Scenes made here, written in NeRF-synthetic format."""
+"""Synthetic scenes, rendered and written in NeRF-synthetic format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_scene(
         The folder.
 
     Raises:
-        ValueError: there is no such scene or mesh, or a number cannot be.
+        ValueError: there is no such scene or mesh, or a number is out of its range.
         FileExistsError: the folder has something in it.
     """
     if size < 1:
@@ -84,7 +84,7 @@ def write_split(folder: Path, split: str, cameras: Cameras, pictures: Sequence[F
     frames = []
     for index, picture in enumerate(pictures):
         values = (picture * 255).round().clamp(0, 255).byte()
-        values[values[..., 3] == 0] = 0  # what nobody sees compresses best when it is nothing
+        values[values[..., 3] == 0] = 0  # the colour of transparent pixels is invisible; zeros compress best
         name = f"{split}/r_{index:03d}"
         Image.fromarray(values.numpy()).save(folder / f"{name}.png", optimize=True)
         matrix = [*cameras.poses[index].tolist(), [0.0, 0.0, 0.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Reports of distillation: near the teacher, near the truth, and beside training from scratch."""
+"""Reports of distillation: against the teacher, against the photos, and against training from scratch."""
 
 from __future__ import annotations
 

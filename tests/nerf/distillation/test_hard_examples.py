@@ -50,19 +50,31 @@ def test_hard_rays_come_once_the_pool_is_full_and_are_a_tenth() -> None:
 def test_hard_cameras_are_turned_about_the_middle_and_still_look_at_it() -> None:
     hard = pools(hard_cameras=True)
     found = cameras()
-    hard.current = found
+    hard.choose_cameras(found, torch.Generator())
     index = torch.arange(1024) * 8 // 1024
     rays = Rays(torch.zeros(1024, 3), torch.zeros(1024, 3), torch.zeros(1024, 3))
     hard.record(rays, index.float(), Draws(0, 0, range(1024)))
     assert int((hard.camera_errors >= 0).sum()) == 8
     many = Cameras.pinhole(found.poses[:1].repeat(400, 1, 1), width=10, height=10, focal=12.0)
-    mixed = hard.cameras(many, torch.Generator().manual_seed(0))
+    hard.choose_cameras(many, torch.Generator().manual_seed(0))
+    mixed = hard.step_cameras
     changed = (mixed.poses != many.poses).flatten(1).any(1)
     assert 20 < int(changed.sum()) < 60
     distance = (mixed.positions - torch.tensor([0.1, 0.2, 0.3])).norm(dim=-1)
     torch.testing.assert_close(distance, torch.full((400,), 3.0), atol=1e-4, rtol=0)
     toward = torch.nn.functional.normalize(torch.tensor([0.1, 0.2, 0.3]) - mixed.positions, dim=-1)
     assert ((toward * mixed.forward).sum(-1) > 0.999).all()
+
+
+def test_a_step_keeps_its_cameras_while_the_pool_learns() -> None:
+    """Every micro-batch of a step sees the same cameras, though errors of the one before have reached the pool."""
+    hard = pools(hard_cameras=True)
+    hard.choose_cameras(cameras(), torch.Generator().manual_seed(0))
+    before = hard.step_cameras.poses.clone()
+    rays = Rays(torch.zeros(1024, 3), torch.zeros(1024, 3), torch.zeros(1024, 3))
+    hard.record(rays, torch.rand(1024), Draws(0, 0, range(1024)))
+    assert torch.equal(hard.step_cameras.poses, before)
+    assert int((hard.camera_errors >= 0).sum()) == 8
 
 
 def test_important_points_are_the_heaviest_of_opaque_rays_to_either_field() -> None:

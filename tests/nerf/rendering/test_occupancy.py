@@ -28,9 +28,9 @@ def rays(count: int = 50) -> Rays:
 
 
 def updated() -> OccupancyGrid:
-    grid = OccupancyGrid(BOUNDS, 16)
+    grid = OccupancyGrid(BOUNDS, 16, threshold=1.0)
     for step in range(4):
-        grid.update(ball, threshold=1.0, generator=torch.Generator().manual_seed(step), warm=step < 2)
+        grid.refresh(ball, generator=torch.Generator().manual_seed(step), warm=step < 2)
     return grid
 
 
@@ -135,14 +135,14 @@ def test_a_grid_shrinks_to_its_cells_and_their_neighbours() -> None:
 def test_density_that_fades_leaves_the_grid() -> None:
     grid = updated()
     for step in range(200):
-        grid.update(lambda p: torch.zeros(len(p)), threshold=1.0, generator=torch.Generator().manual_seed(step))
+        grid.refresh(lambda p: torch.zeros(len(p)), generator=torch.Generator().manual_seed(step))
     assert grid.density.max() < 0.01
 
 
 def test_an_empty_field_is_an_error_that_names_box_and_threshold() -> None:
-    grid = OccupancyGrid(BOUNDS, 8)
+    grid = OccupancyGrid(BOUNDS, 8, threshold=1.0)
     with pytest.raises(ValueError, match=r"no density above 0 in the box \[-1.0, -1.0, -1.0\] to .*learning rate"):
-        grid.update(lambda p: torch.zeros(len(p)), threshold=1.0, generator=torch.Generator(), warm=True)
+        grid.refresh(lambda p: torch.zeros(len(p)), generator=torch.Generator(), warm=True)
 
 
 def test_resolution_is_checked() -> None:

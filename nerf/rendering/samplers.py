@@ -1,0 +1,115 @@
+"""What chooses the samples of rays: the interface of all samplers, and the one that samples the whole box evenly.
+
+An occupancy grid (`occupancy`) leaves out empty cells; a coarse field (`hierarchical`) adds samples where it is dense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mappers.draws import Draws
+
+from ..cameras import Rays
+from .sampling import Marching, Samples, span, uniform_samples
+
+Density = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
+"""Density per unit length at world positions."""
+Modules = Mapping[str, Callable[..., Any]]
+"""A task's modules by name, as the trainer prepared them."""
+
+
+class Sampler(nn.Module):
+    """Chooses the samples of rays through a field's box. A subclass implements `march` and what else it needs.
+
+    It is a module so that it moves between devices, and is saved, with the field that it belongs to.
+    """
+
+    bounds: Tensor
+    """Lower and upper corner of the box, [2, 3], in world units."""
+    fine: int = 0
+    """Samples that each ray has on top of the uniform ones."""
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Modules that a checkpoint holds with the field, by name; they are trained where they have parameters."""
+        return {}
+
+    def rates(self) -> Mapping[str, float]:
+        """Learning rates relative to the run's, by prefix of "part.parameter"; 1 for all others."""
+        return {}
+
+    def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
+        """The samples of rays, without gradients.
+
+        Args:
+            rays: r rays.
+            marching: length of an interval, and where rays start and end.
+            jitter: shift of each ray's intervals, in 0..1 of one; None leaves them in place.
+        """
+        raise NotImplementedError
+
+    def sample(
+        self,
+        modules: Modules,
+        rays: Rays,
+        marching: Marching,
+        jitter: Float[Tensor, " r"],
+        *,
+        target: Float[Tensor, "r 3"],
+        background: Float[Tensor, "r 3"],
+    ) -> tuple[Samples, Float[Tensor, ""]]:
+        """The samples of rays in a training step, and the loss that trains the sampler itself; 0 where nothing does.
+
+        Args:
+            modules: the task's modules as the trainer prepared them; `parts` are among them.
+            rays: r rays.
+            marching: see `march`.
+            jitter: see `march`.
+            target: RGB that the rays should see.
+            background: RGB behind them.
+        """
+        return self.march(rays, marching, jitter), target.new_zeros(())
+
+    def update(self, density: Density, draws: Draws) -> None:
+        """Bring the sampler up to date with the field, at the beginning of a training step; most have nothing to do."""
+
+    def extent(self) -> Float[Tensor, "2 3"]:
+        """Lower and upper corner of the part of the box that may hold something."""
+        return self.bounds
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"]) -> Sampler:
+        """The same for a smaller box."""
+        raise NotImplementedError
+
+    def cells(self) -> Bool[Tensor, "z y x"] | None:
+        """The cells of the box that rays are sampled in; None for all of it.
+
+        Raises:
+            ValueError: cells do not say which samples are drawn.
+        """
+        return None
+
+    def save(self, folder: Path) -> None:
+        """Write what a run needs to sample again, each file first under a temporary name; nothing by default."""
+
+
+class UniformSampler(Sampler):
+    """Intervals of one length everywhere in the box.
+
+    Args:
+        bounds: lower and upper corner of the box.
+    """
+
+    def __init__(self, bounds: Float[Tensor, "2 3"]):
+        super().__init__()
+        self.register_buffer("bounds", bounds.detach().float().clone())
+
+    def march(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
+        return uniform_samples(*span(rays, self.bounds, marching), marching.step, jitter)
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"]) -> Self:
+        return type(self)(bounds).to(self.bounds.device)
