@@ -1,6 +1,18 @@
 """Compression by implicit neural representations: RECOMBINER (arXiv 2309.17182) as a codec with files.
 
-Names are imported when first used.
+The way from data to a file and back, a module for each step:
+
+- :mod:`.files`: ``compress``, ``decompress`` and ``describe``, the public functions;
+- :mod:`.encoder`: values to indices, on the data as :mod:`.patches` and in the order of :mod:`.block_order`;
+- :mod:`.payload`: indices to the bytes of an item, and back;
+- :mod:`.decoder`: indices to latent numbers to values, a window (:mod:`.windows`) at a time;
+- :mod:`.reconstruction`: a whole file to samples.
+
+:mod:`.description` has the sizes of a model and the tiling of data, :mod:`.field_files` writes fields instead of data,
+and :mod:`.train` trains a codec. The parts are in ``model`` (network and priors), ``coding`` (relative entropy coding),
+``container`` (bytes), ``modalities`` (pictures, sounds, videos, volumes) and ``learning`` (training).
+
+Public names are imported when first used.
 """
 
 from __future__ import annotations

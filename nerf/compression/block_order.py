@@ -1,4 +1,4 @@
-"""The order in which a datum's blocks are sent, shared by encoder and decoder."""
+"""The order in which the blocks of a datum are sent; encoder and decoder compute the same one."""
 
 from __future__ import annotations
 
@@ -16,49 +16,52 @@ from .model.codec import CodecModel
 from .model.gaussians import DiagonalGaussian
 
 NEVER = 1 << 40
-"""Place of a latent number that is never sent."""
+"""The place of a latent number that is never sent."""
 Key = tuple[int, int, int]
-"""Minus the level, the number and the component of a block: blocks are sent in the order of their keys."""
+"""Minus the level of a block, its number and its component: blocks are sent in rising order of their keys."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a level, for all rows of a datum that have a component: places from ``first`` on."""
+    """Some columns of a level, coded together, for all rows of a datum that have one component of the prior.
+
+    Each row takes one index; the indices have consecutive places, from ``first`` on.
+    """
 
     level: int
     component: int
     number: int
     columns: Int[Tensor, " d"]
     rows: Int[Tensor, "places d"]
-    """Of each place, the row that each column is taken from: a random order for every column, so that easy and hard
+    """For each place, the row that each column is taken from: a random order for every column, so that easy and hard
     patches share blocks (arXiv 2309.17182, section 3.4)."""
     first: int
 
     @property
     def key(self) -> Key:
-        """Blocks are sent in rising order of their keys."""
+        """What blocks are sorted by."""
         return -self.level, self.number, self.component
 
     @property
     def address(self) -> tuple[int, int, int]:
-        """What its candidates are drawn for: level, component and number."""
+        """Level, component and number: what its candidates depend on."""
         return self.level, self.component, self.number
 
 
 @lru_cache(maxsize=64)
 def block_order_of(model: CodecModel, rate: int, tiling: Tiling, components: tuple[int, ...]) -> BlockOrder:
-    """The order of a datum; the items of a pack often share one."""
+    """The block order of a datum, cached, since items of a pack often share one."""
     return BlockOrder(model, rate, tiling, components)
 
 
 class BlockOrder:
-    """Blocks from the whole datum down to its patches; of a level the most informative first, each for all rows.
+    """Blocks from the highest level, the whole datum, to its patches; within a level, the most informative first.
 
     Args:
         model: the codec.
-        rate: which of its rates.
-        tiling: the datum's.
-        components: of the prior, which one each patch has.
+        rate: number of the rate.
+        tiling: the patches of the datum.
+        components: the prior's component of each patch.
     """
 
     def __init__(self, model: CodecModel, rate: int, tiling: Tiling, components: tuple[int, ...]):
@@ -83,7 +86,7 @@ class BlockOrder:
 
     @cached_property
     def places(self) -> list[Int[Tensor, "rows columns"]]:
-        """Place in the order of every latent number of each level, or `NEVER`."""
+        """The place of every latent number of each level, or `NEVER`."""
         places = [
             torch.full((rows, columns), NEVER) for rows, columns in zip(self.tiling.rows, self.columns, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""What the codec must know about a kind of data: one :class:`Description` for each model, and how patches tile a datum.
+"""What a codec model is made for: the :class:`Description` of its data and network, and how patches tile a datum.
 
 Free of torch. An axis is a row, a column, a frame or a sample in time; a datum is an array [channels, *axes].
 """
@@ -11,7 +11,7 @@ from typing import Literal
 
 Modality = Literal["picture", "sound", "video", "volume"]
 MODALITIES: tuple[Modality, ...] = ("picture", "sound", "video", "volume")
-"""Their places are the numbers in a file's header."""
+"""A file's header has a modality's index in this tuple."""
 
 Box = tuple[tuple[int, int], ...]
 """The first point and the one after the last along each axis."""
@@ -19,12 +19,12 @@ Box = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Data of one kind, and the sizes of the network that represents them (arXiv 2309.17182, section 3)."""
+    """The data of a model, and the sizes of the network that represents them (arXiv 2309.17182, section 3)."""
 
     modality: Modality = "picture"
-    """What the values are; decides how files are read and written."""
+    """What the data are; decides how files are read and written."""
     channels: int = 3
-    """Values at a point."""
+    """Values of a point."""
     patch: tuple[int, ...] = (32, 32)
     """Points of a patch along each axis; a datum of another size is tiled by patches."""
     latent: tuple[int, ...] = (4, 4)
@@ -32,42 +32,43 @@ class Description:
     latent_channels: int = 64
     """Numbers of the latent positional encoding at a position."""
     upsampler: tuple[int, ...] = (32, 32, 16)
-    """Channels after each stage of the upsampler; the last are the features that join the Fourier features."""
+    """Channels after each stage of the upsampler; the last stage's are inputs of the SIREN."""
     factors: tuple[tuple[int, ...], ...] = ((2, 2), (2, 2), (2, 2))
-    """How much each stage of the upsampler enlarges along each axis."""
+    """Factor of each stage of the upsampler along each axis."""
     kernel: int = 3
     """Width of the upsampler's convolutions."""
     stitched: bool = False
-    """Upsample the encodings of all patches of a datum as one array, so that they join without seams."""
+    """Whether the encodings of all patches are upsampled as one array, so that patches join without seams."""
     frequencies: int = 4
-    """Fourier frequencies along each axis, geometric from 1 to `highest`; a cosine and a sine each."""
+    """Fourier frequencies along each axis, in a geometric series from 1 to `highest`; a cosine and a sine of each."""
     highest: float = 16.0
-    """Largest Fourier frequency, half periods over a patch."""
+    """Largest Fourier frequency in half periods per patch."""
     width: int = 32
-    """Units of a hidden layer."""
+    """Units of a hidden layer of the SIREN."""
     layers: int = 4
-    """Linear layers."""
+    """Linear layers of the SIREN."""
     rank: int | None = 128
-    """Numbers that stand for one hidden layer's weights; none takes as many as weights, as published."""
+    """Latent numbers that represent the weights of a layer; None: as many as weights, as published."""
     group: tuple[int, ...] | None = None
-    """Patches along each axis that share one representation of the second level; none has a single level."""
+    """Patches along each axis that share one row of the second level; None: there is a single level."""
     components: int = 1
-    """Priors among which a patch chooses: a flat one does not pay for what a busy one needs. The choice is sent."""
+    """Components of the patches' prior, a mixture. The encoder chooses and sends one for each patch, so that a flat
+    patch does not pay for what a detailed one needs."""
     budgets: tuple[float, ...] = (236.0, 472.0, 944.0, 1888.0)
-    """Information of a patch in bits at each rate that the model is trained for, rising."""
+    """Information of a patch in bits at each rate that the model is trained for, in rising order."""
     default_rate: int = 1
-    """Which of them a file has where nothing else is asked for."""
+    """Number of the rate of a file without a target."""
     candidate_bits: int = 16
-    """log2 of the candidates among which an index chooses."""
+    """log2 of the number of candidates of an index."""
 
     def __post_init__(self) -> None:
         axes = len(self.patch)
         if axes not in (1, 2, 3) or len(self.latent) != axes or any(len(factor) != axes for factor in self.factors):
             raise ValueError(f"patch, latent and every factor need the same 1 to 3 axes, got patch {self.patch}")
         for axis in range(axes):
-            grown = self.latent[axis] * math.prod(factor[axis] for factor in self.factors)
-            if grown != self.patch[axis]:
-                raise ValueError(f"the factors enlarge axis {axis} to {grown}, but a patch has {self.patch[axis]}")
+            points = self.latent[axis] * math.prod(factor[axis] for factor in self.factors)
+            if points != self.patch[axis]:
+                raise ValueError(f"the factors enlarge axis {axis} to {points}, but a patch has {self.patch[axis]}")
         if len(self.factors) != len(self.upsampler):
             raise ValueError(f"{len(self.factors)} factors need as many upsampler channels, got {self.upsampler}")
         if list(self.budgets) != sorted(set(self.budgets)) or not self.budgets or self.budgets[0] <= 0:
@@ -94,7 +95,7 @@ class Description:
 
     @property
     def halo(self) -> tuple[int, ...]:
-        """Patches along each axis that the upsampler looks beyond a patch."""
+        """Patches along each axis that the upsampler reads beyond a patch."""
         if not self.stitched:
             return (0,) * len(self.patch)
         reach, step = [0] * len(self.patch), list(self.block)
@@ -113,7 +114,7 @@ class Description:
 
     @property
     def weight_sizes(self) -> list[int]:
-        """Numbers that stand for the weights and biases of each layer."""
+        """Latent numbers that represent the weights and biases of each layer."""
         counts = [outputs * (inputs + 1) for outputs, inputs in self.layer_shapes]
         return counts if self.rank is None else [min(count, self.rank) for count in counts]
 
@@ -145,15 +146,16 @@ class Tiling:
     grid: tuple[int, ...]
     """Patches along each axis."""
     group: tuple[int, ...] | None
+    """Patches of a group along each axis; None: there is a single level."""
 
     @property
     def rows(self) -> list[int]:
-        """Representations at each level: patches, groups, one."""
+        """Number of rows of each level: patches, groups of patches, and one for the datum."""
         patches = math.prod(self.grid)
         return [patches] if self.group is None else [patches, math.prod(self._groups()), 1]
 
     def parents(self) -> list[list[int]]:
-        """For each level above the first, which of its rows every patch belongs to."""
+        """For each level above the first, the row there of every patch."""
         if self.group is None:
             return []
         groups, above = self._groups(), []

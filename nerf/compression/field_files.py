@@ -1,15 +1,15 @@
-"""Fields as small files: weights of a few bits, entropy coded, in the codec's container.
+"""Fields as small files: weights of a few bits, entropy coded, with the codec's beginning and end of a file.
 
     magic         4   that of :mod:`nerf.compression.container.binary`
     version       1   of this layout
     kind          1   7: a field, which is none of the codec's modalities
-    length, head      deflated JSON: family, configuration, tensors (name, shape, bits, exponent of the step), and what
-                      is needed to draw the field: size and times of the media, or the run's views and cells
-    length, body      bytes of all tensors in turn, raw deflate: one signed byte for each weight of 2..8 bits (Huffman
-                      codes of zlib), four for each number that is kept as it is (bits 32)
-    checksum      4   CRC-32 of all before
+    length, head      JSON compressed by zlib: family, configuration, tensors (name, shape, bits, exponent of the step)
+                      and what drawing needs: size and times of a picture or video, or views and cells of a run
+    length, body      raw deflate with Huffman codes only: of all tensors in turn, one signed byte for each weight of
+                      2..8 bits, four bytes for each number that is kept as it is (bits 32)
+    checksum      4   CRC-32 of all bytes before
 
-Lengths are varints. Weights decode to whole multiples of powers of two, so that every machine has the same ones.
+Lengths are variable-length integers. Weights decode to whole multiples of powers of two, the same on all machines.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ from .container.errors import HeaderError
 
 VERSION, KIND, RAW = 1, 7, 32
 LARGEST = 1 << 28
-"""Numbers of a field that a reader accepts."""
+"""The most bytes of decoded weights that a reader accepts."""
 
 
 @dataclass(frozen=True)
 class FieldFile:
-    """A field's file in parts."""
+    """The parts of a field's file."""
 
     family: str
     config: dict[str, Any]
     state: dict[str, Tensor]
-    """All tensors; those with bits hold whole multiples of a power of two."""
+    """All tensors; those in `bits` hold whole multiples of a power of two."""
     bits: dict[str, int]
-    """Of every tensor that is not kept as it is."""
+    """Bits of a weight, for every tensor that is rounded."""
     about: dict[str, Any] = field(default_factory=dict)
-    """What is needed to draw it."""
+    """What is needed to draw the field."""
 
     def write(self) -> bytes:
         """The file's bytes."""
@@ -84,12 +84,12 @@ class FieldFile:
 
 
 def is_field(data: bytes) -> bool:
-    """Whether a file holds a field rather than what the codec writes."""
+    """Whether these bytes are a field's file, in contrast to one of the codec."""
     return data[: len(MAGIC)] == MAGIC and len(data) > 5 and data[5] == KIND
 
 
 def read(data: bytes) -> FieldFile:
-    """Parse a field's file; nothing is made of it before its checksum holds.
+    """Parse a field's file; its content is decoded only after the checksum matches.
 
     Raises:
         CompressedFileError: the subclass says what is wrong.
@@ -104,17 +104,19 @@ def read(data: bytes) -> FieldFile:
         content = json.loads(zlib.decompress(head))
         return _parsed(content, body)
     except (ValueError, LookupError, TypeError, ArithmeticError, zlib.error) as error:
-        raise HeaderError(f"the field's header contradicts itself ({error}); get an undamaged copy") from error
+        raise HeaderError(
+            f"damaged header: the description of the field contradicts itself ({error}); get an undamaged copy"
+        ) from error
 
 
 def _parsed(head: dict[str, Any], body: bytes) -> FieldFile:
     sizes = [math.prod(shape) * (4 if bits == RAW else 1) for _, shape, bits, _ in head["tensors"]]
     if sum(sizes) > LARGEST:
-        raise ValueError(f"it names {sum(sizes)} bytes of weights")
+        raise ValueError(f"it has {sum(sizes)} bytes of weights")
     inflater = zlib.decompressobj(-15)
     values = inflater.decompress(body, sum(sizes) + 1)
     if len(values) != sum(sizes) or not inflater.eof:
-        raise ValueError("weights are missing or left over")
+        raise ValueError("the number of weights is another")
     state, place = {}, 0
     for (name, shape, bits, exponent), size in zip(head["tensors"], sizes, strict=True):
         part = np.frombuffer(values, "<f4" if bits == RAW else "i1", size // (4 if bits == RAW else 1), place)
@@ -137,14 +139,14 @@ def compress_run(
     Args:
         folder: the run.
         output: file to write.
-        bits: of its weights, see `quantized.bits_per_tensor`; None takes those that it was trained with, else 8.
-        target_bytes: the file has at most so many bytes: the most bits for which it has.
+        bits: bits of a weight, see `quantized.bits_per_tensor`; by default those that it was trained with, else 8.
+        target_bytes: largest size of the file; weights get as many bits as it allows.
 
     Returns:
         The file's bytes.
 
     Raises:
-        FileNotFoundError, ValueError: the run cannot be read, has no form of few bits, or the target cannot be met.
+        FileNotFoundError, ValueError: the run cannot be read, its field cannot be quantized, or the target is too low.
     """
     folder = Path(folder)
     if not (folder / REPORT).is_file():
@@ -164,15 +166,18 @@ def compress_run(
 
 
 def to_field_file(built: Any, bits: int | Mapping[str, int], about: dict[str, Any] | None = None) -> FieldFile:
-    """A field with rounded weights as a file in parts.
+    """Quantize a field's weights to the parts of a file.
 
     Raises:
-        ValueError: bits are out of range, or it has a table of numbers that are no weights (a voxel grid).
+        ValueError: bits are out of range, or the field has tensors of integers, as a voxel grid has.
     """
     state = built.state_dict()
-    odd = [name for name, value in state.items() if not value.is_floating_point()]
-    if odd:
-        raise ValueError(f"a {built.name} field has the integers {odd[0]} and no form of few bits; distill it first")
+    for name, value in state.items():
+        if not value.is_floating_point():
+            raise ValueError(
+                f"cannot quantize a {built.name} field: its tensor {name!r} is"
+                f" {str(value.dtype).removeprefix('torch.')}, and only float tensors are supported; distill it to another family first (python -m nerf distill)"
+            )
     return FieldFile(built.name, dataclasses.asdict(built.config), state, bits_per_tensor(built, bits), about or {})
 
 
@@ -185,7 +190,7 @@ def _fitting(built: nn.Module, about: dict[str, Any], target: int) -> bytes:
             return data
     raise ValueError(
         f"target_bytes {target} cannot be met: with {FEWEST} bits a weight the file still has {size} bytes; ask for"
-        " more or fit a smaller field"
+        " more, or fit a smaller field"
     )
 
 
@@ -209,7 +214,7 @@ def _of_scene(run: Run) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def decompress_field(source: bytes | str | Path, output: str | Path) -> Path:
-    """Draw a field's file: a picture's as a picture, a video's as a film; a scene's becomes a run's folder to render.
+    """Draw the picture or video of a field's file, or restore the run folder of a scene, to render it.
 
     Raises:
         CompressedFileError: the file is damaged; the subclass and the message say how.
@@ -220,7 +225,7 @@ def decompress_field(source: bytes | str | Path, output: str | Path) -> Path:
     if isinstance(built, Field):
         _write_run(built, file.about, output)
         return output
-    frames = drawn(built, file.about)
+    frames = field_frames(built, file.about)
     if len(frames) > 1:
         write_film(frames, output, fps=file.about["fps"])
     else:
@@ -229,8 +234,8 @@ def decompress_field(source: bytes | str | Path, output: str | Path) -> Path:
     return output
 
 
-def drawn(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray]:
-    """The frames (bytes) of a field of a picture or video."""
+def field_frames(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray]:
+    """The frames of a picture's or video's field, [height, width, 3] bytes each."""
     if isinstance(built, PictureField):
         height, width = about["size"]
         values = draw_picture(built, height, width)[None]
@@ -244,11 +249,13 @@ def _built(file: FieldFile) -> MediaField | Field:
     try:
         return restore(file.family, file.config, file.state)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise HeaderError(f"the field's sizes and weights do not fit ({error}); get an undamaged copy") from error
+        raise HeaderError(
+            f"damaged header: the field's sizes do not fit its weights ({error}); get an undamaged copy"
+        ) from error
 
 
 def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
-    """A run's folder with what `load_run` needs."""
+    """Write a run folder with what `load_run` needs."""
     sampler = UniformSampler(built.bounds)
     if "cells" in about:
         resolution, text = about["cells"]
@@ -265,7 +272,7 @@ def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
 
 
 def describe_field(data: bytes) -> dict[str, str | int | float]:
-    """What a field's file holds, by name."""
+    """What a field's file holds, by name: its family, its weights and its size."""
     file = read(data)
     weights = sum(value.numel() for name, value in file.state.items() if name in file.bits)
     return {

@@ -1,4 +1,4 @@
-"""``nerf.compression.compress`` and ``decompress``: data to files of a wanted size and back."""
+"""``nerf.compression.compress`` and ``decompress``: data to files of a given size or quality, and back."""
 
 from __future__ import annotations
 
@@ -34,25 +34,27 @@ from .reconstruction import boxes_of, checksum, decode
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODELS: dict[Modality, str] = {"picture": "photos", "sound": "sounds", "video": "videos", "volume": "volumes"}
-"""The shipped model of each kind."""
+"""The shipped model of each modality."""
 SMALL_MODEL, SMALL = "pictures32", 32
-"""The model for pictures that are not larger than this along either side."""
+"""The model for small pictures, and their largest side in pixels."""
 FILLED = 0.9
-"""Share of a wanted size below which a higher rate is tried."""
+"""If a file uses less than this share of its target size, the next higher rate is tried."""
 QUICK, SLACK = 8, 1.0
-"""For a wanted quality: how much shorter the search is that chooses a rate, and what it may lack, dB."""
+"""With a target PSNR, a rate is chosen by a search that is shorter by the factor `QUICK`, whose files may lie below the
+target by `SLACK` dB."""
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed file, and what its own decoder makes of it."""
+    """A compressed file, with its quality and size."""
 
     data: bytes
     psnr: float
-    """Of the decoded file against the input, dB, mean over items."""
+    """PSNR of the decoded file compared with the input in dB; the mean over the items of a pack."""
     bits_per_point: float
-    """Of the whole file, header included; a point is a pixel, a sample in time or a voxel."""
+    """Size of the whole file, header included; a point is a pixel, a sample in time or a voxel."""
     seconds: float
+    """How long compression took."""
 
 
 @declared_by(CompressOptions)
@@ -66,12 +68,12 @@ def compress(
     seconds: float | None = None,
     config: EncodeConfig | None = None,
 ) -> Compressed:
-    """Compress a picture, sound, video or volume, or several of a kind into one pack.
+    """Compress a picture, sound, video or volume, or several of one modality into one file, a pack.
 
     Args:
-        sources: a datum or its file; a list of them makes a pack.
+        sources: what to compress, or its file; a list makes a pack.
         output: file to write.
-        config: how to search.
+        config: settings of the search.
 
     Returns:
         The file's bytes, and its quality measured by decoding it.
@@ -81,20 +83,20 @@ def compress(
     """
     start = time.monotonic()
     if target_bytes is not None and target_psnr is not None:
-        raise ValueError("target_bytes and target_psnr exclude each other; give one")
+        raise ValueError("target_bytes and target_psnr cannot be combined; give one of them")
     if output is not None and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"there is no folder {Path(output).parent} for {output}; make it first")
     pack = isinstance(sources, (list, tuple))
     given = list(sources) if isinstance(sources, (list, tuple)) else [sources]
     if not given:
         raise ValueError("there is nothing to compress; give at least one picture, sound, video or volume")
-    kinds = [modality_codec_of(source) for source in given]
-    if len(set(kinds)) > 1:
-        found = sorted({kind.modality for kind in kinds})
-        raise ValueError(f"a pack holds data of one kind, got {' and '.join(found)}; make one for each")
-    kind = kinds[0]
-    data = [kind.to_datum(kind.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
-    writer = _Writer(_model_for(kind, data, model), kind, data, pack, config or EncodeConfig(), seconds)
+    codecs = [modality_codec_of(source) for source in given]
+    if len(set(codecs)) > 1:
+        found = sorted({codec.modality for codec in codecs})
+        raise ValueError(f"a pack holds data of one kind, got {' and '.join(found)}; make a pack for each")
+    codec = codecs[0]
+    data = [codec.to_datum(codec.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
+    writer = _Writer(_model_for(codec, data, model), codec, data, pack, config or EncodeConfig(), seconds)
     if target_psnr is not None:
         written = writer.of_quality(target_psnr)
     elif target_bytes is not None:
@@ -109,38 +111,40 @@ def compress(
     return Compressed(file, quality, 8 * len(file) / points, time.monotonic() - start)
 
 
-def _model_for(kind: ModalityCodec, data: Sequence[Datum], name: str | None) -> CodecModel:
-    """The named model, or the shipped one for data of a kind.
+def _model_for(codec: ModalityCodec, data: Sequence[Datum], name: str | None) -> CodecModel:
+    """The named model, or the shipped one for the modality and size of the data.
 
     Raises:
-        ValueError: it is for another kind of data.
+        ValueError: the named model is for another modality.
     """
     if name is None:
-        small = kind.modality == "picture" and max(size for datum in data for size in datum.dims) <= SMALL
-        name = SMALL_MODEL if small else DEFAULT_MODELS[kind.modality]
+        small = codec.modality == "picture" and max(size for datum in data for size in datum.dims) <= SMALL
+        name = SMALL_MODEL if small else DEFAULT_MODELS[codec.modality]
     model = load_model(name)
-    if model.description.modality != kind.modality:
-        raise ValueError(f"model {name} is for a {model.description.modality}, not for a {kind.modality}; name another")
+    if model.description.modality != codec.modality:
+        raise ValueError(
+            f"model {name} is for a {model.description.modality}, not for a {codec.modality}; name another"
+        )
     return model
 
 
 class _Writer:
-    """Data on their way to a file."""
+    """Writes the container of some data: at a rate, of a size or of a quality."""
 
     def __init__(
         self,
         model: CodecModel,
-        kind: ModalityCodec,
+        codec: ModalityCodec,
         data: Sequence[Datum],
         pack: bool,
         config: EncodeConfig,
         seconds: float | None,
     ):
-        self.model, self.kind, self.data, self.pack = model, kind, data, pack
+        self.model, self.codec, self.data, self.pack = model, codec, data, pack
         self.config = config if seconds is None else self._timed(config, seconds)
 
     def _timed(self, config: EncodeConfig, seconds: float) -> EncodeConfig:
-        """Settings whose steps take about so many seconds, by the time that some take."""
+        """Settings with which a search takes about ``seconds``, estimated from the time of a few steps."""
         trial = dataclasses.replace(config, steps=3, rounds=1)
         start = time.monotonic()
         self._encoder(self.model.description.default_rate, config=trial).encode()
@@ -153,7 +157,7 @@ class _Writer:
         return Encoder(self.model, rate, [datum.values for datum in self.data], bits, config or self.config)
 
     def container(self, rate: int, coded: Sequence[CodedDatum]) -> Container:
-        """The file of what was coded, without the check of its samples."""
+        """The file of coded data, still without the checksum of its samples."""
         empty = self._empty(rate)
         items = [
             dataclasses.replace(item, payload=payload.write(self.model, empty, item, found))
@@ -162,22 +166,26 @@ class _Writer:
         return dataclasses.replace(empty, items=items)
 
     def _empty(self, rate: int) -> Container:
-        """A file that says nothing of its items but their shape and what is kept exactly."""
+        """A file without payloads: it has the items' shapes and what is kept exactly."""
         items = [Item(datum.dims, datum.flags, b"", datum.extra) for datum in self.data]
         bits = self.model.description.candidate_bits
-        return Container(self.kind.modality, self.model.id, bits, rate, items, self.pack)
+        return Container(self.codec.modality, self.model.id, bits, rate, items, self.pack)
 
     def at_rate(self, rate: int) -> Container:
-        """All blocks of a rate."""
+        """The file with all blocks of a rate."""
         return self.container(rate, self._encoder(rate).encode())
 
     def of_size(self, target: int) -> Container:
-        """At most ``target`` bytes."""
+        """A file of at most ``target`` bytes.
+
+        Raises:
+            ValueError: not even an empty file is that small.
+        """
         count = len(self.data)
         empty = len(self._empty(0).write())
         if target < empty:
             raise ValueError(f"target_bytes {target} is less than the {empty} bytes of an empty file; ask for more")
-        # Sizes in the table and of the contents need more bytes than those of an empty file.
+        # The sizes of items and of the contents take more bytes in a full file than in an empty one.
         sizes = [len(varint(size)) - 1 for size in ((target - empty) // count, target)]
         room = max(target - empty - (count - 1) * sizes[0] - sizes[1], 0)
         room -= room // chunks.CHUNK * (chunks.HEAD + 2)
@@ -194,7 +202,7 @@ class _Writer:
         return found
 
     def _filled(self, rate: int, encoder: Encoder, target: int) -> Container:
-        """At most ``target`` bytes of what is encoded at a rate."""
+        """A file of at most ``target`` bytes, from one rate: if it is too large, indices are left out at the end."""
         coded = encoder.encode()
         found = self.container(rate, coded)
         while (size := len(found.write())) > target:
@@ -206,7 +214,11 @@ class _Writer:
         return found
 
     def of_quality(self, target: float) -> Container:
-        """The fewest blocks of the lowest rate that reach ``target`` dB."""
+        """The smallest file found that reaches ``target`` dB.
+
+        Raises:
+            ValueError: the highest rate does not reach it.
+        """
         config, last = self.config, len(self.model.rates) - 1
         quick = dataclasses.replace(config, steps=config.steps // QUICK, rounds=2)
         rate = 0
@@ -225,7 +237,7 @@ class _Writer:
             rate += 1
 
     def _shortened(self, rate: int, coded: Sequence[CodedDatum], target: float) -> Container:
-        """Leave out indices at the end, the same share of every item, while the quality stays."""
+        """Leave out indices at the end, the same share of every item, as long as PSNR reaches ``target`` dB."""
         low, high = 0.0, 1.0
         for _ in range(8):
             middle = (low + high) / 2
@@ -234,18 +246,18 @@ class _Writer:
         return self.container(rate, [one.shortened(high) for one in coded])
 
     def quality(self, rate: int, coded: Sequence[CodedDatum]) -> float:
-        """PSNR of what this decodes to, dB."""
+        """PSNR of the decoded file in dB."""
         return self._measured(decode(self.container(rate, coded), self.model, checked=False))
 
     def finished(self, container: Container) -> tuple[bytes, float]:
-        """The file with the check of its samples, and its quality."""
+        """The file's bytes, with the checksum of its samples, and its PSNR in dB."""
         samples = decode(container, self.model, checked=False)
         file = dataclasses.replace(container, samples=checksum(samples)).write()
         return file, self._measured(decode(bitstream.read(file), self.model, checked=False))
 
     def _measured(self, decoded: Sequence[np.ndarray]) -> float:
-        originals = [to_samples(datum.values, self.kind.steps) for datum in self.data]
-        qualities = [psnr(a, b, peak=self.kind.steps) for a, b in zip(decoded, originals, strict=True)]
+        originals = [to_samples(datum.values, self.codec.steps) for datum in self.data]
+        qualities = [psnr(a, b, peak=self.codec.steps) for a, b in zip(decoded, originals, strict=True)]
         return sum(qualities) / len(qualities)
 
 
@@ -260,9 +272,9 @@ def decompress(
     region: Sequence[int] | None = None,
     salvage: bool = False,
 ) -> Compressible | list[Compressible]:
-    """A compressed file's picture, sound, video or volume, or the list of a pack's.
+    """The picture, sound, video or volume of a compressed file, or the list of those of a pack.
 
-    ``source`` may also be the file's bytes, and ``region`` a list of numbers. The values of a region are those of the
+    ``source`` may also be the file's bytes, and ``region`` a list of numbers. The samples of a region are those of the
     whole.
 
     Raises:
@@ -271,52 +283,52 @@ def decompress(
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in 0..1, got {share}")
     container = bitstream.read(read_file(source), salvage=salvage)
-    kind = MODALITY_CODECS[container.modality]
-    codec = model_of(container, model)
-    decoded = decode(container, codec, fast=fast, share=share, region=region, salvage=salvage)
+    codec = MODALITY_CODECS[container.modality]
+    codec_model = model_of(container, model)
+    decoded = decode(container, codec_model, fast=fast, share=share, region=region, salvage=salvage)
     media = [
-        _made(kind, samples, item, boxes_of(item, region)[0], salvage)
+        _made(codec, samples, item, boxes_of(item, region)[0], salvage)
         for samples, item in zip(decoded, container.items, strict=True)
     ]
     if output is not None:
-        _save(kind, media, Path(output), container.pack)
+        _save(codec, media, Path(output), container.pack)
     return media if container.pack else media[0]
 
 
-def _made(kind: ModalityCodec, samples: np.ndarray, item: Item, box: Box, salvage: bool) -> Compressible:
-    """A datum of its samples; salvaged without what is kept exactly, where that is damaged."""
+def _made(codec: ModalityCodec, samples: np.ndarray, item: Item, box: Box, salvage: bool) -> Compressible:
+    """Decoded data from samples. With ``salvage``, what is kept exactly is left out if it is damaged."""
     try:
-        return kind.from_samples(samples, item, box)
+        return codec.from_samples(samples, item, box)
     except PayloadError as error:
         if not salvage:
             raise
         logger.warning("%s", error)
-        return kind.from_samples(samples, dataclasses.replace(item, flags=item.flags & ~EXTRA), box)
+        return codec.from_samples(samples, dataclasses.replace(item, flags=item.flags & ~EXTRA), box)
 
 
-def _save(kind: ModalityCodec, media: Sequence[Compressible], output: Path, pack: bool) -> None:
+def _save(codec: ModalityCodec, media: Sequence[Compressible], output: Path, pack: bool) -> None:
     if pack:
         for number, datum in enumerate(media):
-            kind.write(datum, output / f"{number:04d}{kind.ending}")
+            codec.write(datum, output / f"{number:04d}{codec.ending}")
     else:
-        kind.write(media[0], output)
+        codec.write(media[0], output)
 
 
 @declared_by(InfoOptions)
 def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[str, str | int | float]:
-    """What a compressed file's header says, and the bits of each level, by name.
+    """What a compressed file holds, by name: its header, its size, and the bits of the indices of each level.
 
     ``source`` may also be the file's bytes.
     """
     data = read_file(source)
     container = bitstream.read(data)
-    codec = model_of(container, model)
+    codec_model = model_of(container, model)
     points = sum(math.prod(item.dims) for item in container.items)
-    bits, named = [0] * len(codec.description.columns), 0
+    bits, named = [0] * len(codec_model.description.columns), 0
     for item in container.items:
-        order, indices, _ = payload.read(codec, container, item)
-        named += 8 * len(payload.write_components(codec, container.rate, order.components))
-        sizes = [codec.code.size(index) for index in indices if index != chunks.MISSING]
+        order, indices, _ = payload.read(codec_model, container, item)
+        named += 8 * len(payload.write_components(codec_model, container.rate, order.components))
+        sizes = [codec_model.code.size(index) for index in indices if index != chunks.MISSING]
         for block in order.blocks.values():
             bits[block.level] += sum(sizes[block.first : block.first + len(block.rows)])
     return {
@@ -333,7 +345,11 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
 
 
 def read_file(source: bytes | str | Path) -> bytes:
-    """Bytes of a file."""
+    """The bytes of a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     if isinstance(source, bytes):
         return source
     if not Path(source).is_file():
@@ -342,7 +358,7 @@ def read_file(source: bytes | str | Path) -> bytes:
 
 
 def model_of(container: Container, model: str | None) -> CodecModel:
-    """The model that wrote a file: the named one, or the shipped one of the file's id.
+    """The model that a file was written with: the named one, or the shipped one with the id in the file.
 
     Raises:
         WrongModelError: no shipped model has that id.

@@ -1,8 +1,8 @@
-"""What an item's bytes say: which component of the prior every patch has, then the indices.
+"""The payload of an item: the prior's component of every patch, then the indices.
 
-The names of the components come first, in a prefix code of the model and in row-major order of the patches, with bits
-of one to a whole byte; models with a single component have none. Then the indices as
-:mod:`nerf.compression.container.chunks` writes them, whose checks cover the names too.
+Components are coded in a prefix code of the model, in row-major order of the patches, and padded with bits of one to a
+whole byte; a model with a single component writes none. Indices follow as :mod:`nerf.compression.container.chunks`
+writes them; their checksums cover the components too.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class CodedDatum:
     """What an encoder found for one datum."""
 
     components: tuple[int, ...]
-    """Of every patch."""
+    """The prior's component of every patch."""
     indices: list[int]
 
     def shortened(self, share: float) -> CodedDatum:
-        """With a leading share of the indices."""
+        """The same with a leading share of the indices."""
         return CodedDatum(self.components, self.indices[: math.ceil(share * len(self.indices))])
 
 
 def write_components(model: CodecModel, rate: int, components: tuple[int, ...]) -> bytes:
-    """The components' names as bytes."""
+    """Components of the patches as bytes."""
     if model.description.components == 1:
         return b""
     code = model.rates[rate].component_code
@@ -40,18 +40,20 @@ def write_components(model: CodecModel, rate: int, components: tuple[int, ...]) 
 
 
 def write(model: CodecModel, container: Container, item: Item, coded: CodedDatum) -> bytes:
-    """The bytes of an item whose header is known."""
-    named = write_components(model, container.rate, coded.components)
-    return named + chunks.join(model.code, coded.indices, container.checksum_seed(item) + named)
+    """The payload of an item whose header is known."""
+    components = write_components(model, container.rate, coded.components)
+    return components + chunks.join(model.code, coded.indices, container.checksum_seed(item) + components)
 
 
 def read(model: CodecModel, container: Container, item: Item) -> tuple[BlockOrder, list[int], bool]:
-    """The order of an item's blocks; its indices, -1 in place of those that are lost; whether all is as written.
+    """Read a payload.
 
-    Where names are cut off, patches have the likeliest component.
+    Returns:
+        The order of the item's blocks; its indices, -1 for those that are lost; and whether the payload is undamaged.
+        Patches whose component is cut off get the likeliest one.
     """
     tiling, rate = model.description.tiling(item.dims), model.rates[container.rate]
-    components, size, named = _components(model, rate.component_code, tiling, item.payload)
+    components, size, complete = _components(model, rate.component_code, tiling, item.payload)
     order = block_order_of(model, container.rate, tiling, components)
     seed = container.checksum_seed(item) + item.payload[:size]
     indices, whole = chunks.split(model.code, item.payload[size:], order.count, seed, missing=item.missing)
@@ -59,16 +61,16 @@ def read(model: CodecModel, container: Container, item: Item) -> tuple[BlockOrde
     if max(indices, default=0) >> bits:
         whole = False
         indices = [index if not index >> bits else chunks.MISSING for index in indices]
-    return order, indices, whole and named
+    return order, indices, whole and complete
 
 
 def _components(model: CodecModel, code: PrefixCode, tiling: Tiling, data: bytes) -> tuple[tuple[int, ...], int, bool]:
-    """Of every patch, the bytes that they take, and whether they are all there."""
+    """The component of every patch, the bytes that they take, and whether all of them are there."""
     count = tiling.rows[0]
     if model.description.components == 1:
         return (0,) * count, 0, True
     likeliest = code.lengths.index(min(code.lengths))
-    # No name is longer than the last one, which is none.
+    # The longest word is the end's, so that components take at most as many bits each.
     digits, place, found = to_digits(data[: -(-count * code.lengths[-1] // 8)]), 0, []
     while len(found) < count:
         symbol, place = code.symbol(digits, place)

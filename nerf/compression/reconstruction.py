@@ -1,4 +1,4 @@
-"""A file's indices to samples: the whole of it, a leading share, a region, or what is intact."""
+"""A whole file to samples: all of it, a leading share of its indices, a region, or what is intact of a damaged file."""
 
 from __future__ import annotations
 
@@ -36,63 +36,70 @@ def decode(
 
     Args:
         fast, share, region, salvage: as for :func:`nerf.compression.decompress`.
-        checked: compare the samples with those that the file was written for; only possible where they are all there.
+        checked: compare the checksum of the samples with the file's, if all samples are decoded in double precision.
 
     Raises:
         WrongModelError, HeaderError, PayloadError: the file does not fit the model, or its indices are damaged.
-        OtherSamplesError: this machine decodes to other samples.
+        OtherSamplesError: the samples differ from those that the file was written for.
     """
     if container.model != model.id:
         raise WrongModelError(
-            f"the file was written with model {container.model.hex()}, not with {model.id.hex()}; name the right one"
+            f"the file was written with model {container.model.hex()}, not with {model.id.hex()}; give that model"
         )
-    description, kind = model.description, MODALITY_CODECS[container.modality]
-    if (
-        container.rate >= len(model.rates)
-        or container.candidate_bits != description.candidate_bits
-        or container.modality != description.modality
-    ):
-        raise HeaderError("the header names a rate, candidates or a kind that its model lacks; get an undamaged copy")
+    description, codec = model.description, MODALITY_CODECS[container.modality]
+    checks = {
+        "rate": (container.rate, range(len(model.rates))),
+        "candidate bits": (container.candidate_bits, [description.candidate_bits]),
+        "modality": (container.modality, [description.modality]),
+    }
+    for name, (found, possible) in checks.items():
+        if found not in possible:
+            raise HeaderError(f"damaged header: the model has no {name} {found}; get an undamaged copy")
     decoded = []
     for number, item in enumerate(container.items):
         order, indices, intact = payload.read(model, container, item)
         if not intact:
             if not salvage:
-                raise PayloadError("the indices do not end with the item; get an undamaged copy, or salvage it")
+                raise PayloadError(
+                    f"damaged content: the indices of item {number} do not end where the item ends; get an undamaged"
+                    " copy, or decode what is intact with salvage"
+                )
             have = sum(index != chunks.MISSING for index in indices)
-            logger.warning("item %d is damaged: %d indices are used of at most %d", number, have, order.count)
+            logger.warning("item %d is damaged: %d of at most %d indices can be used", number, have, order.count)
         indices = indices[: math.ceil(share * len(indices))]
         parts = []
         for box in boxes_of(item, region):
-            wanted = None if region is None else needed_rows(model, order.tiling, box)
-            levels = decode_latents(model, order, indices, wanted)
-            parts.append(to_samples(synthesize(model, order.tiling, levels, box=box, fast=fast), kind.steps))
+            needed = None if region is None else needed_rows(model, order.tiling, box)
+            levels = decode_latents(model, order, indices, needed)
+            parts.append(to_samples(synthesize(model, order.tiling, levels, box=box, fast=fast), codec.steps))
         samples = np.concatenate(parts, -1)
         decoded.append(_grey(samples) if item.flags & GREY else samples)
     complete = not (fast or salvage) and share == 1 and region is None
     if checked and complete and checksum(decoded) != container.samples:
         raise OtherSamplesError(
-            "the samples are not those that the file was written for: this machine computes otherwise, or the file was"
-            " changed; salvage it to have them all the same"
+            "the decoded samples differ from those that the file was written for: this machine computes differently, or"
+            " the file was changed; decode it with salvage to get them nevertheless"
         )
     return decoded
 
 
 def boxes_of(item: Item, region: Sequence[int] | None) -> list[Box]:
-    """What to draw of an item: a region of it, in both halves of a stereo sound.
+    """The boxes to decode of an item: one, or two for a region of a stereo sound, in its middle and in its side.
 
     Raises:
-        ValueError: the region has not two numbers for each axis, or lies outside.
+        ValueError: the region does not have two numbers for each axis, is empty, or lies outside.
     """
     if region is None:
         return [whole(item.dims)]
     axes, halves = len(item.dims), 2 if item.flags & STEREO else 1
     shape = (item.dims[0] // halves,) if halves == 2 else item.dims
     if len(region) != 2 * axes:
-        raise ValueError(f"region needs {axes} offsets and {axes} sizes, the last axis first, got {list(region)}")
+        raise ValueError(f"region must be {axes} offsets and {axes} sizes, the last axis first, got {list(region)}")
     box = tuple((at, at + size) for at, size in zip(region[:axes], region[axes:], strict=True))[::-1]
     if any(not 0 <= first < last <= size for (first, last), size in zip(box, shape, strict=True)):
-        raise ValueError(f"region {list(region)} is empty or lies outside of {'x'.join(map(str, shape[::-1]))} points")
+        raise ValueError(
+            f"region {list(region)} is empty or lies outside the item's {'x'.join(map(str, shape[::-1]))} points"
+        )
     if halves == 1:
         return [box]
     ((first, last),), (length,) = box, shape
@@ -100,7 +107,7 @@ def boxes_of(item: Item, region: Sequence[int] | None) -> list[Box]:
 
 
 def checksum(decoded: Sequence[np.ndarray]) -> int:
-    """The check of decoded samples in a file: two bytes of a CRC-32."""
+    """The checksum of decoded samples in a file: the low two bytes of their CRC-32."""
     check = 0
     for samples in decoded:
         check = zlib.crc32(np.ascontiguousarray(samples).tobytes(), check)

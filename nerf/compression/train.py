@@ -1,6 +1,6 @@
-"""Trains a codec: ``python -m nerf.compression.train photos --data DIR --output runs/codec --export``.
+"""Trains a codec model: ``python -m nerf.compression.train photos --data DIR --output runs/codec --export``.
 
-``DIR`` holds the folders that :mod:`nerf.compression.learning.datasets` reads; it leaves what it holds out for tests.
+``DIR`` has the folders that :mod:`nerf.compression.learning.datasets` reads; what that holds out is not trained on.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from .model.codec import CodecModel
 
 SHIPPED = Path(__file__).parents[1] / "nano"
 COUNTED = 32
-"""Patches whose indices are counted for the index code."""
+"""Number of patches whose indices are counted for the index code."""
 ROOM = 1.2
-"""Bits of all indices over a rate's information."""
+"""Bits of all indices relative to the information of a rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(ModelTraining):
-    """Train a codec: the network that all data share, and the priors of its latent numbers."""
+    """Train a codec model: the network that all data share, and the priors of latent numbers."""
 
     recipe: Annotated[str, tyro.conf.Positional]
     """Shipped settings (tiny, pictures32, photos, sounds, videos, volumes) or a YAML file."""
     data: Path
-    """Folder of the training data; see the recipe's `data`."""
+    """Folder of the training data; `data` of the recipe names the folder below it."""
 
 
 def main(arguments: Arguments) -> FitReport:
-    """Train a codec and write it."""
+    """Train a codec model and write it."""
     arguments.start()
     recipe = load_settings(Recipe, arguments.recipe, task="compression")
     config = arguments.with_overrides(recipe.train)
@@ -66,14 +66,14 @@ def main(arguments: Arguments) -> FitReport:
 
 
 def finished_model(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crops) -> CodecModel:
-    """The model that a task has learned, with an index code counted on some of its training data."""
+    """The trained model of a task, with an index code from indices counted on some of the training data."""
     task.finish_round()
     model = CodecModel.trained(task.description, task.network, task.amortiser, task.priors)
     few = max(1, COUNTED // task.tiling.rows[0])
     chosen = list(data.sample(few) if isinstance(data, Crops) else data[:: max(1, len(data) // few)][:few])
     quick = EncodeConfig(steps=60, rounds=4, round_steps=5)
     rate = task.description.default_rate
-    # First all blocks; what indices cost is then known, which says what blocks a file of a wanted size has.
+    # First for all blocks. Then the cost of indices is known, and with it the blocks that fit a budget, as in use.
     for room in (np.inf, ROOM * task.description.budgets[rate] * few * task.tiling.rows[0]):
         counts = np.ones(task.description.candidate_bits + 1)
         for coded in Encoder(model, rate, chosen, room, quick).encode():
@@ -84,7 +84,7 @@ def finished_model(task: PriorTask, data: Float[Tensor, "n channels ..."] | Crop
 
 
 def rates(task: PriorTask) -> dict[str, list[float]]:
-    """What the rates came to: bits of a patch, and beta."""
+    """Of every rate: information of a patch in bits, and beta."""
     bits = (task.priors.spent / task.tiling.rows[0]).tolist()
     return {"bits": [round(b, 1) for b in bits], "beta": task.priors.log_beta.exp().tolist()}
 

@@ -1,4 +1,4 @@
-"""Windows of blocks: how much of a datum is decoded at a time."""
+"""Windows: the patches of a datum that the network computes at a time."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from itertools import product
 from .description import Box, Description, Tiling
 
 WINDOW = {1: 64, 2: 8, 3: 4}
-"""Patches along each axis that are drawn at once, by the number of axes."""
+"""Patches of a window along each axis, by the number of axes."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Patches that are drawn at once."""
+    """Patches that are computed together, with those around them that they depend on."""
 
     rows: list[int]
-    """The first level's rows, with those around that the upsampler looks at, in row-major order."""
+    """Rows of the first level, in row-major order, the surrounding patches that the upsampler reads included."""
     grid: tuple[int, ...]
-    """How many there are along each axis."""
+    """Number of these rows along each axis."""
     inner: Box
-    """Those of them that belong to the window."""
+    """Which of them are the window's own."""
     start: tuple[int, ...]
-    """The first point of the window itself."""
+    """First point of the window's own patches along each axis."""
 
 
 def windows(description: Description, tiling: Tiling, box: Box) -> Iterator[Window]:
-    """The windows that draw the points of ``box``; they lie where they would for the whole datum."""
+    """The windows that cover the points of ``box``; their positions do not depend on the box."""
     side, halo = WINDOW[len(box)], description.halo
     spans = [
         range(first // patch // side, -(-last // (patch * side)))

@@ -1,1 +1,1 @@
-"""Relative entropy coding: indices, shared randomness and rate control."""
+"""Relative entropy coding: samples as indices, indices as bits, shared randomness and rate control."""

@@ -1,8 +1,8 @@
 """Indices as bits: a prefix code for the number of binary digits, then the digits below the leading one.
 
-An index ``i`` is written as its exponent ``e = floor(log2(i + 1))`` in a canonical prefix code, which the model's
-configuration gives by the lengths of its words, and then ``e`` raw digits of ``i + 1 - 2^e``. The last word, all
-ones, is no exponent: bits of one that fill the last byte end a stream without a count of indices.
+An index ``i`` is written as its exponent ``e = floor(log2(i + 1))``, in a canonical prefix code whose word lengths are
+in the model's configuration, followed by the ``e`` binary digits of ``i + 1 - 2^e``. The last word, all ones, is no
+exponent: bits of one fill the last byte, so that a stream ends without a count of its indices.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 
 def word_lengths(weights: Sequence[float]) -> list[int]:
-    """Huffman's lengths for symbols of these weights, and for one more that ends a stream and never occurs.
+    """Lengths in bits of a Huffman code for symbols of these weights, and of one more word that ends a stream.
 
-    Weights get a floor, so that no word is longer than about 20 bits.
+    Weights are at least a small share of their sum, so that no word is longer than about 20 bits.
     """
     floor = max(sum(weights), 1e-9) * 2.0**-16
     heap = [(max(weight, floor), place, [place]) for place, weight in enumerate(weights)]
@@ -30,10 +30,10 @@ def word_lengths(weights: Sequence[float]) -> list[int]:
 
 
 class PrefixCode:
-    """A canonical prefix code of whole numbers from 0. Its last word, all ones, is none of them and ends a stream.
+    """A canonical prefix code of the whole numbers from 0. Its last word, all ones, ends a stream.
 
     Args:
-        lengths: bits of the word of each symbol, and of the end.
+        lengths: bits of each symbol's word, then those of the end's word.
     """
 
     def __init__(self, lengths: Sequence[int]):
@@ -51,7 +51,7 @@ class PrefixCode:
             word, before = word + 1, length
 
     def symbol(self, digits: str, place: int) -> tuple[int, int]:
-        """The symbol at a place, and the place after it; the end where no word is whole."""
+        """The symbol at a place, and the place after it; the end's symbol if no whole word is left."""
         for length in range(1, min(self.lengths[-1], len(digits) - place) + 1):
             symbol = self.symbols.get(digits[place : place + length])
             if symbol is not None:
@@ -60,10 +60,10 @@ class PrefixCode:
 
 
 class IndexCode(PrefixCode):
-    """The code of a model's indices, whose symbols are exponents."""
+    """The code of a model's indices; its symbols are exponents."""
 
     def size(self, index: int) -> int:
-        """Bits of an index."""
+        """Size of an index in bits."""
         exponent = (index + 1).bit_length() - 1
         return self.lengths[exponent] + exponent
 
@@ -89,11 +89,11 @@ class IndexCode(PrefixCode):
 
 
 def to_bytes(digits: str) -> bytes:
-    """Bits as text to bytes, the last of them filled with ones."""
+    """Binary digits as text to bytes; bits of one fill the last byte."""
     digits += "1" * (-len(digits) % 8)
     return bytes(int(digits[place : place + 8], 2) for place in range(0, len(digits), 8))
 
 
 def to_digits(data: bytes) -> str:
-    """Bytes to bits as text."""
+    """Bytes to binary digits as text."""
     return "".join(f"{byte:08b}" for byte in data)

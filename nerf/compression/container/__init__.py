@@ -1,1 +1,1 @@
-"""The container of compressed files: bytes, chunks and what can be wrong with them."""
+"""The container of compressed files: their bytes, chunks of indices, and an error for each kind of damage."""

@@ -1,22 +1,22 @@
-"""The file: a header, a table of items, their contents, and a checksum of it all.
+"""The file: a header, a table of items, their contents, and a checksum of the whole file.
 
     magic         4   "mfc" and a byte that text never has
     version       1
-    kind          1   modality in bits 0-2; bit 3: a pack, with a table of items
-    model         8   first bytes of the SHA-256 of what a decoder needs of the model
+    kind          1   number of the modality in bits 0-2; bit 3: a pack, with a table of items
+    model         8   the model's id: first bytes of the SHA-256 of what a decoder needs of the model
     candidates    1   log2 of the candidates of an index
     index mode    1   0: canonical prefix code of the exponent, raw digits
-    rate          1   which of the model's rates
-    table             of one item: its shape. Of a pack: number of items; runs of equal shapes until all items have one,
-                      each a length and a shape; then the bytes of every item but the last
+    rate          1   number of the rate among those of the model
+    table             without a pack, the item's shape. Of a pack: the number of items; runs of equal shapes until all
+                      items have one, each a length and a shape; then the size in bytes of every item but the last
     length            of the contents in bytes
-    contents          of every item in turn: what is kept exactly with its length, where the flags say so; its payload
-                      (:mod:`nerf.compression.payload`)
-    samples       2   low half of the CRC-32 of all decoded samples: a decoder that computes otherwise is noticed
-    checksum      4   CRC-32 of all before
+    contents          of every item: what is kept exactly, with its length before it, if the flags say so; then its
+                      payload (:mod:`nerf.compression.payload`)
+    samples       2   low half of the CRC-32 of all decoded samples, to notice a decoder that computes differently
+    checksum      4   CRC-32 of all bytes before
 
-Numbers are little-endian; those without a size are varints: seven bits a byte, lowest first, the highest bit says that
-more follow. A shape is a byte of flags and one size for each axis.
+Numbers are little-endian. Those without a size here are variable-length integers
+(:func:`nerf.compression.container.binary.varint`). A shape is a byte of flags, then one size for each axis.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PACK = 8
 TRAILER = 2 + CHECKSUM
 """Bytes after the contents."""
 GREY, EXTRA, STEREO = 1, 2, 4
-"""Flags of an item: one channel was given; something that is kept exactly comes with it; two channels were given."""
+"""Flags of an item: the input had one channel; something is kept exactly; the input had two channels."""
 AXES: dict[Modality, int] = {"picture": 2, "sound": 1, "video": 3, "volume": 3}
 LARGEST_AXIS, LARGEST_ITEM, MOST_ITEMS, LARGEST_FILE = 1 << 24, 1 << 26, 1 << 20, 1 << 28
-"""Points along an axis, points of an item, items of a file and points of a file that a reader accepts."""
+"""The most points along an axis, points of an item, items of a file and points of a file that a reader accepts."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Item:
     """What is kept exactly: a picture's transparency, a video's frame rate, a volume's type and range."""
 
     missing: int = 0
-    """Bytes of the payload that lie behind the end of a truncated file."""
+    """Bytes of the payload that are missing because the file is truncated."""
 
     @property
     def content(self) -> bytes:
-        """What stands in the file's contents."""
+        """The item's bytes in the file."""
         extra = varint(len(self.extra)) + self.extra if self.flags & EXTRA else b""
         return extra + self.payload
 
@@ -166,15 +166,15 @@ def _read_shape(reader: ByteReader, axes: int) -> tuple[int, tuple[int, ...]]:
 
 
 def check_dims(dims: Sequence[int]) -> None:
-    """Refuse sizes that no item may have.
+    """Refuse an item without points, or with too many.
 
     Raises:
         DimensionsError: an axis is empty, or the item too large.
     """
     if min(dims) < 1 or max(dims) > LARGEST_AXIS or math.prod(dims) > LARGEST_ITEM:
         raise DimensionsError(
-            f"{' x '.join(map(str, dims))} points are not between 1 and {LARGEST_ITEM:,} in all; "
-            "the file is damaged, or the data must be cut into parts"
+            f"an item must have 1 to {LARGEST_ITEM:,} points, got {' x '.join(map(str, dims))}; a file that says so is"
+            " damaged, and data that are too large must be cut into parts"
         )
 
 

@@ -1,8 +1,8 @@
-"""An item's indices as bytes, in chunks that a decoder can check and find by themselves.
+"""An item's indices as bytes, in chunks that a decoder can find and check independently.
 
-Up to :data:`CHUNK` bytes there is one chunk and nothing but the encoded indices. More are cut into chunks of exactly
-that size, but for the last: two bytes of a CRC-32 over the item's seed and what follows, four bytes that number the
-chunk's first index, whole indices, and bits of one to the end. Numbers are little-endian.
+Indices of at most :data:`CHUNK` bytes are written as they are encoded. More are cut into chunks of exactly that size,
+of which the last may be shorter. A chunk has two bytes of a CRC-32 over the item's seed and the rest of the chunk, four
+bytes for the number of its first index, whole indices, and bits of one to its end. Numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..coding.indices import IndexCode
 from .binary import ByteReader
 
 CHUNK, HEAD = 2048, 6
-"""Bytes of a chunk, and of its check and number."""
+"""Bytes of a chunk, and of its checksum and number together."""
 MISSING = -1
-"""In place of an index that is lost."""
+"""Value of an index that is lost."""
 
 
 def join(code: IndexCode, indices: Sequence[int], seed: bytes) -> bytes:
-    """Indices to bytes; ``seed`` is what they are worth nothing without: the model, the rate and the shape."""
+    """Indices to bytes. ``seed`` is what they can only be read with, the model, rate and shape; checksums cover it."""
     whole = code.encode(indices)
     if len(whole) <= CHUNK:
         return whole
@@ -39,10 +39,10 @@ def join(code: IndexCode, indices: Sequence[int], seed: bytes) -> bytes:
 
 
 def split(code: IndexCode, data: bytes, limit: int, seed: bytes, *, missing: int = 0) -> tuple[list[int], bool]:
-    """Bytes to at most ``limit`` indices, and whether all of it is as :func:`join` wrote it.
+    """Bytes to at most ``limit`` indices, and whether the bytes are undamaged.
 
-    Of a damaged chunk every index is :data:`MISSING`; of one where the data end ``missing`` bytes too early, those
-    before the end are found.
+    All indices of a damaged chunk are :data:`MISSING`. If the data end ``missing`` bytes too early, the last chunk has
+    the indices before the end.
     """
     if len(data) + missing <= CHUNK:
         indices, whole = code.decode(data, limit)

@@ -1,4 +1,4 @@
-"""What can be wrong with a compressed file: one exception for each kind of damage, each one clear sentence."""
+"""What can be wrong with a compressed file: an exception for each kind of damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class NotCompressedError(CompressedFileError):
 
 
 class VersionError(CompressedFileError):
-    """The file's format, or a way of coding in it, is newer than this program."""
+    """The file's format, or its way of coding indices, is unknown to this program."""
 
 
 class TruncatedError(CompressedFileError):
@@ -20,11 +20,11 @@ class TruncatedError(CompressedFileError):
 
 
 class TrailingBytesError(CompressedFileError):
-    """Something follows the end of the file's content."""
+    """Bytes follow the end of the file."""
 
 
 class DimensionsError(CompressedFileError):
-    """The header asks for data larger than any that this program writes."""
+    """The header names more data than a file may hold."""
 
 
 class HeaderError(CompressedFileError):
@@ -32,7 +32,7 @@ class HeaderError(CompressedFileError):
 
 
 class ChecksumError(CompressedFileError):
-    """The content is not what was written."""
+    """The checksum does not match the content."""
 
 
 class WrongModelError(CompressedFileError):
@@ -40,8 +40,8 @@ class WrongModelError(CompressedFileError):
 
 
 class PayloadError(CompressedFileError):
-    """The indices do not end where the file says."""
+    """The content of an item is damaged, though the checksum of the file matches."""
 
 
 class OtherSamplesError(CompressedFileError):
-    """The samples that were decoded are not those that the file was written for."""
+    """The decoded samples differ from those that the file was written for."""

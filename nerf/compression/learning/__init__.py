@@ -1,1 +1,1 @@
-"""How a codec's prior is learned: data, crops, posteriors and the training task."""
+"""How a codec model is trained: data, crops, posteriors and the training task."""

@@ -1,4 +1,4 @@
-"""Training data that never repeat: random crops of whole pictures, sounds, videos or volumes."""
+"""Random crops of whole pictures, sounds, videos or volumes: training data that never repeat."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ QUIETEST = 0.3
 FAINTEST = 0.2
 """Smallest contrast of a volume."""
 FASTEST, NEARER = 3.0, 0.02
-"""A camera over a still: how far it moves between frames at most, in pixels of the crop, and what share it nears."""
+"""A camera that moves over a still: its fastest motion, in pixels of the crop per frame, and the largest change of its
+distance per frame, as a share."""
 
 
 class Crops:
-    """Draws crops: turned over, shrunk and with other colours or loudness, so that no two are the same.
+    """Draws crops: flipped, shrunk, and with changed colours or loudness, so that no two are the same.
 
     Args:
-        modality: says which changes leave a datum one of its kind.
+        modality: decides which changes are natural.
         wholes: data of any sizes, -0.5..0.5, [channels, *dims] each. A video of one frame is a still: its crops are
-            films by a camera that moves over it.
+            videos of a camera that moves over it.
         shape: points of a crop along each axis.
-        largest_shrink: how much larger than a crop the part of a picture or frame may be that is shrunk to it.
+        largest_shrink: largest factor by which a part of a picture or frame is shrunk to a crop.
 
     Raises:
-        ValueError: no whole is as large as a crop.
+        ValueError: all data are smaller than a crop.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Crops:
         largest_shrink: float = 1.0,
     ):
         self.flat = len(shape) - 2 if modality in ("picture", "video") else len(shape)
-        """Leading axes that are not shrunk."""
+        """Number of leading axes that are not shrunk."""
         fits = [
             whole
             for whole in wholes
@@ -57,7 +58,9 @@ class Crops:
             )
         ]
         if not fits:
-            raise ValueError(f"none of {len(wholes)} data is as large as a crop of {shape}; give larger ones")
+            raise ValueError(
+                f"none of {len(wholes)} data is as large as a crop of {shape}; give larger data or a smaller crop"
+            )
         self.modality, self.wholes, self.shape, self.largest_shrink = modality, fits, shape, largest_shrink
         self.weights = torch.tensor([float(math.prod(whole.shape[1:])) for whole in fits])
 
@@ -71,7 +74,7 @@ class Crops:
         )
         shrink = min(self.largest_shrink, room) ** uniform[0]
         if _still(whole, self.modality):
-            return self._changed(filmed(whole[:, 0], self.shape, shrink, generator), uniform[4:], generator)
+            return self._changed(camera_motion(whole[:, 0], self.shape, shrink, generator), uniform[4:], generator)
         part = [size if axis < flat else round(size * shrink) for axis, size in enumerate(self.shape)]
         for axis, (size, at) in enumerate(zip(part, uniform[1:], strict=False), 1):
             whole = whole.narrow(axis, int(at * (whole.shape[axis] - size + 1)), size)
@@ -83,12 +86,12 @@ class Crops:
     def _changed(
         self, crop: Float[Tensor, "channels ..."], uniform: Sequence[float], generator: torch.Generator
     ) -> Float[Tensor, "channels ..."]:
-        """Turned over along the axes without a direction, and in other colours or loudness."""
+        """A crop flipped along the axes without a direction, and with other colours or loudness."""
         if self.modality == "sound":
             return crop * (QUIETEST + (1 - QUIETEST) * uniform[0]) * (1 if uniform[1] < 0.5 else -1)
         axes = range(1, crop.dim()) if self.modality == "volume" else [crop.dim() - 1]
         crop = crop.flip([axis for axis, number in zip(axes, uniform, strict=False) if number < 0.5])
-        if self.modality == "volume":  # values of other volumes may lie anywhere in the range, dark on bright too
+        if self.modality == "volume":  # other volumes may use any part of the range, inverted too
             half, size, shift, turned = torch.rand(4, generator=generator).tolist()
             size = 1.0 if half < 0.5 else FAINTEST + (1 - FAINTEST) * size
             crop = crop * size + (1 - size) * (shift - 0.5)
@@ -98,27 +101,27 @@ class Crops:
         return (crop * (1 + change[0]) + shift / 2).clamp(-0.5, 0.5)
 
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, "n channels ..."]:
-        """``count`` crops, always the same."""
+        """``count`` crops, the same for the same seed."""
         generator = torch.Generator().manual_seed(seed)
         return torch.stack([self.draw(generator) for _ in range(count)])
 
 
 def _still(whole: Float[Tensor, "channels ..."], modality: Modality) -> bool:
-    """Whether it is a video of one frame."""
+    """Whether a datum is a video of one frame."""
     return modality == "video" and whole.shape[1] == 1
 
 
-def filmed(
+def camera_motion(
     still: Float[Tensor, "channels height width"],
     shape: tuple[int, ...],
     shrink: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "channels frames h w"]:
-    """What a camera sees that moves over a still and nears it, both evenly; beyond the still's edges it is mirrored.
+    """A video of a camera that moves and zooms over a still at constant speeds; the still is mirrored at its edges.
 
     Args:
-        shape: frames, height and width of the film.
-        shrink: pixels of the still to one of the film, in its middle frame.
+        shape: frames, height and width of the video.
+        shrink: pixels of the still per pixel of the video, in its middle frame.
     """
     frames, *sides = shape
     small = functional.interpolate(still[None], scale_factor=1 / shrink, mode="bilinear", antialias=True)[0]
@@ -134,7 +137,7 @@ def filmed(
     ]
     y, x = (2 * place / size - 1 for place, size in zip(places, have.tolist(), strict=True))
     grid = torch.stack([x[:, None].expand(-1, sides[0], -1), y[:, :, None].expand(-1, -1, sides[1])], dim=-1)
-    film = functional.grid_sample(
+    video = functional.grid_sample(
         small.expand(frames, -1, -1, -1), grid, mode="bicubic", padding_mode="reflection", align_corners=False
     )
-    return film.transpose(0, 1).clamp(-0.5, 0.5)
+    return video.transpose(0, 1).clamp(-0.5, 0.5)

@@ -1,4 +1,4 @@
-"""What codecs are trained and measured on: whole data of one kind below a folder, split by what they show."""
+"""The data that codecs are trained and measured on, from folders; the split keeps data of one subject together."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from ..modalities.sounds import SoundCodec
 from ..modalities.videos import VideoCodec
 
 HELD_OUT = 5
-"""One label, subject or recording of so many, in order of their names, is never trained on."""
+"""One in this many labels, subjects or recordings, in the order of their names, is held out from training."""
 VIDEO_PART, VOLUME_PART = 3 / 4, 2 / 3
-"""Shares of the only video's frames and the only volume's first axis that are trained on."""
+"""Shares of the frames of the only video and of the first axis of the only volume that are trained on."""
 DATASETS = ("natural32", "photos", "sounds", "videos", "volumes")
 
 
-def training_data(kind: str, folder: Path, *, held_out: bool = False) -> list[Float[Tensor, "channels ..."]]:
-    """Values of a kind of data, -0.5..0.5; those to measure on with ``held_out``.
+def training_data(name: str, folder: Path, *, held_out: bool = False) -> list[Float[Tensor, "channels ..."]]:
+    """Values of a data set, -0.5..0.5, [channels, *dims] each; with ``held_out`` those to measure on.
 
     Raises:
         FileNotFoundError: the folder has no such data.
-        ValueError: the kind is unknown.
+        ValueError: the data set is unknown.
     """
-    if kind not in DATASETS:
-        raise ValueError(f"data must be one of {', '.join(DATASETS)}, got {kind!r}")
+    if name not in DATASETS:
+        raise ValueError(f"data must be one of {', '.join(DATASETS)}, got {name!r}")
     found = {
         "natural32": _natural32, "photos": _photos, "sounds": _sounds, "videos": _videos, "volumes": _volumes
-    }[kind](folder, held_out)  # fmt: skip
+    }[name](folder, held_out)  # fmt: skip
     if not found:
-        raise FileNotFoundError(f"there are no {kind} in {folder}; give the folder that holds them as --data")
+        raise FileNotFoundError(f"there are no {name} in {folder}; give the folder that holds them as --data")
     return found
 
 
 def _natural32(folder: Path, held_out: bool) -> list[Tensor]:
-    """Crops of 32 x 32 pixels with labels."""
+    """Labelled crops of 32 x 32 pixels."""
     path = folder / "natural32" / "natural32.npz"
     if not path.is_file():
         return []
@@ -51,7 +51,7 @@ def _natural32(folder: Path, held_out: bool) -> list[Tensor]:
 
 
 def _photos(folder: Path, held_out: bool) -> list[Tensor]:
-    """Whole photos: concepts and animals, which natural32 is cut from and which are held out alike; and a street."""
+    """Whole photos: of concepts and animals, of which natural32 has crops with the same split; and of a street."""
     subjects: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("concept_photos/*/*.webp")):
         subjects.setdefault(path.parent.name, []).append(path)
@@ -70,8 +70,8 @@ def _pixels(path: Path) -> Tensor:
 
 
 def _sounds(folder: Path, held_out: bool) -> list[Tensor]:
-    """Speech and music by recording, and sounds of things by their own split, which keeps recordings together."""
-    apart = ("librosa", "LJ")  # recordings of these are among the speech and music
+    """Speech and music, split by recording; and sounds of things with the split of their list."""
+    apart = ("librosa", "LJ")  # their recordings are among the speech and music
     chosen = [path for name in ("speech", "music") for path in _part(sorted(folder.glob(f"{name}/*.flac")), held_out)]
     pairs = folder / "v2a_pairs" / "pairs.jsonl"
     if pairs.is_file():
@@ -82,17 +82,17 @@ def _sounds(folder: Path, held_out: bool) -> list[Tensor]:
                 for sound in sounds
                 if (sound["split"] != "train") == held_out and not any(name in sound["source"] for name in apart)
             ]
-    kind = SoundCodec()
-    return [kind.to_datum(kind.read(path)).values for path in chosen]
+    codec = SoundCodec()
+    return [codec.to_datum(codec.read(path)).values for path in chosen]
 
 
 def _videos(folder: Path, held_out: bool) -> list[Tensor]:
-    """The first frames of the only video, and photos at half size as stills; its last frames are held out."""
+    """The first frames of the only video, and photos at half size as stills. Its last frames are held out."""
     path = folder / "video" / "bbb_320x180.mp4"
     if not path.is_file():
         return []
-    kind = VideoCodec()
-    values = kind.to_datum(kind.read(path)).values
+    codec = VideoCodec()
+    values = codec.to_datum(codec.read(path)).values
     first = round(VIDEO_PART * values.shape[1])
     if held_out:
         return [values[:, first:]]
@@ -101,7 +101,7 @@ def _videos(folder: Path, held_out: bool) -> list[Tensor]:
 
 
 def _volumes(folder: Path, held_out: bool) -> list[Tensor]:
-    """A brain from one side on; the rest of it is held out."""
+    """The first part of a scan of a brain; the rest is held out."""
     path = folder / "volumes" / "mni152_t1.npz"
     if not path.is_file():
         return []

@@ -1,8 +1,8 @@
-"""Where prior learning starts: the best linear code of Gaussian data, at each rate.
+"""The start of prior learning: the best linear code of Gaussian data, at each rate.
 
 For a principal component x of variance v, squared error plus beta nats of information is least for the posterior of
 x / sqrt(v) observed with noise of variance beta / (2 v): its own variance is s^2 = beta / (2 v + beta) and the
-information -log s. That is reverse water-filling, with the prior's noise in place of a quantizer's.
+information is -log s. This is reverse water-filling, with the noise of posterior samples instead of a quantizer's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..model.network import Representation, split
 from ..model.priors import Priors
 
 ROUNDS, ROWS = 8, 256
-"""Of fitting a mixture, and patches that are compared with it at once."""
+"""Rounds of fitting a mixture, and patches that are compared with it at a time."""
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def start_linear(
     amortiser: Amortiser,
     priors: Priors,
 ) -> None:
-    """Put principal components into the transform, and each rate's best noise, priors and beta beside them."""
+    """Set the transform to principal components, and noise, priors and beta of each rate to their optimum for it."""
     components, variances = principal_components(data, description)
     shape = (description.latent_channels, description.channels, *description.block)
     root = variances.sqrt()[:, None]
@@ -60,10 +60,10 @@ def mixture_of(
     """Standard deviations of a mixture's components and their shares: expectation maximization with hard choices.
 
     Args:
-        observed: of every patch, in units of their standard deviation.
-        spread: that standard deviation in the data's own units.
-        beta: squared error that a nat is worth; the observations' noise.
-        count: components; they start as equally many patches, from those with the least information to the most.
+        observed: encodings of every patch, in units of their standard deviation.
+        spread: that standard deviation in the units of the data.
+        beta: squared error traded for a nat of information; it sets the noise of observations.
+        count: number of components; they start with equally many patches, from the least information to the most.
     """
     log_std = (math.sqrt(beta / 2) / spread).log().expand_as(observed)
     information = (observed.square() / (2 * log_std).exp()).log1p().sum(1)
@@ -85,7 +85,7 @@ def mixture_of(
 def principal_components(
     data: Float[Tensor, "n channels ..."], description: Description
 ) -> tuple[Float[Tensor, "c points"], Float[Tensor, " c"]]:
-    """Directions of the data's blocks with the largest mean squares, and these mean squares."""
+    """Directions of the largest mean squares of the data's blocks, and these mean squares."""
     grid = tuple(size // side for size, side in zip(data.shape[2:], description.block, strict=True))
     whole = tuple(slice(count * side) for count, side in zip(grid, description.block, strict=True))
     blocks = split(data[(slice(None), slice(None), *whole)], grid).flatten(0, 1).flatten(1)
@@ -95,7 +95,7 @@ def principal_components(
 
 
 def water_level(variances: Float[Tensor, " c"], bits: float) -> float:
-    """The beta at which Gaussian components carry so many bits together."""
+    """The beta at which Gaussian components have ``bits`` bits of information together."""
     low, high = 1e-12, 1e6
     for _ in range(100):
         beta = math.sqrt(low * high)

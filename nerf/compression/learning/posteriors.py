@@ -1,4 +1,4 @@
-"""The posteriors of a training set: one row of numbers for each datum and rate, each with its own optimizer state."""
+"""The posteriors of a training set: a row of numbers for each datum and rate, each with its own optimizer state."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..model.adam import adam
 
 
 class Posteriors(nn.Module):
-    """What each datum's posterior differs by from the amortised one: mean and log standard deviation, [rows, 2, size].
+    """Differences of each posterior from the amortised one, in mean and log standard deviation, [rows, 2, size].
 
-    A step reads and updates only the rows of its batch, with a bias-corrected Adam that counts a row's own visits. A
-    datum must stay on one process: then rows travel between processes only for a checkpoint.
+    A step reads and updates only the rows of its batch, with a bias-corrected Adam that counts the visits of each row.
+    A row must stay on one process, so that processes exchange rows only for a checkpoint.
     """
 
     def __init__(self, rows: int, size: int):

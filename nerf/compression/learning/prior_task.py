@@ -1,4 +1,4 @@
-"""Prior learning: coordinate descent over shared parameters, posteriors and priors, as a task for the one trainer."""
+"""Prior learning: coordinate descent over shared parameters, posteriors and priors, as a task of the trainer."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .linear_start import start_linear
 from .posteriors import Posteriors
 
 LATENT_RATE = 4.0
-"""Learning rate of the posteriors relative to the shared parameters'."""
+"""Learning rate of the posteriors relative to that of the shared parameters."""
 TRANSFORM_RATE = 0.05
-"""Learning rate of the linear transform, which starts near its end, relative to the others'."""
+"""Learning rate of the linear transform relative to the other shared parameters; it starts near its optimum."""
 STARTED = 20_000
-"""Blocks whose principal components are the start, where crops are drawn."""
+"""Blocks of crops whose principal components the transform starts with."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Batch:
     """Rate of each datum."""
     patches: Float[Tensor, "b r channels points"]
     rows: Int[Tensor, " b"] | None = None
-    """Row of each datum in the table of posteriors; none where crops are drawn."""
+    """Row of each datum in the table of posteriors; None where crops are drawn."""
     own: Float[Tensor, "b 2 size"] | None = None
     """These rows, from :meth:`Posteriors.leaf`."""
 
@@ -50,15 +50,15 @@ class PriorTask:
     The published method learns one model for each rate from the whole set at every step. Here a step takes a
     minibatch; shared parameters serve all rates, which differ in their posteriors, priors and beta only.
 
-    A fixed set of data has a posterior of its own for each datum, as published. Where every step draws new crops there
-    is nothing to come back to: their posteriors are the amortised ones.
+    Each datum of a fixed set has its own posterior, as published. Where every step draws new crops, no datum returns:
+    its posterior is the amortised one.
 
     Args:
-        description: the data's.
-        data: values of the training set, all of one shape; or what draws crops of it.
+        description: of the data and the network.
+        data: values of the training set, all of one shape; or crops of it.
         config: the trainer's settings; `batch_size` must be a multiple of the number of rates.
         round_steps: steps between updates of the priors and of beta.
-        gain: how strongly beta follows the information.
+        gain: change of log beta relative to the logarithm of information over budget.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class PriorTask:
             self.finish_round()
 
     def batch(self, draws: Draws) -> Batch:
-        """A slot of the batch has a fixed rate and its own share of the data, so a datum stays on one process."""
+        """Data of a step. A place in the batch has its own rate and share of the data: a datum stays on one process."""
         rates = len(self.description.budgets)
         rate = torch.tensor(draws.indices) % rates
         if self.crops is not None:
             generators = [torch.Generator().manual_seed(key(draws.seed, draws.step, i, "crop")) for i in draws.indices]
-            drawn = torch.stack([self.crops.draw(generator) for generator in generators])
-            patches = split(drawn, self.tiling.grid).flatten(3)
+            crops = torch.stack([self.crops.draw(generator) for generator in generators])
+            patches = split(crops, self.tiling.grid).flatten(3)
             return Batch(rate.to(draws.device), patches.to(draws.device))
         groups = self.config.batch_size // rates
         share = len(self.patches) // groups
@@ -132,13 +132,13 @@ class PriorTask:
         if batch.own is not None:
             mean, log_std = mean + batch.own[:, 0], log_std + batch.own[:, 1]
         bits = divergence_bits(mean, log_std, prior)
-        naming = self.priors.costs(rates).gather(1, components).sum(1)
-        self.priors.observe(rates, spread, mean, log_std, bits, naming)
+        component_bits = self.priors.costs(rates).gather(1, components).sum(1)
+        self.priors.observe(rates, spread, mean, log_std, bits, component_bits)
         sample = mean + log_std.exp() * draws.normal("latent", (mean.shape[1],))
         parents = self.parents(len(rates), sample.device)
-        drawn = modules["network"](self.levels(sample), parents, [self.tiling.grid] * len(rates))
-        drawn = drawn.view(batch.patches.shape)
-        squared, bits = (drawn - batch.patches).square().flatten(1), bits.sum(1) + naming
+        values = modules["network"](self.levels(sample), parents, [self.tiling.grid] * len(rates))
+        values = values.view(batch.patches.shape)
+        squared, bits = (values - batch.patches).square().flatten(1), bits.sum(1) + component_bits
         weight = self.priors.log_beta[rates].exp() * math.log(2)
         figures = {"loss": (squared.sum(1) + weight * bits).mean()}
         for number in range(len(self.description.budgets)):
@@ -155,7 +155,7 @@ class PriorTask:
     def observed(
         self, modules: Prepared, batch: Batch
     ) -> tuple[Int[Tensor, "b patches"], tuple[Float[Tensor, "b size"], Float[Tensor, "b size"]]]:
-        """Each patch's component of the prior, and what the amortiser observes of all latent numbers."""
+        """The prior's component of each patch, and the amortiser's observations of all latent numbers."""
         count, patches = batch.patches.shape[:2]
         tiles = batch.patches.flatten(0, 1).unflatten(2, self.description.patch)
         rates = batch.rates.repeat_interleave(patches)
@@ -166,7 +166,7 @@ class PriorTask:
         return components, (mean, log_std)
 
     def levels(self, sample: Float[Tensor, "b size"]) -> list[Tensor]:
-        """Flat rows as the network takes them: each level's rows of all data in turn."""
+        """Latent numbers as the network takes them: for each level, the rows of all data in turn."""
         rows, columns = self.tiling.rows, self.description.columns
         parts = sample.split([count * width for count, width in zip(rows, columns, strict=True)], dim=1)
         return [part.reshape(-1, width) for part, width in zip(parts, columns, strict=True)]
@@ -180,6 +180,6 @@ class PriorTask:
         ]
 
     def finish_round(self) -> None:
-        """Fit the priors to the posteriors, and beta to the budgets."""
+        """Fit the priors to the posteriors of the round, and beta to the budgets."""
         patches = self.tiling.rows[0]
         self.priors.fit([bits * patches for bits in self.description.budgets], self.gain)

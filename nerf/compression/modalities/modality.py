@@ -1,4 +1,4 @@
-"""What the codec takes and gives back, and what every kind of data has to offer for it."""
+"""What can be compressed, and the protocol that the codec of a modality has to follow."""
 
 from __future__ import annotations
 
@@ -40,59 +40,72 @@ Compressible = Image.Image | Sound | Video | np.ndarray
 
 @dataclass(frozen=True)
 class Datum:
-    """Values for the network, and what a file keeps exactly beside them."""
+    """Values for the network, and what a file keeps exactly."""
 
     values: Float[Tensor, "channels ..."]
     """-0.5..0.5."""
     flags: int = 0
-    """Of the item in the file."""
+    """Flags of the item in the file, see :mod:`nerf.compression.container.bitstream`."""
     extra: bytes = b""
     """A picture's transparency, a video's frame rate, a volume's type and range."""
 
     @property
     def dims(self) -> tuple[int, ...]:
+        """Points along each axis."""
         return tuple(self.values.shape[1:])
 
 
 class ModalityCodec(Protocol):
-    """One kind of data: how its files are read and written, and its range of values."""
+    """How data of one modality are read and written, and turned to values and back."""
 
     modality: Modality
     steps: int
     """Decoded samples are whole numbers from 0 to this, 255 or 65535."""
     ending: str
-    """Of the files that a pack becomes."""
+    """Ending of the files that a pack is decompressed to."""
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """Of the files that can be read."""
+        """Endings of the files that can be read."""
         ...
 
     def read(self, path: Path) -> Compressible:
-        """A file's content; ValueError says why it cannot be read."""
+        """The content of a file.
+
+        Raises:
+            ValueError: it cannot be read; the message says why.
+        """
         ...
 
     def to_datum(self, media: Any) -> Datum:
-        """Values of what :meth:`read` gives."""
+        """Values of what :meth:`read` returns.
+
+        Raises:
+            ValueError: the data cannot be coded; the message says why.
+        """
         ...
 
     def from_samples(self, samples: np.ndarray, item: Item, box: Box) -> Compressible:
         """The inverse of :meth:`to_datum`, from the samples 0..steps of a box of an item, [channels, ...].
 
-        Without the item's extra, something usual takes its place.
+        If the item lacks what is kept exactly (`Item.extra`), a default is used.
         """
         ...
 
     def write(self, media: Any, path: Path) -> None:
-        """Write a file that :meth:`read` reads back without a loss; ValueError names the endings that are possible."""
+        """Write a file that :meth:`read` reads back without loss.
+
+        Raises:
+            ValueError: the file's ending is that of no lossless format; the message names the possible ones.
+        """
         ...
 
 
 def refuse_ending(path: Path, endings: tuple[str, ...], what: str) -> None:
-    """Refuse files of other endings before anything is computed for them.
+    """Refuse a file that does not have one of these endings.
 
     Raises:
-        ValueError: naming those that are possible.
+        ValueError: it does not; the message names the possible endings.
     """
     if path.suffix.lower() not in endings:
         raise ValueError(f"{path} cannot be written as {what}; give a file that ends in {', '.join(endings)}")

@@ -1,4 +1,4 @@
-"""Picture files to values and back: any size and mode; what a file cannot hold is said, not guessed."""
+"""Pictures of any size and mode; losses that the codec does not control are logged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class PictureCodec:
-    """Picture files and their values; transparency is kept exactly."""
+    """Codec of pictures; transparency is kept exactly."""
 
     modality: Modality = "picture"
     steps = 255
@@ -31,7 +31,7 @@ class PictureCodec:
     ending = ".png"
 
     def read(self, path: Path) -> Image.Image:
-        """A file's picture.
+        """The picture of a file.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -42,7 +42,7 @@ class PictureCodec:
             return file.copy()
 
     def to_datum(self, media: Image.Image) -> Datum:
-        """Values of a picture, upright as its metadata says; a grey one has three equal channels."""
+        """Values of a picture, rotated as its metadata says; a grey one has three equal channels."""
         picture = ImageOps.exif_transpose(media)
         if picture.mode.startswith(("I", "F")):
             picture = _eight_bits(picture)
@@ -55,10 +55,10 @@ class PictureCodec:
         return Datum(values, (GREY if grey else 0) | (EXTRA if transparent else 0), alpha)
 
     def from_samples(self, samples: UInt8[np.ndarray, "3 h w"], item: Item, box: Box) -> Image.Image:
-        """A picture of the mode that the flags tell: L, LA, RGB or RGBA.
+        """The picture, of mode L, LA, RGB or RGBA according to the flags.
 
         Raises:
-            PayloadError: the transparency plane is not one of this size.
+            PayloadError: the transparency plane is damaged or of another size.
         """
         rgb = samples.transpose(1, 2, 0)
         if item.flags & GREY:
@@ -69,7 +69,7 @@ class PictureCodec:
         return Image.fromarray(rgb[..., 0] if rgb.shape[2] == 1 else np.ascontiguousarray(rgb))
 
     def write(self, media: Image.Image, path: Path) -> None:
-        """Write a picture in the format that its ending names."""
+        """Write a picture in the format of the file's ending."""
         if path.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"{path} cannot be written as a picture; give a file that ends in .png")
         with replacing(path) as temporary:
@@ -77,14 +77,16 @@ class PictureCodec:
 
 
 def _plane(alpha: bytes, shape: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
-    """Inflate a plane, never to more than its size."""
+    """Decompress a transparency plane, never to more than its size."""
     inflater, size = zlib.decompressobj(), shape[0] * shape[1]
     try:
         plane = inflater.decompress(alpha, size + 1)
     except zlib.error as error:
-        raise PayloadError(f"the transparency plane is damaged ({error}); get an undamaged copy") from None
+        raise PayloadError(
+            f"damaged content: the transparency plane cannot be decompressed ({error}); get an undamaged copy"
+        ) from None
     if len(plane) != size or not inflater.eof or inflater.unused_data:
-        raise PayloadError(f"the transparency plane has not the picture's {size} points; get an undamaged copy")
+        raise PayloadError(f"damaged content: the transparency plane has not {size} points; get an undamaged copy")
     return np.frombuffer(plane, np.uint8).reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of data that the codec knows, and which of them a file or an object is."""
+"""The modalities that the codec knows, and which of them a file or an object is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _CLASSES: dict[type, Modality] = {Image.Image: "picture", Sound: "sound", Video:
 
 
 def modality_codec_of(source: Compressible | str | Path) -> ModalityCodec:
-    """The kind of a file by its ending (a folder holds frames), or of an object by its class; else a picture."""
+    """The codec for a file by its ending, or for an object by its class.
+
+    A folder is a video's frames, and a file of an unknown ending is taken for a picture.
+
+    Raises:
+        ValueError: an object of this class cannot be compressed.
+    """
     if isinstance(source, (str, Path)):
         path = Path(source)
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""Sounds: mono or stereo at 16 kHz. A stereo sound is coded as its middle, then its sides."""
+"""Sounds: mono or stereo at 16 kHz. A stereo sound is coded as its middle channel, followed by its side channel."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .modality import Datum, Sound, refuse_ending
 logger = logging.getLogger(__name__)
 
 RATE = 16000
-"""Samples per second of all coded sounds."""
+"""Samples per second of every coded sound."""
 
 
 class SoundCodec:
-    """Sound files and their values; one channel, a sample a point (arXiv 2309.17182, section 4.2)."""
+    """Codec of sounds; a point is a sample in time (arXiv 2309.17182, section 4.2)."""
 
     modality: Modality = "sound"
     steps = 65535
@@ -33,7 +33,7 @@ class SoundCodec:
     ending = ".wav"
 
     def read(self, path: Path) -> Sound:
-        """A file's first sound track at :data:`RATE`.
+        """A file's first audio track, resampled to :data:`RATE`.
 
         Raises:
             ValueError: it is damaged, empty, or has more than two channels.
@@ -41,7 +41,7 @@ class SoundCodec:
         try:
             with av.open(str(path)) as file:
                 if not file.streams.audio:
-                    raise ValueError(f"{path} has no sound in it; give a sound file")
+                    raise ValueError(f"{path} has no audio track; give a sound file")
                 stream = file.streams.audio[0]
                 if stream.rate > RATE:
                     logger.warning("%s has %d samples per second and is coded with %d", path, stream.rate, RATE)
@@ -58,10 +58,10 @@ class SoundCodec:
         return Sound(np.concatenate(parts, 1).T.astype(np.float32), RATE)
 
     def to_datum(self, media: Sound) -> Datum:
-        """Middle and sides as one row of values, [1, n] or [1, 2 n].
+        """Values of a mono sound, [1, n], or of the middle and side channel of a stereo sound in turn, [1, 2 n].
 
         Raises:
-            ValueError: another rate, more than two channels, or no samples.
+            ValueError: the sound has another rate, more than two channels, no samples, or samples that are not finite.
         """
         samples = np.asarray(media.samples, np.float32)
         if media.rate != RATE or samples.ndim != 2 or samples.shape[1] not in (1, 2) or not len(samples):
@@ -77,7 +77,7 @@ class SoundCodec:
         return Datum(values, STEREO if stereo else 0)
 
     def from_samples(self, samples: UInt16[np.ndarray, "1 n"], item: Item, box: Box) -> Sound:
-        """The sound of samples 0..65535, in steps of 16 bits."""
+        """The sound of samples 0..65535, rounded to 16 bits."""
         row = samples[0].astype(np.float64) * 2 / self.steps - 1
         columns = [row]
         if item.flags & STEREO:

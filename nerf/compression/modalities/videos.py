@@ -21,7 +21,7 @@ from .modality import Datum, Video, refuse_ending
 
 
 class VideoCodec:
-    """Video files, or folders of frames, and their values."""
+    """Codec of videos, from files or folders of frames."""
 
     modality: Modality = "video"
     steps = 255
@@ -29,16 +29,16 @@ class VideoCodec:
     ending = ".mkv"
 
     def read(self, path: Path) -> Video:
-        """Frames of a file, or of a folder in order of their names.
+        """Frames of a file, or of a folder in the order of their names.
 
         Raises:
-            ValueError: it is damaged, or has less than two frames.
+            ValueError: it is damaged, or has fewer than two frames.
         """
         found = read_media(path)
         return Video(found.frames.numpy(), found.fps)
 
     def to_datum(self, media: Video) -> Datum:
-        """Frames as values, [3, n, h, w].
+        """Values of the frames, [3, n, h, w].
 
         Raises:
             ValueError: the frames are not [n, h, w, 3] bytes, or the frame rate is not positive.
@@ -57,15 +57,15 @@ class VideoCodec:
         """The video of samples 0..255.
 
         Raises:
-            PayloadError: the frame rate is missing.
+            PayloadError: the frame rate is damaged.
         """
         fps = int.from_bytes(item.extra, "little") if item.flags & EXTRA else FPS
         if item.flags & EXTRA and len(item.extra) != 2 or not fps:
-            raise PayloadError("the video's frame rate is damaged; get an undamaged copy")
+            raise PayloadError("damaged content: the video's frame rate cannot be read; get an undamaged copy")
         return Video(np.ascontiguousarray(samples.transpose(1, 2, 3, 0)), fps)
 
     def write(self, media: Video, path: Path) -> None:
-        """Write a folder of PNGs (a path without an ending), or a film in lossless H.264."""
+        """Write a file in lossless H.264, or PNG files into a folder if the path has no ending."""
         if not path.suffix:
             path.mkdir(parents=True, exist_ok=True)
             for number, frame in enumerate(media.frames):

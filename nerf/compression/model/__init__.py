@@ -1,1 +1,1 @@
-"""RECOMBINER's codec: network, priors and amortised encoder."""
+"""A codec model: the network of RECOMBINER, its priors, and an amortised encoder."""

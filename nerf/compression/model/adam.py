@@ -1,20 +1,22 @@
-"""Adam as a function, for parameters that are not an optimizer's."""
+"""Adam as a function, for parameters outside an optimizer."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 BETAS, EPS = (0.9, 0.99), 1e-12
-"""Adam's. Its smallest denominator is tiny, so that a gradient's scale, such as the batch size, does not matter."""
+"""Adam's constants. Epsilon is tiny, so that the scale of gradients, such as that of the batch size, has no effect."""
 
 
 def adam(gradient: Tensor, first: Tensor, second: Tensor, visits: Tensor | int) -> Tensor:
-    """By how much values fall at a learning rate of 1. Both moments are updated in place.
+    """The decrease of values at a learning rate of 1. Both moments are updated in place.
 
-    PyTorch's own would load its compiler first, which takes an encoder two seconds.
+    PyTorch's Adam loads its compiler first, which would add two seconds to every encoding.
 
     Args:
-        visits: gradients so far, this one included; of each value, or of all.
+        gradient: of the values.
+        first, second: their moments, zero at first.
+        visits: number of gradients so far, this one included; of each value, or of all.
     """
     first.lerp_(gradient, 1 - BETAS[0])
     second.lerp_(gradient.square(), 1 - BETAS[1])

@@ -1,4 +1,4 @@
-"""What a datum's posterior starts from: one pass over the patches instead of hundreds of optimizer steps."""
+"""The amortised start of posteriors: one pass over the patches instead of hundreds of optimizer steps."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from ..description import Description
 from .network import split
 
 START_STD = 2.0
-"""Noise of an observation that says little, as all do of the weights at the start, where priors have 1."""
+"""Noise of an uninformative observation, where priors have a standard deviation of 1; all observations of weights start
+with it."""
 
 
 class Amortiser(nn.Module):
-    """Observes the latent numbers of every level at a given rate; the upsampler's mirror image.
+    """Observes the latent numbers of every level at a given rate, mirroring the upsampler.
 
-    Every block by the network's own linear transform, with gains and noise for each rate, and a network that corrects
-    it. The levels above come from the mean of their patches' features. Observations and a prior make a posterior
+    An encoding is observed by the network's own linear transform, with gains and noise for each rate, and corrected by
+    a network. The levels above come from the mean of their patches' features. Observations and a prior make a posterior
     (:func:`nerf.compression.model.gaussians.posterior_from_observation`): one pass serves all components of the prior.
-    Not part of RECOMBINER, which starts every datum from the prior. A decoder has no use for it.
+    RECOMBINER does without it and starts every datum from the prior. A decoder does not need it.
     """
 
     def __init__(self, description: Description, hidden: int = 64):
         super().__init__()
         self.description = description
         axes, sizes = len(description.patch), [description.channels, *description.upsampler[-2::-1], hidden]
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        convolution_class = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
         strides = description.factors[::-1]
         self.convolutions = nn.ModuleList(
-            kind(a, b, tuple(s + 1 + s % 2 for s in stride), stride=stride, padding=tuple((s + 1) // 2 for s in stride))
+            convolution_class(
+                a, b, tuple(s + 1 + s % 2 for s in stride), stride=stride, padding=tuple((s + 1) // 2 for s in stride)
+            )
             for a, b, stride in zip(sizes[:-1], sizes[1:], strides, strict=True)
         )
         rates, channels = len(description.budgets), description.latent_channels
@@ -57,12 +60,12 @@ class Amortiser(nn.Module):
         transform: Float[Tensor, "latent channels *block"],
         parents: Sequence[Int[Tensor, " r"]] = (),
     ) -> list[tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]]:
-        """Observations of the rows of each level, and the logarithms of their noise.
+        """Observations of the rows of each level, and the logarithms of the standard deviations of their noise.
 
         Args:
-            patches: the first level's rows.
-            rate: of every patch.
-            transform: the network's.
+            patches: the rows of the first level.
+            rate: number of the rate of every patch.
+            transform: weight of the network's linear transform.
             parents: for each level above the first, the row there of every patch.
         """
         features = patches
@@ -84,7 +87,7 @@ class Amortiser(nn.Module):
     def _level(
         self, head: nn.Module, features: Float[Tensor, "r f"], parent: Int[Tensor, " r"]
     ) -> tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]:
-        """What is observed of a level above from the mean features of the patches below each row."""
+        """Observations of a level above, from the mean features of the patches of each row."""
         count = parent.bincount()[:, None]
         mean = features.new_zeros(len(count), features.shape[1]).index_add(0, parent, features) / count
         found = head(mean).unflatten(1, (2, -1))
@@ -94,7 +97,7 @@ class Amortiser(nn.Module):
 def analyse(
     patches: Float[Tensor, "r channels *patch"], transform: Float[Tensor, "latent channels *block"]
 ) -> Float[Tensor, "r latent *positions"]:
-    """The linear transform backwards: its inverse while its rows are orthogonal, as they are at the start."""
+    """Analysis by the transform's transpose, which is its inverse while its rows are orthogonal, as at the start."""
     weight = transform.detach().flatten(1)
     positions = tuple(side // part for side, part in zip(patches.shape[2:], transform.shape[2:], strict=True))
     observed = split(patches, positions).flatten(2) @ (weight / weight.square().sum(1, keepdim=True).clamp_min(1e-12)).T

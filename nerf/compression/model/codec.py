@@ -1,4 +1,4 @@
-"""A trained codec: network, priors, blocks and tables, as a folder of safetensors and JSON."""
+"""A trained codec model: network, priors, blocks and tables, stored as a folder of safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -31,45 +31,45 @@ from .priors import Priors
 
 FORMAT = 1
 SPARE_BITS = 3
-"""Bits of a block's candidates beyond its mean information. Fuller blocks are better for data like those of the
-training, and worse for data of less information, which leave them half empty."""
+"""Bits of a block's candidates beyond its mean information. Fuller blocks are better for data like the training data,
+and worse for data of less information, which use only part of their bits."""
 SMALLEST_BITS = 0.02
-"""Latent numbers that carry less information than this on average are never sent: they keep the prior's mean."""
+"""Latent numbers of less mean information than this, in bits, are never sent: they keep the prior's mean."""
 
 
 class CodecModelError(RuntimeError):
-    """A model's folder cannot be read; the message names it and the remedy."""
+    """The folder of a model cannot be read; the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What a model knows of one of its rates."""
+    """Priors, blocks and codes of one of a model's rates."""
 
     prior: list[DiagonalGaussian]
-    """Of each level, [components, columns]."""
+    """Prior of each level, [components, columns]."""
     blocks: list[Int[Tensor, "components columns"]]
-    """The block of each level's columns, -1 for those that are never sent."""
+    """For each level, the number of each column's block; -1 for columns that are never sent."""
     beta: float
-    """Squared error that was worth a nat of information."""
+    """Squared error that training traded for a nat of information."""
     component_code: PrefixCode
-    """Of the components that patches choose."""
+    """Prefix code of the components that patches choose."""
 
     def members(self, level: int, component: int) -> list[Int[Tensor, " d"]]:
-        """Columns of each block of a level."""
+        """The columns of each block of a level and component."""
         blocks = self.blocks[level][component]
         return [torch.nonzero(blocks == number)[:, 0] for number in range(int(blocks.max()) + 1)]
 
 
 class CodecModel:
-    """Everything that turns indices into values, and what helps to find the indices.
+    """Everything that a decoder needs to turn indices into values, and what an encoder needs to find the indices.
 
     Args:
-        description: the data's, with the network's sizes.
+        description: of the data and the network.
         tensors: the network's weights ("network.*"), each rate's "mean", "std", "block" and "log_beta", and the
             quantile "table".
-        lengths: bits of the words of the index code.
-        component_lengths: of each rate, bits of the words of the code for the mixture's components.
-        amortiser: weights of the amortised start.
+        lengths: bits of each word of the index code.
+        component_lengths: for each rate, bits of each word of the code of the prior's components.
+        amortiser: weights of the amortiser, which only an encoder needs.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class CodecModel:
 
     @property
     def key(self) -> int:
-        """The id as a 64-bit word."""
+        """The id as a 64-bit number, the key of shared randomness."""
         return int.from_bytes(self.id, "little")
 
     def _rate(self, number: int) -> Rate:
         def levels(name: str) -> list[Tensor]:
-            kind = torch.int64 if name == "block" else torch.float32
-            values = torch.from_numpy(np.asarray(self.tensors[name][number])).to(kind)
+            dtype = torch.int64 if name == "block" else torch.float32
+            values = torch.from_numpy(np.asarray(self.tensors[name][number])).to(dtype)
             layout = self.description.priors
             parts = values.split([count * width for count, width in layout])
             return [part.view(shape) for part, shape in zip(parts, layout, strict=True)]
@@ -128,26 +128,29 @@ class CodecModel:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CodecModelError: the folder is not a codec model, or damaged.
+            CodecModelError: the folder holds no codec model, or a damaged one.
         """
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
-                raise CodecModelError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
+                raise CodecModelError(
+                    f"{folder} has format {config['format']}, this program reads {FORMAT}; update mapfield"
+                )
             fields = {name: _tuples(value) for name, value in config["description"].items()}
             tensors, amortiser = (load_file(folder / f"{name}.safetensors") for name in ("model", "amortiser"))
             return cls(Description(**fields), tensors, config["word_lengths"], config["name_lengths"], amortiser)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise CodecModelError(
-                f"{folder} is not a whole codec model ({error}); restore or train it again"
+                f"{folder} is not a whole codec model ({error}); restore it, or train it again"
             ) from error
 
     @classmethod
     def trained(
         cls, description: Description, network: Representation, amortiser: Amortiser, priors: Priors
     ) -> CodecModel:
-        """A model from the parts that prior learning left; weights are rounded to half precision, the transform's, most
-        of them all, to bytes.
+        """A model of trained parts.
+
+        Weights are rounded to half precision; those of the transform, which has most of them, to 8 bits.
         """
         information = priors.information.cpu().numpy()
         columns = np.cumsum([width for count, width in description.priors for _ in range(count)])[:-1]
@@ -160,23 +163,24 @@ class CodecModel:
         tensors = {f"network.{name}": value for name, value in (_halves(network) | _bytes(network.transform)).items()}
         single = {name: getattr(priors, name).cpu().numpy() for name in ("mean", "std", "log_beta")}
         tensors |= single | {"block": np.stack(blocks).astype(np.int16), "table": normal_table()}
-        # Until indices have been counted, every exponent is as likely as its share of the candidates.
+        # Until indices are counted, the probability of an exponent is its share of the candidates.
         weights = [2.0**exponent for exponent in range(description.candidate_bits)] + [1.0]
         component_lengths = [word_lengths(share) for share in priors.share.tolist()]
         return cls(description, tensors, word_lengths(weights), component_lengths, _halves(amortiser))
 
     def with_counts(self, counts: Float[np.ndarray, " exponents"]) -> CodecModel:
-        """This model with an index code for exponents that occur as often as ``counts`` says."""
+        """This model with the index code for exponents that occur ``counts`` times."""
         lengths = word_lengths(counts.tolist())
         return CodecModel(self.description, self.tensors, lengths, self.component_lengths, self.amortiser_tensors)
 
 
 def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> Int[np.ndarray, " columns"]:
-    """Blocks whose columns carry at most ``capacity`` bits together on average, the most informative first; -1: none.
+    """The block of each column: consecutive columns in falling order of information, or -1 for those never sent.
 
-    The paper cuts in a random order. Sorted, the first blocks of a stream say the most, so that a stream may end early.
-    Room for unusual data is worth less than full blocks: an index of little information takes many bits for it, and a
-    sample of too few candidates is only a bit off.
+    The columns of a block have at most ``capacity`` bits of information together, on average. The paper cuts blocks in
+    a random order. Sorted, the first blocks of a stream carry the most information, so that a stream may end early.
+    Full blocks are worth more than capacity for unusual data: an index of little information takes many bits relative
+    to it, while a sample chosen among too few candidates is only slightly inexact.
     """
     blocks = np.full(len(information), -1)
     number, total = -1, 0.0
@@ -192,7 +196,7 @@ def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> I
 
 
 def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
-    """First eight bytes of a SHA-256 over what a decoder needs: configuration, then tensors by name."""
+    """First eight bytes of the SHA-256 of what a decoder needs: the configuration, then the tensors by name."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         value = tensors[name]
@@ -212,8 +216,8 @@ def load_model(model: str) -> CodecModel:
     """A shipped model by name, or one in a folder.
 
     Raises:
-        FileNotFoundError: there is none; the message lists the shipped ones.
-        CodecModelError: it is damaged.
+        FileNotFoundError: there is no such model; the message lists the shipped ones.
+        CodecModelError: the model is damaged.
     """
     shipped = shipped_models()
     if model in shipped:
@@ -233,7 +237,7 @@ def _halves(module: torch.nn.Module) -> dict[str, np.ndarray]:
 
 
 def _bytes(transform: Transform) -> dict[str, np.ndarray]:
-    """A transform whose rows are whole numbers up to 127; what a step of theirs is goes into their scale."""
+    """A transform with rows of whole numbers up to 127; the rows' quantization step is part of their scale."""
     step = transform.basis.detach().flatten(1).abs().amax(1).clamp_min(1e-12) / 127
     basis = (transform.basis.detach() / step.view(-1, *[1] * (transform.basis.dim() - 1))).round().to(torch.int8)
     return {

@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: posteriors over latent numbers, their divergence from the prior, and the prior's update."""
+"""Diagonal Gaussians: posteriors of latent numbers, their divergence from the prior, and the prior's update."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST_STD = 1e-4
-"""Floor of a prior's standard deviation, where latents have unit scale at the start."""
+"""Smallest standard deviation of a prior; latent numbers have unit scale at the start of training."""
 
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """Independent normal numbers, all of the shape of ``mean``."""
+    """Independent normal numbers; ``mean`` and ``std`` have one shape."""
 
     mean: Tensor
     std: Tensor
@@ -25,7 +25,7 @@ class DiagonalGaussian:
 
 
 def divergence_nats(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(q || p) of every latent number in nats, in units of a prior p that is standard normal."""
+    """KL(q || p) of every latent number in nats; q is in units of the prior, so that p is standard normal."""
     return 0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std
 
 
@@ -35,16 +35,16 @@ def divergence_bits(mean: Tensor, log_std: Tensor, prior: DiagonalGaussian) -> T
 
 
 def posterior_from_observation(prior: DiagonalGaussian, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log standard deviation of the posterior of noisy observations with this mean and noise."""
+    """Mean and log standard deviation of the posterior, given an observation ``mean`` with noise ``exp(log_std)``."""
     ratio = 2 * (prior.std.log() - log_std)
     return prior.mean + ratio.sigmoid() * (mean - prior.mean), log_std + 0.5 * functional.logsigmoid(ratio)
 
 
 def shift_log_beta(mean: Tensor, log_std: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-    """A posterior, in units of the prior, after so much change of the logarithm of beta.
+    """A posterior, in units of the prior, after log beta has changed by ``change``.
 
-    It is taken for what is known of a number after a noisy observation, of which ``change`` changes the noise's
-    variance: that is so where values are linear in the number.
+    The posterior is taken to be that of a noisy observation, whose noise has a variance proportional to beta. This is
+    exact where values are linear in the latent number.
     """
     variance = (2 * log_std).exp().clamp_max(1 - 1e-4)
     ratio = (variance / (1 - variance)).log()
@@ -68,21 +68,22 @@ def choose_component(
     log_std: Float[Tensor, "r d"],
     reach: float = math.inf,
 ) -> Int[Tensor, " r"]:
-    """The prior that makes each row of noisy observations likeliest.
+    """The number of the prior under which each row of noisy observations is likeliest.
 
     Args:
         priors: [k, d], or of each row [r, k, d].
-        costs: of naming each prior, in bits.
-        mean, log_std: the observations and their noise.
-        reach: how many standard deviations from a prior's mean its samples go; what they miss counts as error.
+        costs: bits that the code of each prior takes.
+        mean, log_std: the observations, and the logarithm of their noise's standard deviation.
+        reach: the largest distance of a sample from a prior's mean, in standard deviations; beyond it the distance that
+            remains counts as error.
     """
     noise = (2 * log_std).exp()[:, None]
     variance = priors.std.square() + noise
-    off = (mean[:, None] - priors.mean).abs()
-    nats = 0.5 * (off.square() / variance + variance.log()).sum(2)
+    distance = (mean[:, None] - priors.mean).abs()
+    nats = 0.5 * (distance.square() / variance + variance.log()).sum(2)
     if reach < math.inf:
-        missed = (off * priors.std.square() / variance - reach * priors.std).clamp_min(0)
-        nats = nats + 0.5 * (missed.square() / noise).sum(2)
+        beyond = (distance * priors.std.square() / variance - reach * priors.std).clamp_min(0)
+        nats = nats + 0.5 * (beyond.square() / noise).sum(2)
     return (nats + math.log(2) * costs).argmin(1)
 
 
@@ -95,13 +96,13 @@ def aggregate_prior(
     """The prior that best fits a set of posteriors, in closed form (arXiv 2309.17182, appendix A).
 
     Args:
-        count: posteriors.
+        count: number of posteriors.
         mean: sum of their means.
         square: sum of the squares of their means.
         variance: sum of their variances.
 
     Returns:
-        Mean of the means, and the root of mean variance plus variance of the means.
+        The mean of the means, and the root of the sum of mean variance and variance of the means.
     """
     average = mean / count
     spread = (square / count - average.square()).clamp_min(0)

@@ -1,6 +1,6 @@
-"""The network behind every datum: a SIREN whose weights come from latent numbers through shared matrices.
+"""The network that represents a datum: a SIREN whose weights are latent numbers times matrices shared by all data.
 
-Everything is batched over rows, one row a patch. Arrays are channel first: features [r, channels, points].
+All modules compute a batch of rows, one row for each patch. Arrays are channel first: features [r, channels, points].
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch.nn import functional
 from ..description import Description, unravel
 
 OMEGA = 6.0
-"""Factor inside the sine, part of the weights. SIREN's 30 (arXiv 2006.09661) makes the features too rough to learn."""
+"""Factor inside the sine, absorbed into the weights. With SIREN's 30 (arXiv 2006.09661) features vary too fast."""
 SPREAD = 0.1
-"""What unit latent numbers change the weights by at the start, relative to the weights."""
+"""Change of the weights by unit latent numbers, relative to the weights, at the start of training."""
 
 
 class SharedLinear(nn.Module):
     """Weights and biases of one layer for every row: ``w = base + h A`` (arXiv 2309.17182, section 3.1).
 
     ``A`` is shared by all data and learned with the prior. Deviations: ``base``, which the paper leaves to the prior
-    mean and ``A``, is explicit, so that the latents ``h`` are standardised; and ``A`` may have fewer rows than there
-    are weights.
+    mean and ``A``, is explicit, so that the latent numbers ``h`` are standardised; and ``A`` may have fewer rows than
+    there are weights.
     """
 
     def __init__(self, outputs: int, inputs: int, latent: int, *, place: str):
@@ -36,7 +36,7 @@ class SharedLinear(nn.Module):
         base = torch.empty(outputs * (inputs + 1)).uniform_(-bound, bound)
         self.base = nn.Parameter(
             torch.zeros_like(base) if place == "last" else base
-        )  # at first the transform draws alone
+        )  # at first only the transform contributes
         scale = SPREAD * bound / math.sqrt(3 * latent)
         self.matrix = nn.Parameter(torch.randn(latent, outputs * (inputs + 1)) * scale)
 
@@ -51,11 +51,11 @@ class Upsampler(nn.Module):
     def __init__(self, description: Description):
         super().__init__()
         axes = len(description.patch)
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        convolution_class = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
         sizes = (description.latent_channels, *description.upsampler)
         self.factors = [tuple(float(f) for f in factor) for factor in description.factors]
         self.convolutions = nn.ModuleList(
-            kind(a, b, description.kernel, padding=description.kernel // 2)
+            convolution_class(a, b, description.kernel, padding=description.kernel // 2)
             for a, b in zip(sizes[:-1], sizes[1:], strict=True)
         )
         for convolution in self.convolutions:
@@ -70,10 +70,10 @@ class Upsampler(nn.Module):
 
 
 class Transform(nn.Module):
-    """Latent positional encodings to values, each position's to its own block: a learned linear transform.
+    """A learned linear transform from the encoding of each position to the values of its block of points.
 
     Args:
-        description: its `latent_channels` are the transform's rows.
+        description: the transform has `latent_channels` rows.
     """
 
     scale: Tensor
@@ -86,23 +86,23 @@ class Transform(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "latent channels *block"]:
-        """Rows of very different size. An optimizer sees them at one size, so that it does not blur the small ones."""
+        """The transform. Its rows differ much in size; the optimizer sees all at one size and learns small ones too."""
         return self.basis * self.scale.view(-1, *[1] * (self.basis.dim() - 1))
 
     def forward(self, encoding: Float[Tensor, "r latent *positions"]) -> Float[Tensor, "r channels *patch"]:
-        # Blocks do not overlap, so that this is a matrix product; a transposed convolution takes many times longer.
+        # Blocks do not overlap, so this is a matrix product; a transposed convolution takes many times longer.
         positions, shape = encoding.shape[2:], self.basis.shape[1:]
-        drawn = encoding.flatten(2).transpose(1, 2) @ self.weight.flatten(1)
-        blocks = drawn.reshape(-1, math.prod(positions), *shape)
+        values = encoding.flatten(2).transpose(1, 2) @ self.weight.flatten(1)
+        blocks = values.reshape(-1, math.prod(positions), *shape)
         return stitch(blocks, tuple(positions))
 
 
 class Representation(nn.Module):
-    """Latent numbers to values: ``forward`` draws every patch, ``[r, channels, points]``.
+    """Latent numbers to values of every patch, ``[r, channels, points]``.
 
-    Deviation: the SIREN adds to a linear transform of the positional encoding, which starts as the data's principal
-    components (:mod:`nerf.compression.learning.linear_start`). Training so begins with a working transform code; from
-    random weights it would need hours to get there.
+    Deviation: values are the sum of the SIREN and of a linear transform of the positional encoding, which starts as the
+    data's principal components (:mod:`nerf.compression.learning.linear_start`). So training begins with a working
+    transform code, which it would take hours to reach from random weights.
     """
 
     fourier: Tensor
@@ -131,7 +131,7 @@ class Representation(nn.Module):
         Args:
             latents: a sample of the latent numbers at each level; the first level's rows are the patches.
             parents: for each level above the first, the row there of every patch.
-            grids: patches along each axis of each datum in turn; needed where encodings are stitched.
+            grids: patches along each axis of each datum in turn; only read where encodings are stitched.
         """
         weights = sum(self.description.weight_sizes)
         h, encoding = latents[0][:, :weights], latents[0][:, weights:]
@@ -159,16 +159,16 @@ class Representation(nn.Module):
         tiles = self.tiles(encoding)
         if not self.description.stitched:
             return self.upsampler(tiles).flatten(2)
-        if len(set(grids)) == 1:  # as in training: all at once is quicker
+        if len(set(grids)) == 1:  # as in training; one batch is quicker
             parts, each = [tiles.unflatten(0, (len(grids), -1))], grids[:1]
         else:
             parts, each = [p[None] for p in tiles.split([math.prod(grid) for grid in grids])], grids
-        drawn = [split(self.upsampler(stitch(part, g)), g) for part, g in zip(parts, each, strict=True)]
-        return torch.cat([part.flatten(0, 1) for part in drawn]).flatten(2)
+        features = [split(self.upsampler(stitch(part, g)), g) for part, g in zip(parts, each, strict=True)]
+        return torch.cat([part.flatten(0, 1) for part in features]).flatten(2)
 
 
 def split(whole: Float[Tensor, "n c ..."], grid: tuple[int, ...]) -> Float[Tensor, "n r c *patch"]:
-    """Arrays cut into so many patches along each axis, in row-major order."""
+    """Arrays cut into ``grid`` patches along each axis, in row-major order."""
     axes = len(grid)
     pairs = [part for side, count in zip(whole.shape[2:], grid, strict=True) for part in (count, side // count)]
     order = [0, *range(2, 2 * axes + 1, 2), 1, *range(3, 2 * axes + 2, 2)]

@@ -1,4 +1,4 @@
-"""The priors of every rate and their weights of information, fitted to sums over the posteriors of a round."""
+"""The priors and the beta of every rate, fitted to sums over the posteriors of a round of training."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from ..description import Description
 from .gaussians import DiagonalGaussian, aggregate_prior, choose_component
 
 LARGEST_CHANGE = math.log(1.5)
-"""Of ``log beta`` at the end of a round (arXiv 2309.17182, appendix A)."""
+"""Largest change of ``log beta`` at the end of a round (arXiv 2309.17182, appendix A)."""
 MEMORY = 0.5
-"""Weight of the rounds before in the sums that priors are fitted to: rare components have few patches in a round."""
+"""Weight of earlier rounds in the sums that priors are fitted to, since rare components have few patches in one."""
 BELIEF = 4.0
-"""Posteriors that the prior so far counts for in a fit."""
+"""Number of posteriors that the previous prior counts as in a fit."""
 
 
 class Priors(nn.Module):
     """Mean and standard deviation of every latent number at every rate, [rates, columns].
 
-    ``information`` is that of each column where a row has it, ``spent`` that of a whole datum in the last round, bits.
+    ``information`` is that of each column in a row that has it, ``spent`` that of a whole datum in the last round; both
+    are in bits and means.
 
-    Deviation: the patches' prior is a mixture whose component is chosen, and paid for, by every patch. With one
-    component it is the paper's.
+    Deviation: the prior of patches is a mixture. Every patch chooses a component, whose code costs bits. With a single
+    component the prior is the paper's.
 
     Args:
-        description: its `priors` say how columns are laid out: all components of the first level, then the others.
+        description: its `priors` are the layout of the columns: all components of the first level, then the others.
     """
 
     mean: Tensor
@@ -58,7 +59,7 @@ class Priors(nn.Module):
     def choose(
         self, rate: Int[Tensor, " r"], mean: Float[Tensor, "r d"], log_std: Float[Tensor, "r d"]
     ) -> Int[Tensor, " r"]:
-        """The component of each patch, from what is observed of its latent numbers."""
+        """The component of each patch, from noisy observations of its latent numbers."""
         count, width = self.layout[0]
         if count == 1:
             return torch.zeros_like(rate)
@@ -67,19 +68,19 @@ class Priors(nn.Module):
         return choose_component(mixture, self.costs(rate), mean, log_std)
 
     def costs(self, rate: Int[Tensor, " r"]) -> Float[Tensor, "r k"]:
-        """Bits of naming each component."""
+        """Bits that the code of each component takes."""
         return -self.share[rate].log2()
 
     def at(self, rate: Int[Tensor, " b"], spread: Int[Tensor, "b size"]) -> DiagonalGaussian:
-        """Of every latent number of each datum, from :meth:`spread`."""
+        """The prior of every latent number of each datum; ``spread`` comes from :meth:`spread`."""
         return DiagonalGaussian(self.mean[rate[:, None], spread], self.std[rate[:, None], spread])
 
     def spread(self, components: Int[Tensor, "b patches"], rows: Sequence[int]) -> Int[Tensor, "b size"]:
         """The prior's column of every latent number of each datum.
 
         Args:
-            components: of every patch.
-            rows: of each level.
+            components: the component of every patch.
+            rows: number of rows of each level.
         """
         parts, first = [], 0
         for level, (count, width) in enumerate(self.layout):
@@ -97,21 +98,21 @@ class Priors(nn.Module):
         mean: Float[Tensor, "b size"],
         log_std: Float[Tensor, "b size"],
         bits: Float[Tensor, "b size"],
-        naming: Float[Tensor, " b"],
+        component_bits: Float[Tensor, " b"],
     ) -> None:
-        """Add a batch's posteriors to the round's sums, those of all processes alike.
+        """Add the posteriors of a batch to the sums of the round, on all processes alike.
 
         Args:
             rate: rate of each datum.
             spread: the prior's column of every latent number of a datum.
             mean, log_std: the posteriors.
             bits: their information.
-            naming: bits of the names of a datum's components.
+            component_bits: bits of the components of each datum.
         """
         flat = (rate[:, None] * self.mean.shape[1] + spread).flatten()
         values = torch.stack([torch.ones_like(mean), mean, mean.square(), (2 * log_std).exp(), bits])
         sums = torch.zeros_like(self.sums).flatten(1).index_add_(1, flat, values.flatten(1)).view_as(self.sums)
-        data = torch.stack([torch.ones_like(naming), bits.sum(1) + naming])
+        data = torch.stack([torch.ones_like(component_bits), bits.sum(1) + component_bits])
         totals = torch.zeros_like(self.round).index_add_(1, rate, data)
         if dist.is_initialized():
             dist.all_reduce(sums)
@@ -121,11 +122,11 @@ class Priors(nn.Module):
 
     @torch.no_grad()
     def fit(self, budgets: Sequence[float], gain: float) -> None:
-        """A round's end (section 3.3): weigh information against its budget, then fit the priors in closed form.
+        """End a round (section 3.3): change beta by information over its budget, and fit the priors in closed form.
 
         Args:
-            budgets: information that a datum should have at each rate, in bits.
-            gain: how strongly ``log beta`` follows the logarithm of information over budget.
+            budgets: target of a datum's information at each rate, in bits.
+            gain: change of ``log beta`` relative to the logarithm of information over budget.
         """
         data, bits = self.round
         if not data.all():

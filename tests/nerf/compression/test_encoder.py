@@ -46,12 +46,12 @@ def test_no_block_has_much_more_information_than_an_index(encoder: Encoder, tiny
     assert encoder.block_log_beta.isfinite().all()
 
 
-@pytest.mark.parametrize("wanted", [1200.0, 1600.0])
+@pytest.mark.parametrize("budget", [1200.0, 1600.0])
 def test_beta_is_found_before_the_first_step(
-    tiny: CodecModel, picture: Callable[..., Image.Image], wanted: float
+    tiny: CodecModel, picture: Callable[..., Image.Image], budget: float
 ) -> None:
     values = PictureCodec().to_datum(picture(64, 64)).values
-    encoder = Encoder(tiny, 1, [values], wanted, CONFIG)
+    encoder = Encoder(tiny, 1, [values], budget, CONFIG)
     information = encoder._gradients()[encoder.planned]
     # Blocks are planned in steps, so that not all can be planned for.
     assert float(encoder.index_bits(information).sum()) == pytest.approx(encoder.budget, rel=0.1)

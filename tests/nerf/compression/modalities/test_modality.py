@@ -226,7 +226,7 @@ def test_a_picture_that_cannot_be_written_leaves_no_file(
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("b.png", b"before")]
 
 
-def test_kinds_are_told_by_endings_and_classes(tmp_path: Path) -> None:
+def test_modalities_are_found_by_endings_and_classes(tmp_path: Path) -> None:
     names = {"a.png": "picture", "a.WAV": "sound", "a.mp4": "video", "a.npy": "volume", "a.unknown": "picture"}
     assert {name: modality_codec_of(name).modality for name in names} == names
     assert modality_codec_of(tmp_path).modality == "video"
