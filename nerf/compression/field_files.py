@@ -174,9 +174,10 @@ def to_field_file(built: Any, bits: int | Mapping[str, int], about: dict[str, An
     state = built.state_dict()
     for name, value in state.items():
         if not value.is_floating_point():
+            dtype = str(value.dtype).removeprefix("torch.")
             raise ValueError(
-                f"cannot quantize a {built.name} field: its tensor {name!r} is"
-                f" {str(value.dtype).removeprefix('torch.')}, and only float tensors are supported; distill it to another family first (python -m nerf distill)"
+                f"cannot quantize a {built.name} field: its tensor {name!r} is {dtype}, and only float tensors are"
+                " supported; distill it to another family first (python -m nerf distill)"
             )
     return FieldFile(built.name, dataclasses.asdict(built.config), state, bits_per_tensor(built, bits), about or {})
 
