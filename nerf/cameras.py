@@ -18,9 +18,9 @@ from torch import Tensor
 Index = int | slice | Sequence[int] | Int[Tensor, " i"] | Bool[Tensor, " n"]
 
 ORTHONORMAL = 1e-3
-"""Largest entry of RᵀR - 1 that a rotation may have: enough for numbers rounded to four decimals."""
+"""Largest entry of RᵀR - 1 that a rotation may have; it allows numbers rounded to four decimals."""
 NEWTON_STEPS = 8
-"""Newton steps of undistortion; the error squares with each, a phone's lens needs three."""
+"""Newton steps of undistortion. Each squares the error; the lens of a phone needs three."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Rays:
 
     origins: Float[Tensor, "b 3"]
     directions: Float[Tensor, "b 3"]
-    """Of unit length in world units; in NDC of the length that lets t run from 0 (near) to 1 (infinity)."""
+    """Unit vectors in the world; in NDC, vectors whose length makes t run from 0 (near) to 1 (infinity)."""
     views: Float[Tensor, "b 3"]
     """Unit direction in the world, on which colour depends; it differs from ``directions`` only in NDC."""
     times: Float[Tensor, " b"] | None = None
@@ -125,7 +125,7 @@ class Cameras:
 
     @property
     def positions(self) -> Float[Tensor, "n 3"]:
-        """Where the cameras are, in the world."""
+        """Positions of the cameras in the world."""
         return self.poses[:, :, 3]
 
     @property

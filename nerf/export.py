@@ -118,7 +118,7 @@ def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh
 
 @torch.no_grad()
 def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
-    """Where the rays of ``cameras`` first meet something (opacity above one half), with the colours they see."""
+    """Points at the mean depth of the rays of ``cameras`` whose opacity exceeds one half, with the rendered colours."""
     points, colors = [], []
     for index in tqdm(range(len(cameras)), unit="view", desc="points", disable=None):
         view, rays = run.draw(cameras[index]), cameras[index].picture_rays(0)

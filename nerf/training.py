@@ -42,7 +42,7 @@ Stage = tuple[int | None, RadianceConfig]
 
 
 class RadianceTask:
-    """Squared error of rendered rays against pictures, plus the penalties that the settings ask for."""
+    """Squared error of rendered rays against pictures, plus the penalties in the settings."""
 
     def __init__(self, scene: Scene, field: Field, config: RadianceConfig, sampler: Sampler):
         self.scene, self.field, self.sampler, self.config = scene, field, sampler, config
@@ -67,7 +67,7 @@ class RadianceTask:
         return rays.to(draws.device), target.to(draws.device), background.to(draws.device), u[:, 3].to(draws.device)
 
     def begin_step(self, modules: Mapping[str, Callable[..., Any]], draws: Draws) -> None:
-        """Bring the sampler up to date with the field; every process asks for the same points."""
+        """Update the sampler from the field's density; every process evaluates the same points."""
         moments = draws.shared_generator("moments")
 
         def density(points: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ class Viewpoints:
 
     kind: Literal["orbit", "box"]
     center: tuple[float, float, float]
-    """What cameras look at."""
+    """The point that cameras look at."""
     radius: tuple[float, float]
-    """Orbit: nearest and farthest distance."""
+    """Orbit: smallest and largest distance from the centre, world units."""
     elevation: tuple[float, float]
     """Orbit: lowest and highest, degrees."""
     lower: tuple[float, float, float]
@@ -31,7 +31,7 @@ class Viewpoints:
     width: int
     height: int
     focal: float
-    """Pixels."""
+    """Focal length, pixels."""
     ndc_near: float | None = None
 
     @classmethod

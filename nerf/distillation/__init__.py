@@ -1,1 +1,1 @@
-"""PVD (arXiv 2211.15977): one field taught by another."""
+"""PVD (arXiv 2211.15977): distillation of one radiance field into another."""

@@ -18,11 +18,11 @@ from ..fields.low_rank import LINES, PLANES, CPField, LowRankField, VMField
 from ..fields.voxel import VoxelField
 
 DIRECTIONS = 32
-"""Views from which a node's colour is fitted."""
+"""Number of view directions to which a node's colour is fitted."""
 ROUNDS = 12
 """Alternations of a least-squares factorization."""
 RIDGE = 1e-4
-"""Relative to the mean diagonal of a normal matrix; keeps it invertible."""
+"""Added to the diagonal of a normal matrix, relative to its mean; it keeps the matrix invertible."""
 TURNS = 3
 """How often every axis of VM takes back what it fits better than the others did."""
 FACTORIZED = 96
@@ -34,7 +34,7 @@ pictures from 64, 96 and 128 nodes in 16, 57 and 140 processor seconds; all 300 
 
 
 def initialize_from_teacher(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
-    """Set the student's grids to the teacher's values; True if its family has such a start, else nothing happens.
+    """Set the student's grids to the teacher's values; False, and no change, if its family has no closed form.
 
     Where colour features mean something else to the teacher, a factorized student takes over the density alone.
 
@@ -57,7 +57,7 @@ def initialize_from_teacher(teacher: Field, student: Field, log_density: tuple[f
 
 
 def shares_head(teacher: Field, student: Field) -> bool:
-    """Whether colour features mean the same to both: equal feature counts and equal head weights."""
+    """Whether both fields have the same colour features: equal feature counts and equal head weights."""
     theirs, ours = teacher.head.state_dict(), student.head.state_dict()
     return (
         teacher.feature_size == student.feature_size
@@ -81,7 +81,7 @@ def _sampled(
 
 
 def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
-    """Unit vectors spread evenly over the sphere."""
+    """Unit vectors spread uniformly over the sphere (Fibonacci lattice)."""
     index = torch.arange(count) + 0.5
     height = 1 - 2 * index / count
     azimuth = index * math.pi * (1 + 5**0.5)

@@ -75,5 +75,5 @@ def from_scratch(student: Run, scene: Scene, *, seed: int) -> Run:
 
 
 def _of_first_process(value: float) -> float:
-    """Processes that train together must agree on how long."""
+    """The first process's value: processes that train together must agree on the duration."""
     return broadcast_object_list([value])[0]

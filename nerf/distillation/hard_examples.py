@@ -20,11 +20,11 @@ from ..viewpoints import Viewpoints
 SHARE = 0.1
 """The worst tenth fills a pool, and a tenth of a batch comes from it."""
 TURN = math.pi / 20
-"""Most that a hard camera is turned about each axis before it is used again, radians."""
+"""Largest random rotation of a hard camera about each axis before it is used again, radians."""
 CAMERAS, RAYS = 128, 16_384
 """Sizes of the pools."""
 POINTS, OPAQUE = 0.3, 0.5
-"""Share of a ray's samples that count, and opacity from which on a ray has such samples."""
+"""Share of a ray's samples that count as important, and the least opacity of a ray that has such samples."""
 
 
 class HardExamples(nn.Module):
@@ -106,7 +106,7 @@ def _replace(pool: Tensor, scores: Tensor, rows: Tensor, fresh: Float[Tensor, " 
 
 
 def heaviest_samples(samples: Samples, student: Rendered, teacher: Rendered) -> Bool[Tensor, " m"]:
-    """The samples with the greatest weight on each opaque ray (the top 30 %), to either field."""
+    """The samples with the greatest weights (the top 30 %) on each opaque ray, by either field."""
     return _heaviest(samples, student) | _heaviest(samples, teacher)
 
 

@@ -43,7 +43,7 @@ class DistillationTask:
     """The student's errors against its teacher, in stages.
 
     Stage 1 compares features (log-density and colour features), stage 2 adds density and colour at points, stage 3
-    adds rendered pixels. Stage 1 needs features that mean the same to both: never with a voxel grid on either side.
+    adds rendered pixels. Stage 1 needs learned heads and equally many features on both sides: voxel grids leave it out.
     """
 
     def __init__(self, teacher: Run, student: Field, config: DistillConfig):
@@ -136,7 +136,7 @@ class Student(nn.Module):
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean, and zero for no values at all.
+    """The mean; zero if there are no values.
 
     Processes have unequal numbers of points: each divides by the mean number, so that their average is the mean over
     all points.
@@ -203,7 +203,7 @@ def distill(
 
 
 def inherit_head(teacher: Field, student: Field) -> bool:
-    """Copy the teacher's learned colour head, tensor by tensor, where both have the same one; say whether it was done.
+    """Copy the teacher's learned colour head, tensor by tensor, where both have the same one; return whether they had.
 
     Raises:
         FieldError: the heads' tensors have the same names but other shapes.

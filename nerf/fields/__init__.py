@@ -75,7 +75,7 @@ FIELDS: dict[str, Family] = {
 
 
 def build_field(name: str, bounds: Float[Tensor, "2 3"], size: str | Any = "small", *, seed: int = 0) -> Field:
-    """A field with fresh weights.
+    """A field with new random weights.
 
     Args:
         name: a family of `FIELDS`.
@@ -151,7 +151,7 @@ def read_field(path: Path, restore: Callable[[str, dict[str, Any], dict[str, Ten
 
 
 def restore_field(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> Field:
-    """A field of its family's name, its configuration by name, and its tensors.
+    """A field from the name of its family, its configuration as a dictionary, and its tensors.
 
     Raises:
         FieldError: the family is unknown.

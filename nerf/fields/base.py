@@ -116,15 +116,15 @@ class Field(nn.Module):
     """
 
     name: ClassVar[str]
-    """Under which `nerf.fields.FIELDS` lists the family."""
+    """Key of the family in `nerf.fields.FIELDS`."""
     moves: ClassVar[bool] = False
     """Whether it takes times as a third argument."""
     resizable: ClassVar[bool] = False
     """Whether it is a grid whose resolution can change: `resized`."""
     shrinkable: ClassVar[bool] = False
-    """Whether it can go on in a smaller box: `shrunk`."""
+    """Whether it can be cut to a smaller box: `shrunk`."""
     prunable: ClassVar[bool] = False
-    """Whether parts of it can be left out: `pruned`."""
+    """Whether nodes of low density can be removed: `pruned`."""
     learned_head: ClassVar[bool] = True
     """Whether a learned head turns colour features into RGB, so that equal heads give features an equal meaning."""
     bounds: Tensor
@@ -139,7 +139,7 @@ class Field(nn.Module):
 
     @classmethod
     def from_state(cls, config: Any, state: Mapping[str, Tensor]) -> Self:
-        """A field of a configuration with the tensors of another one's ``state_dict``.
+        """A field from a configuration and the tensors of a ``state_dict``.
 
         Raises:
             KeyError, RuntimeError: tensors are missing, or have other shapes.
@@ -162,7 +162,7 @@ class Field(nn.Module):
         Raises:
             FieldError: the family cannot.
         """
-        raise FieldError(f"{self.name} fields cannot go on in a smaller box; leave out shrink")
+        raise FieldError(f"{self.name} fields cannot be cut to a smaller box; leave out shrink")
 
     def pruned(self, threshold: float) -> Field:
         """The same field without the parts whose density is below ``threshold``, per unit length.
@@ -170,7 +170,7 @@ class Field(nn.Module):
         Raises:
             FieldError: the family cannot.
         """
-        raise FieldError(f"{self.name} fields have no nodes that can be left out; leave out prune")
+        raise FieldError(f"{self.name} fields have no nodes that can be removed; leave out prune")
 
     @property
     def feature_size(self) -> int:
@@ -226,7 +226,7 @@ class Field(nn.Module):
     def forward(
         self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"] | None
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
-        """Density per unit length, and RGB seen along unit vectors; None for them leaves colours out."""
+        """Density per unit length, and RGB seen along unit vectors; None for them computes no colours."""
         return self.density_and_color(self.features(points), views)
 
     def density_and_color(

@@ -25,13 +25,13 @@ class CAMConfig:
     """Sizes of a modulated perceptron."""
 
     layers: int = 3
-    """Hidden layers that see the position; the density comes from them."""
+    """Hidden layers whose input is the position; density is computed from the last one."""
     color_layers: int = 2
-    """Hidden layers behind them that also see the direction, and are modulated by it."""
+    """Hidden layers after them whose input includes the direction, which also modulates them."""
     width: int = 96
-    """Units of a hidden layer that sees the position."""
+    """Units of a hidden layer of the position."""
     color_width: int = 64
-    """Units of a hidden layer that sees the direction."""
+    """Units of a hidden layer of the direction."""
     octaves: int = 6
     """Frequencies of the positional encoding (NeRF, equation 4)."""
     norm: bool = True
@@ -138,4 +138,4 @@ PRESETS = {
     "twin": CAMConfig(azimuth=0, norm=False),
     "paper": CAMConfig(layers=8, width=256, color_width=192, octaves=16),
 }
-"""By name; "twin" is "small" without norm and grids."""
+"""Named sizes; "twin" is "small" without norm and grids."""

@@ -1,4 +1,4 @@
-"""Perceptrons that move: a warp into a still scene, both modulated by grids over time (CAM, arXiv 2311.14993, 4.3).
+"""Perceptrons of a moving scene: a warp into a still one, modulated by grids over time (CAM, arXiv 2311.14993, 4.3).
 
 D-NeRF's two networks (arXiv 2011.13961): the first says where a point of a moment lies in the still ("canonical")
 scene, the second what is there. Times are in 0..1.
@@ -21,7 +21,7 @@ from .modulation import Modulation, modulated, normalized
 
 @dataclass(frozen=True, kw_only=True)
 class CAMTimeConfig:
-    """Sizes of a moving perceptron."""
+    """Sizes of the perceptrons."""
 
     warp_layers: int = 3
     """Hidden layers of the warp."""
@@ -38,7 +38,7 @@ class CAMTimeConfig:
     norm: bool = True
     """Norm over the channels of a point before every activation."""
     nodes: int = 5
-    """Of the modulation grids, along time; 0 leaves out the grids."""
+    """Nodes of the modulation grids along time; 0 leaves out the grids."""
 
     def __post_init__(self) -> None:
         for name in ("warp_layers", "warp_width", "layers", "width", "octaves", "time_octaves"):
@@ -73,7 +73,7 @@ class Trunk(nn.Module):
 
 
 class CAMTimeField(Field):
-    """Asked with times it moves; without it shows its first moment."""
+    """A field of a moving scene. Evaluated without times it is the scene at time 0."""
 
     name = "cam-time"
     moves = True
@@ -85,7 +85,7 @@ class CAMTimeField(Field):
         self.warp = Trunk(inputs + moments, config.warp_width, config.warp_layers, config)
         self.shift = nn.Linear(config.warp_width, 3)
         with torch.no_grad():
-            self.shift.weight.mul_(0.05)  # nearly nothing moves at first
+            self.shift.weight.mul_(0.05)  # at first the warp is nearly the identity
             self.shift.bias.zero_()
         self.still = Trunk(inputs, config.width, config.layers, config)
         self.net = nn.Linear(config.width, 16)
@@ -107,7 +107,7 @@ class CAMTimeField(Field):
     def forward(
         self, points: Float[Tensor, "n 3"], views: Float[Tensor, "n 3"] | None, times: Float[Tensor, " n"] | None = None
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"] | None]:
-        """Density per unit length, and RGB if there are views; at the first moment without times."""
+        """Density per unit length, and RGB if there are views; at time 0 if no times are given."""
         if times is None:
             return super().forward(points, views)
         features = self.within_bounds(points, lambda unit: self.encode_at(unit, times))
@@ -119,4 +119,4 @@ PRESETS = {
     "twin": CAMTimeConfig(norm=False, nodes=0),
     "paper": CAMTimeConfig(warp_layers=4, warp_width=64, layers=8, width=256, octaves=10),
 }
-"""By name; "twin" is "small" without norm and grids."""
+"""Named sizes; "twin" is "small" without norm and grids."""

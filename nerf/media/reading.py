@@ -20,7 +20,7 @@ from . import is_video
 FPS = 24
 """Frames per second of a folder of frames."""
 LEAST = 2
-"""Pixels along a side that a field needs."""
+"""Fewest pixels along a side."""
 
 
 class MediaError(ValueError):

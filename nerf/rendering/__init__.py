@@ -1,1 +1,1 @@
-"""From rays to pictures: sampling, which samples to keep, compositing, rendering."""
+"""From rays to pictures: sampling, samplers, compositing, rendering."""

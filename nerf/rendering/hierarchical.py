@@ -25,7 +25,7 @@ class CoarseField(Sampler):
     """
 
     file = "coarse.safetensors"
-    """Its name in a run's folder."""
+    """Name of the file in a run's folder."""
 
     def __init__(self, field: Field, fine: int):
         super().__init__()

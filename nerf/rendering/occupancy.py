@@ -21,7 +21,7 @@ from .sampling import Marching, Samples, span, uniform_samples
 DECAY = 0.95
 """Factor of a cell's running maximum at every update."""
 WARM_UPDATES = 16
-"""The first updates evaluate the density in every cell."""
+"""Number of updates at the start of training that evaluate the density in every cell."""
 
 
 class OccupancyGrid(Sampler):
@@ -37,7 +37,7 @@ class OccupancyGrid(Sampler):
     """
 
     file = "occupancy.safetensors"
-    """Its name in a run's folder."""
+    """Name of the file in a run's folder."""
     density: Tensor
     occupied: Tensor
 
@@ -119,7 +119,7 @@ class OccupancyGrid(Sampler):
         return grid
 
     def _cell(self, points: Float[Tensor, "n 3"]) -> Int[Tensor, "n 3"]:
-        """Numbers of the cells along x, y and z; beyond 0..resolution - 1 outside the box."""
+        """Indices of cells along x, y and z; outside the box they lie beyond 0..resolution - 1."""
         unit = (points - self.bounds[0]) / (self.bounds[1] - self.bounds[0])
         return (unit * self.resolution).floor().long()
 

@@ -1,4 +1,4 @@
-"""What chooses the samples of rays: the interface of all samplers, and the one that samples the whole box evenly.
+"""Samplers choose the samples of rays: their interface, and the sampler of uniform intervals in the whole box.
 
 An occupancy grid (`occupancy`) leaves out empty cells; a coarse field (`hierarchical`) adds samples where it is dense.
 """
@@ -24,7 +24,7 @@ Modules = Mapping[str, Callable[..., Any]]
 
 
 class Sampler(nn.Module):
-    """Chooses the samples of rays through a field's box. A subclass implements `march` and what else it needs.
+    """Chooses the samples of rays through a field's box. Subclasses implement `march`, and `shrunk` where boxes shrink.
 
     It is a module so that it moves between devices, and is saved, with the field that it belongs to.
     """
@@ -62,7 +62,7 @@ class Sampler(nn.Module):
         target: Float[Tensor, "r 3"],
         background: Float[Tensor, "r 3"],
     ) -> tuple[Samples, Float[Tensor, ""]]:
-        """The samples of rays in a training step, and the loss that trains the sampler itself; 0 where nothing does.
+        """The samples of rays in a training step, and the loss of the sampler's own modules; 0 if it trains none.
 
         Args:
             modules: the task's modules as the trainer prepared them; `parts` are among them.
@@ -75,26 +75,26 @@ class Sampler(nn.Module):
         return self.march(rays, marching, jitter), target.new_zeros(())
 
     def update(self, density: Density, draws: Draws) -> None:
-        """Bring the sampler up to date with the field, at the beginning of a training step; most have nothing to do."""
+        """Update the sampler from the field's density at the beginning of a training step; by default do nothing."""
 
     def extent(self) -> Float[Tensor, "2 3"]:
-        """Lower and upper corner of the part of the box that may hold something."""
+        """Lower and upper corner of the part of the box that may have density."""
         return self.bounds
 
     def shrunk(self, bounds: Float[Tensor, "2 3"]) -> Sampler:
-        """The same for a smaller box."""
+        """The same sampler for a smaller box."""
         raise NotImplementedError
 
     def cells(self) -> Bool[Tensor, "z y x"] | None:
-        """The cells of the box that rays are sampled in; None for all of it.
+        """Mask of the cells of the box in which rays are sampled; None for the whole box.
 
         Raises:
-            ValueError: cells do not say which samples are drawn.
+            ValueError: the sampler cannot be described by cells.
         """
         return None
 
     def save(self, folder: Path) -> None:
-        """Write what a run needs to sample again, each file first under a temporary name; nothing by default."""
+        """Write the sampler's files into a run's folder, each first under a temporary name; by default none."""
 
 
 class UniformSampler(Sampler):
