@@ -48,7 +48,7 @@ def _on_lines(lines: Float[Tensor, "3 r l"], unit: Float[Tensor, "n 3"]) -> Floa
 
 
 class LowRankField(Field):
-    """What VM and CP have in common; not a family of its own."""
+    """Base class of VM and CP; it is not a family itself."""
 
     resizable = shrinkable = True
     config: LowRankConfig
@@ -114,7 +114,7 @@ class VMField(LowRankField):
         return {"l1": l1, "total_variation": variation}
 
     def dense(self) -> Float[Tensor, "k r r r"]:
-        """Both tensors put together at every node, indexed [component, z, y, x]: density, then colour ranks."""
+        """Both tensors at every node, indexed [component, z, y, x]: density, then the components of colour."""
         parts = [
             torch.einsum("ryx,rz->rzyx", self.planes[0], self.lines[0]),
             torch.einsum("rzx,ry->rzyx", self.planes[1], self.lines[1]),
@@ -155,7 +155,7 @@ class CPField(LowRankField):
         return {"l1": self.lines[:, : self.config.density_rank].abs().mean()}
 
     def dense(self) -> Float[Tensor, "k r r r"]:
-        """Both tensors put together at every node, indexed [component, z, y, x]: density, then colour ranks."""
+        """Both tensors at every node, indexed [component, z, y, x]: density, then the components of colour."""
         parts = torch.einsum("rx,ry,rz->rzyx", *self.lines)
         rank = self.config.density_rank
         return torch.cat([parts[:rank].sum(0, keepdim=True), parts[rank:]])

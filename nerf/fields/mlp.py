@@ -24,7 +24,7 @@ class MLPConfig:
     octaves: int = 6
     """Frequencies of the positional encoding (equation 4)."""
     code: int = 28
-    """Outputs of the trunk, from which a small network makes the features."""
+    """Outputs of the trunk, which a small network maps to the features."""
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "octaves", "code"):

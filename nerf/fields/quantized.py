@@ -1,4 +1,4 @@
-"""Weights of a few bits: rounding while a field learns, so that what is stored is what was trained.
+"""Weights of a few bits: quantization-aware training, so that the stored weights are those that were trained.
 
 A tensor of b bits holds whole multiples of one step, from -(2^(b-1) - 1) to 2^(b-1) - 1 of them. Steps are powers of
 two: products with them are exact, so that every machine decodes the same weights and rounding twice changes nothing.
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 FEWEST, MOST = 2, 8
-"""Bits that a weight may have."""
+"""Range of the bits of a weight."""
 SMALL = 2048
-"""Where one number of bits is given, tensors of fewer numbers have `MOST`: they cost little and matter much."""
+"""If one number of bits is given for all, tensors with fewer values than this keep `MOST` bits: they cost little."""
 
 
 def check_bits(bits: int) -> None:
@@ -109,7 +109,7 @@ class Quantized(nn.Module):
 
     @contextmanager
     def inside(self) -> Iterator[nn.Module]:
-        """The field itself with rounded weights, for the time of a block."""
+        """The field itself, with rounded weights inside a ``with`` block."""
         kept = {name: value.detach().clone() for name, value in self.field.named_parameters()}
         self.round()
         try:
@@ -121,6 +121,6 @@ class Quantized(nn.Module):
 
     @torch.no_grad()
     def round(self) -> None:
-        """Round the field's weights for good."""
+        """Round the field's weights permanently."""
         for name, value in self.field.named_parameters():
             value.copy_(rounded(value, self.bits[name]))

@@ -88,7 +88,7 @@ class VoxelField(Field):
         return torch.cat([self.empty, self.values])[self.rows].permute(3, 0, 1, 2)
 
     def pruned(self, threshold: float) -> VoxelField:
-        """Without the nodes all of whose neighbours (and they themselves) have a density below ``threshold``.
+        """The field without the nodes that, like all their neighbours, have a density below ``threshold``.
 
         Raises:
             ValueError: nothing would be left.

@@ -36,7 +36,7 @@ class PictureConfig:
     bandwidth: float = 10.0
     """Standard deviation of the frequencies, periods over the picture."""
     nodes: tuple[int, int] = (32, 32)
-    """Of the modulation grid, along height and width."""
+    """Nodes of the modulation grid along height and width."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", tuple(self.nodes))  # JSON has lists only
@@ -60,7 +60,7 @@ class PictureField(nn.Module):
             self.modulation = Modulation(config.nodes, config.layers)
 
     def forward(self, at: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
-        """RGB in 0..1 at places (y, x) in 0..1."""
+        """RGB in 0..1 at coordinates (y, x) in 0..1."""
         angles = 2 * math.pi * (at @ self.frequencies)
         hidden = torch.cat([angles.sin(), angles.cos()], -1)
         pairs = self.modulation(at) if self.config.modulation == "cam" else None
@@ -79,19 +79,19 @@ class VideoConfig:
     """Sizes of a video's field."""
 
     height: int
-    """Of a frame, pixels."""
+    """Height of a frame, pixels."""
     width: int
-    """Of a frame, pixels."""
+    """Width of a frame, pixels."""
     modulation: Modulated = "cam"
     """Norm and grids, the norm alone, or neither."""
     octaves: int = 8
     """Frequencies of the time's encoding."""
     channels: int = 32
-    """Of the coarsest maps; a block has three quarters of those before it, at least 12."""
+    """Channels of the coarsest feature maps; each block has three quarters of those before it, at least 12."""
     blocks: int = 4
-    """Convolutions, each of which doubles the size."""
+    """Convolutions, each of which doubles height and width."""
     nodes: int = 30
-    """Of the modulation grids, along time."""
+    """Nodes of the modulation grids along time."""
 
     def __post_init__(self) -> None:
         _check(self.modulation, octaves=self.octaves, channels=self.channels, blocks=self.blocks)
@@ -105,7 +105,7 @@ class VideoConfig:
 
 
 class VideoField(nn.Module):
-    """A time becomes coarse maps, and convolutions make a frame of them; each channel has a scale and shift in time.
+    """Maps a time to coarse feature maps and these to a frame by convolutions; channels are modulated by time.
 
     NeRV's decoder (arXiv 2110.13903) with CAM's grids. The norm is over the pixels of one channel of one frame.
     """
@@ -155,7 +155,7 @@ def _check(modulation: str, **counts: int) -> None:
 
 MediaField = PictureField | VideoField
 MEDIA_FIELDS = {"picture": (PictureField, PictureConfig), "video": (VideoField, VideoConfig)}
-"""Classes of both kinds of fields and of their configurations."""
+"""By name: the class of a field and that of its configuration."""
 PICTURE_SIZES = {"small": {}, "paper": {"width": 256, "frequencies": 256}}
 VIDEO_SIZES = {"small": {}, "paper": {"channels": 96, "blocks": 5, "octaves": 16, "nodes": 60}}
 """Named sizes as differences from the configurations' defaults; "paper" is as large as the published one."""

@@ -50,7 +50,7 @@ VALIDATION_FRAMES = 4
 
 @dataclass
 class Fit:
-    """A fitted field, and what was measured."""
+    """A fitted field, the trainer's report, and measurements."""
 
     field: MediaField
     report: FitReport
@@ -75,7 +75,7 @@ class FitTask:
             self.values = media.frames[0].flatten(0, 1)[self.seen.flatten()]
 
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Places (y, x) of random pixels, or times of random frames, and their colours.
+        """Coordinates (y, x) of random pixels, or times of random frames, and their colours.
 
         Stratified: each draw is from its own part of the list; a batch as large as the list holds every entry once.
         """
@@ -106,7 +106,7 @@ class FitTask:
 
 
 def unit_pixel_centers(height: int, width: int) -> Float[Tensor, "p 2"]:
-    """Middles (y, x) of all pixels, row by row, in 0..1."""
+    """Centres (y, x) of all pixels in 0..1, row by row."""
     return torch.cartesian_prod((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width)
 
 
@@ -239,7 +239,7 @@ def load_media_field(path: Path) -> MediaField:
 
 
 def restore_media_field(name: str, config: dict[str, Any], state: dict[str, Tensor]) -> MediaField:
-    """A field of its kind's name, its configuration by name, and its tensors.
+    """A field from its name ("picture", "video"), its configuration as a dictionary, and its tensors.
 
     Raises:
         FieldError: it is of another kind.

@@ -28,7 +28,7 @@ __all__ = ["Scene", "SceneError", "empty_ray_fraction", "load_scene", "make_scen
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name at its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -14,21 +14,21 @@ from ..rendering.sampling import intersect_box
 from .scene import Scene
 
 GRID = 48
-"""Cells along each side of the grid that the visual hull is carved from."""
+"""Cells along an axis of the grid from which the visual hull is carved."""
 PASSES = 3
-"""Times that the hull's grid is laid into the box of the hull before."""
+"""Passes of carving; each lays the grid into the box of the hull found before."""
 VIEWS = 24
-"""Pictures that the hull is carved with."""
+"""Most pictures with which the hull is carved."""
 MASK = 160
 """Longest side of the masks that carve it, pixels."""
 CHECKED = 30_000
 """Rays that are tested to find whether bounds miss the scene."""
 MARGIN = 1e-3
-"""Share of the farthest distance that the near end keeps from a camera inside the bounds."""
+"""Least near distance for a camera inside the bounds, as a share of the far distance."""
 
 
 def viewed_region(cameras: Cameras, extent: tuple[float, float] | None = None) -> Float[Tensor, "2 3"]:
-    """The box that pictures show, from their cameras alone.
+    """The box that pictures show, computed from their cameras only.
 
     With ``extent``, distances along the optical axis, it holds all views between them. Without, cameras are taken
     to surround their subject: a cube around the point nearest to all optical axes, as large as a picture
@@ -77,7 +77,7 @@ def hull_bounds(
 def _carve(
     cameras: Cameras, distances: Float[Tensor, "n i j"], factor: int, points: Float[Tensor, "p 3"], reach: float
 ) -> Bool[Tensor, " p"]:
-    """Which points may have content within ``reach`` by every picture, and lie in one at least.
+    """Points that may have content within ``reach`` according to every picture, and that at least one picture shows.
 
     A picture whose border is empty shows the content whole, so there is none outside of it.
     """

@@ -1,4 +1,4 @@
-"""One function from a folder, whatever its format, to a scene."""
+"""Reads a scene from a folder of any supported format."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ READERS: dict[str, Callable[[Path], Listing]] = {
     "nerfstudio": read_nerfstudio,
     "folder": read_folder,
 }
-"""Readers by format; "llff" is apart, as its pictures and its frame depend on downscaling and NDC."""
+"""Readers by format. "llff" has a reader with more arguments: its pictures and frame depend on downscaling and NDC."""
 FORMATS = (*READERS, "llff")
 MISSED = 0.5
-"""Share of rays that miss the bounds from which on there is a warning."""
+"""Share of rays missing the bounds above which a warning is logged."""
 
 
 def shipped_scenes() -> dict[str, Path]:

@@ -78,7 +78,7 @@ def _read(path: Path, size: tuple[int, int], first: Path) -> tuple[np.ndarray, b
 
 @contextmanager
 def _open(path: Path) -> Iterator[Image.Image]:
-    """As `mappers.pictures.opened`, with errors of scenes."""
+    """`mappers.pictures.opened` with its errors as `SceneError`."""
     try:
         with opened(path) as image:
             yield image
@@ -89,7 +89,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
 
 
 def _smaller(picture: UInt8[Tensor, "h w 4"], height: int, width: int) -> UInt8[Tensor, "i j 4"]:
-    """Area averages of premultiplied colours: transparent pixels have no colour to give to their neighbours."""
+    """Area averages of premultiplied colours, so that transparent pixels do not affect the colours of others."""
     if picture.shape[:2] == (height, width):
         return picture
     values = picture.permute(2, 0, 1).float() / 255

@@ -14,7 +14,7 @@ from torch import Tensor
 from .scene import SceneError
 
 TRIMMED = 1.0
-"""Percent of the points left out at either end of each axis: matching goes wrong for a few."""
+"""Percent of the points left out at either end of each axis, since a few are matched wrongly."""
 MARGIN = 0.1
 """Share of its length by which the box is enlarged on every side."""
 PLY_TYPES = {

@@ -31,9 +31,9 @@ class Scene:
     bounds: Float[Tensor, "2 3"]
     """Lower and upper corner of the content, in the frame of the rays: the world, or NDC."""
     near: float
-    """Distance along rays from which on there is content; 0 in NDC."""
+    """Distance along rays at which content begins; 0 in NDC."""
     far: float
-    """Distance along rays up to which there is content; 1 in NDC."""
+    """Distance along rays at which content ends; 1 in NDC."""
     has_alpha: bool
     """Whether any pixel is transparent."""
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class Scene:
     source: str
     """Folder or shipped id that it was read from, as it was given."""
     downscale: float
-    """How many times smaller its pictures were read."""
+    """Factor by which its pictures were read smaller."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -69,7 +69,7 @@ class Scene:
         pixels: Float[Tensor, "b 2"] | Int[Tensor, "b 2"],
         background: Float[Tensor, "b 3"] | Float[Tensor, " 3"],
     ) -> Float[Tensor, "b 3"]:
-        """Colours of pixels in 0..1, laid over a background.
+        """Colours of pixels in 0..1, composited on a background.
 
         Args:
             camera: picture of each pixel.
@@ -81,7 +81,7 @@ class Scene:
         return values[:, :3] * values[:, 3:] + background.to(values) * (1 - values[:, 3:])
 
     def picture(self, index: int, background: Float[Tensor, " 3"] | None = None) -> Float[Tensor, "h w 3"]:
-        """One whole picture in 0..1 on a background, white when not given."""
+        """One whole picture in 0..1 composited on a background; None takes white."""
         values = self.pictures[index].float() / 255
         background = torch.ones(3) if background is None else background
         return values[..., :3] * values[..., 3:] + background.to(values) * (1 - values[..., 3:])

@@ -1,4 +1,4 @@
-"""The ``frames`` of transforms files: one reading for Blender's, instant-ngp's and nerfstudio's dialects."""
+"""The ``frames`` of transforms files in the dialects of Blender, instant-ngp and nerfstudio."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_frames(source: Path, content: Mapping[str, Any]) -> tuple[tuple[Path, ...], Cameras]:
-    """Picture files and cameras of a transforms file; a frame's own numbers go before the file's.
+    """Picture files and cameras of a transforms file; numbers of a frame override those of the file.
 
     Args:
         source: the file that ``content`` was read from; pictures are relative to its folder.
@@ -72,7 +72,7 @@ def read_frames(source: Path, content: Mapping[str, Any]) -> tuple[tuple[Path, .
 
 
 def _times(source: Path, frames: Sequence[Mapping[str, Any]]) -> Float[Tensor, " n"] | None:
-    """When the frames of a scene that moves were taken, as D-NeRF has it (arXiv 2011.13961); none if no frame says."""
+    """Times of the frames of a scene that moves, as in D-NeRF (arXiv 2011.13961); None if no frame has one."""
     times = [number(source, frame, "time") for frame in frames]
     if all(time is None for time in times):
         return None
@@ -85,7 +85,7 @@ def _times(source: Path, frames: Sequence[Mapping[str, Any]]) -> Float[Tensor, "
 
 
 def number(source: Path, content: Mapping[str, Any], name: str) -> float | None:
-    """The number of that name, or none.
+    """The number of that name; None if it is missing.
 
     Raises:
         SceneError: there is something else.
@@ -97,7 +97,7 @@ def number(source: Path, content: Mapping[str, Any], name: str) -> float | None:
 
 
 class _Numbers:
-    """A frame's intrinsics, and whether they can be used."""
+    """The intrinsics of a frame, with checks."""
 
     def __init__(self, source: Path, values: Mapping[str, Any]):
         self.source, self.values = source, values

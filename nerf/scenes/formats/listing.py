@@ -13,7 +13,7 @@ from ...cameras import Cameras, check_cameras
 from ..scene import SPLITS, SceneError
 
 HELD_OUT = 8
-"""Every picture whose number divides by this is a test view where a format names no split."""
+"""Every picture whose index is a multiple of this is a test view, in formats that name no split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +22,13 @@ class Listing:
 
     files: tuple[Path, ...]
     cameras: Cameras
-    """For the files at their own size."""
+    """Cameras for the files at their own size."""
     splits: dict[str, list[int]]
     masks: tuple[Path, ...] | None = None
     needs_alpha: bool = False
-    """Whether the format is of use only with alpha."""
+    """Whether the format requires alpha or masks."""
     shrunk: float = 1.0
-    """How much smaller than the originals the files already are; counts towards ``downscale``."""
+    """Factor by which the files are already smaller than the originals; it counts towards ``downscale``."""
     bounds: Float[Tensor, "2 3"] | None = None
     near: float | None = None
     far: float | None = None

@@ -1,4 +1,4 @@
-"""Seven scenes of solids to look at, each inside the unit sphere or a little more, z up."""
+"""Seven scenes of solids, each about the size of the unit sphere, z up."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ SCENES: dict[str, tuple[Callable[[], Iterator[Solid]], float, float]] = {
     "still-life": (still_life, 1.1, 0.2),
     "temple": (temple, 0.87, 0.0),
 }
-"""By name: the solids, and the scale and lift that put them in the middle of the picture."""
+"""By name: the solids, and the scale and upward shift that centre them in the picture."""
 
 
 def solids(name: str) -> Solids:

@@ -22,11 +22,11 @@ from .gallery import SCENES, solids
 from .motion import MOVING, moving_solids
 
 RADIUS = 3.2
-"""Distance of the cameras from the middle."""
+"""Distance of the cameras from the origin."""
 CAMERA_ANGLE = 0.75
 """Horizontal angle of view, radians; a ball of radius 1.17 fits."""
 ELEVATION = (-10.0, 75.0)
-"""Degrees between which the cameras stand; from a little below, so that the ground's extent is seen too."""
+"""Range of the cameras' elevation, degrees; views from a little below show the extent of the ground."""
 MESHES = (".obj", ".ply", ".glb", ".gltf", ".stl", ".off")
 
 

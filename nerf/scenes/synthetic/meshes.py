@@ -19,7 +19,7 @@ from .primitives import antialiased, shaded, sun
 SHINE = 0.1
 """Strength of the highlight on a mesh."""
 RADIUS = 1.1
-"""Of the ball that a mesh is scaled into."""
+"""Radius of the sphere into which a mesh is scaled."""
 Y_UP = (".obj", ".glb", ".gltf")
 """Formats whose models stand along y; they are turned to stand along z."""
 

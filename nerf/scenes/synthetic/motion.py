@@ -37,7 +37,7 @@ def clockwork(time: float) -> Iterator[Solid]:
 
 
 MOVING: dict[str, Callable[[float], Iterator[Solid]]] = {"clockwork": clockwork}
-"""By name."""
+"""Scenes that move, by name: a function from a time to the solids."""
 
 
 def moving_solids(name: str, time: float) -> Solids:

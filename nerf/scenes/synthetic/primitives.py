@@ -1,4 +1,4 @@
-"""A ray caster over solids: exact first hits, exact density, exact colour, nothing but torch.
+"""A ray caster for solids in torch, with exact first hits, density and colour.
 
 Every solid is a canonical one inside [-1, 1]³, scaled, turned and moved. All are convex, so a ray meets one
 in a single interval.
@@ -38,7 +38,7 @@ SUBPIXELS = 3
 
 @dataclass(frozen=True)
 class Primitive:
-    """A convex shape in its own frame, where it is inside [-1, 1]³. Every ray caster of solids asks this one."""
+    """A convex shape in its own frame, where it lies inside [-1, 1]³. Both ray casters of solids use it."""
 
     shape: Shape
     top: float = 1.0
@@ -98,7 +98,7 @@ class Solid:
     shine: float = 0.15
     """Strength of the highlight."""
     rim: tuple[float, float, float] | None = None
-    """Colour that it turns to the more it is seen aslant, as a beetle's shell does; None keeps its own."""
+    """Colour at grazing angles, as on a beetle's shell; None keeps the solid's own."""
 
     def __post_init__(self) -> None:
         if min(self.size) <= 0 or not 0 <= self.top:
@@ -111,12 +111,12 @@ class Solid:
 
     @property
     def widest(self) -> float:
-        """How far it goes along its own x and y, in half lengths: more than 1 for a tube that widens."""
+        """Largest extent along its own x and y, in half lengths: more than 1 for a tube that widens."""
         return max(1.0, self.top)
 
     @property
     def reach(self) -> float:
-        """Radius of a ball around its centre that holds it."""
+        """Radius of a sphere around its centre that contains it."""
         return math.hypot(*self.size) * self.widest
 
     def axes(self) -> Float[Tensor, "3 3"]:
@@ -251,7 +251,7 @@ def shaded(
     views: Float[Tensor, "b 3"],
     lit: Bool[Tensor, " b"],
 ) -> Float[Tensor, "b 3"]:
-    """Light from all sides and more from above, the sun by Lambert's law where it reaches, and its highlight."""
+    """Ambient light, more of it from above; the sun by Lambert's law where ``lit``; and a highlight."""
     facing = lit * (normals @ sun()).clamp(min=0)
     mirror = lit * (normals * normalize(sun() - views, dim=-1)).sum(-1).clamp(min=0) ** 40
     diffuse = 0.5 + 0.12 * normals[:, 2] + 0.5 * facing
