@@ -118,6 +118,7 @@ def origin(runs: Sequence[Mapping[str, Any]]) -> str:
             "torch" in packages and f"torch {packages['torch']}",
             run["commit"] and f"commit `{run['commit']}`",
             run["date"],
+            run.get("note"),
         ]
         missing = [
             what for what, value in (("commit", run["commit"]), ("processor", machine["processor"])) if not value

@@ -5,7 +5,7 @@ A script ``benchmarks/<capability>/<script>.py`` writes ``docs/results/<capabili
 - ``settings``: what every row depends on. A file is continued with equal settings only.
 - ``rows``: the figures, by key. A row that is there is not measured again.
 - ``runs``: where rows were measured: date (UTC), commit, versions, hardware, and the rows' keys. What was not noted at
-  the time is null.
+  the time is null; a "note" says where only a part of the rows is of that run.
 - ``tables``: what the script prints and `docs/pages.py` shows.
 
 The file is written whole after each row, so that an interrupted benchmark goes on where it stopped.

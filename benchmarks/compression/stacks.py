@@ -117,7 +117,9 @@ def as_a_whole(modality: Modality, stack: Stack, target: int) -> tuple[int, Fram
 def one_by_one(frames: Frames, target: int) -> tuple[int, Frames]:
     """Our pack of single pictures: bytes, and what it decodes to."""
     data = compress([Image.fromarray(frame) for frame in frames], model="photos", target_bytes=target).data
-    return len(data), np.stack([np.asarray(one.convert("RGB")) for one in decompress(data)])
+    decoded = decompress(data)
+    assert isinstance(decoded, list)  # a pack decodes to its items
+    return len(data), np.stack([np.asarray(one.convert("RGB")) for one in decoded if isinstance(one, Image.Image)])
 
 
 def in_bits(curves: Mapping[str, list[Point]], points: int) -> dict[str, list[Point]]:

