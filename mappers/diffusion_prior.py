@@ -1,8 +1,8 @@
 """The generative mapper of V2A-Mapper (arXiv 2308.09300): a diffusion prior over target embeddings, as in unCLIP.
 
-The paper gives its size only, 48.83 million weights; a causal transformer over the sequence [null text, condition,
-timestep, noisy target, learned query] of width 512 has exactly that many (a test counts them). It predicts the clean
-embedding, read off at the query.
+The paper gives only its size: 48.83 million weights. A causal transformer of width 512 over the sequence [null text,
+condition, timestep, noisy target, learned query] has exactly that many; a test counts them. Its output at the query is
+the predicted clean embedding.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ __all__ = ["DiffusionPriorMapper", "ModelMixin"]  # diffusers finds the loader o
 
 TIMESTEPS = 1000
 MAX_DISTANCE = 128
-"""Distance in tokens from which on the position bias tells no differences."""
+"""All distances of at least so many tokens share one position bias."""
 
 
 class DiffusionPriorMapper(EmbeddingMapper):
-    """Draws a target embedding that goes with a condition, by denoising.
+    """Samples a target embedding for a condition, by denoising diffusion.
 
     Args:
         source: width of the condition.
-        target: width of the embeddings it draws, and of the transformer.
+        target: width of the embeddings that it samples, and of the transformer.
         depth: layers.
-        heads: attention heads; keys and values are shared by all of them.
+        heads: attention heads, which share one key and one value.
         head_width: width of a head.
-        null_tokens: learned tokens where a text prior has its caption.
-        drop: share of training samples without condition, and of those without noisy target, each on its own.
+        null_tokens: learned tokens in the position of a text prior's caption.
+        drop: share of training samples without condition, and, independently, without noisy target.
         source_space: id of the source model; see `check_spaces`.
         target_space: id of the target model.
     """
@@ -63,8 +63,8 @@ class DiffusionPriorMapper(EmbeddingMapper):
     ):
         super().__init__()
         if not 0 <= drop < 1:
-            raise ValueError(f"drop must be in 0..1, below 1, got {drop}")
-        self.noising = prior_scheduler()  # made once: a thousand rates are computed one by one
+            raise ValueError(f"drop must be at least 0 and below 1, got {drop}")
+        self.noising = prior_scheduler()  # built once: diffusers computes its 1,000 rates one by one
         self.project = nn.Identity() if source == target else nn.Linear(source, target, bias=False)
         self.null_text = nn.Parameter(torch.randn(null_tokens, target))
         self.null_condition = nn.Parameter(torch.randn(target))
@@ -138,13 +138,13 @@ class DiffusionPriorMapper(EmbeddingMapper):
         guidance_scale: float | None = None,
         scheduler: DDIMScheduler | None = None,
     ) -> Float[Tensor, "b a"]:
-        """Draw embeddings of unit length; 64 steps and guidance 1 unless told.
+        """Sample embeddings of unit length, by default in 64 steps and with guidance 1.
 
-        The pass without condition keeps its noisy target: without that it would know no denoising step.
+        For guidance the unconditional pass still gets the noisy target; without it there is nothing to denoise.
 
         Raises:
-            ValueError: wrong width; guidance of a mapper trained without dropped conditions; fewer than one step; a
-                scheduler that clips samples or predicts something else than the clean sample.
+            ValueError: a wrong width, guidance of a mapper that was trained without dropped conditions, fewer than one
+                step, or a scheduler that clips samples or does not predict the clean sample.
         """
         steps = 64 if num_inference_steps is None else num_inference_steps
         scale = 1.0 if guidance_scale is None else guidance_scale
@@ -172,7 +172,7 @@ class DiffusionPriorMapper(EmbeddingMapper):
 
 
 def prior_scheduler() -> DDIMScheduler:
-    """The prior's noise: a cosine schedule of 1,000 steps whose model predicts the clean sample."""
+    """The prior's noise schedule: cosine, 1,000 steps; the model predicts the clean sample."""
     return DDIMScheduler(
         num_train_timesteps=TIMESTEPS,
         beta_schedule="squaredcos_cap_v2",
@@ -183,13 +183,13 @@ def prior_scheduler() -> DDIMScheduler:
 
 
 def checked_scheduler(scheduler: DDIMScheduler) -> DDIMScheduler:
-    """``scheduler``, unless the prior cannot be sampled with it.
+    """Return ``scheduler`` if the prior can be sampled with it.
 
     Raises:
-        ValueError: it clips samples, whose entries exceed one here, or takes predictions for noise.
+        ValueError: it clips samples (entries exceed one here), or does not expect a prediction of the clean sample.
     """
     if scheduler.config["clip_sample"]:
-        raise ValueError("the mapper's scheduler has clip_sample=True, which cuts embeddings off; set it to False")
+        raise ValueError("the mapper's scheduler has clip_sample=True, which clips embeddings; set it to False")
     if scheduler.config["prediction_type"] != "sample":
         raise ValueError(
             f"the mapper's scheduler has prediction_type={scheduler.config['prediction_type']!r}; the mapper predicts"
@@ -210,7 +210,7 @@ class GainLayerNorm(nn.Module):
 
 
 class PositionBias(nn.Module):
-    """A learned number per head and distance, in 32 buckets that widen with the distance (arXiv 1910.10683)."""
+    """T5's relative position bias: one number for each head and bucket of distances (arXiv 1910.10683)."""
 
     def __init__(self, heads: int, buckets: int = 32):
         super().__init__()
@@ -218,7 +218,7 @@ class PositionBias(nn.Module):
         self.table = nn.Embedding(buckets, heads)
 
     def forward(self, length: int) -> Float[Tensor, "h l k"]:
-        """The bias of ``length`` queries on one key before them all, and on ``length`` keys but later ones."""
+        """Causal bias of ``length`` queries for 1 + ``length`` keys, the first of which precedes all tokens."""
         place = torch.arange(length, device=self.table.weight.device)
         key = torch.arange(-1, length, device=place.device)
         distance = place[:, None] - key
@@ -230,7 +230,7 @@ class PositionBias(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal attention whose heads share one key and value, with one key that stands for nothing."""
+    """Causal multi-query attention (all heads share one key and value) with a learned null key and value."""
 
     def __init__(self, width: int, heads: int, head_width: int):
         super().__init__()
@@ -252,7 +252,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU four times as wide, normalized after its activation."""
+    """SwiGLU of four times the width, with layer normalization after the activation."""
 
     def __init__(self, width: int):
         super().__init__()

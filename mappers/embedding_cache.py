@@ -1,4 +1,4 @@
-"""Embeddings of files, computed once: a cache keyed by what a file holds."""
+"""Embeddings of files, computed once: a cache on disk, keyed by file content."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .files import replacing
 
 
 def space_id(*models: nn.Module) -> str:
-    """What tells an embedding space apart: 16 hexadecimal digits of the SHA-256 of its models' weights.
+    """Id of an embedding space: 16 hexadecimal digits of the SHA-256 of its models' weights.
 
-    Weights count as fp32, so that a file in half precision and the model loaded from it have the same id.
+    Weights are hashed as fp32, so that fp16 weights and the fp32 model loaded from them have the same id.
     """
     digest = hashlib.sha256()
     for model in models:
@@ -32,14 +32,14 @@ def space_id(*models: nn.Module) -> str:
 
 
 class EmbeddingCache:
-    """Embeddings on disk by (space, content of the file), so that moved, copied and resumed work is not done again.
+    """Embeddings on disk, keyed by embedding space and file content: moved and copied files are not embedded again.
 
-    Every batch becomes one safetensors file that appears whole or not at all; a damaged one is left out and its
-    embeddings are computed again.
+    Each batch is written as one safetensors file, completely or not at all. Damaged files are deleted and their
+    embeddings computed again.
 
     Args:
-        folder: where the files are; made when needed.
-        space: `space_id` of the model that embeds; other spaces' embeddings are not looked at.
+        folder: of the cache; created when needed.
+        space: `space_id` of the embedding model; embeddings of other spaces are ignored.
     """
 
     def __init__(self, folder: str | Path, space: str):
@@ -54,7 +54,7 @@ class EmbeddingCache:
     def embed(
         self, paths: Sequence[str | Path], embed: Callable[[list[Path]], Float[Tensor, "b d"]], *, batch: int = 32
     ) -> Float[Tensor, "n d"]:
-        """The embeddings of files, in order; ``embed`` is asked only for contents that were never seen.
+        """The embeddings of files, in order; ``embed`` is called only for contents that are not cached.
 
         Raises:
             FileNotFoundError: a file is missing.

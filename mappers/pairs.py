@@ -1,4 +1,4 @@
-"""Embeddings of files, computed once: a cache keyed by what a file holds, and pairs of embeddings to train on."""
+"""Pairs of embeddings, and the task that trains a mapper on them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .v2a import EmbeddingMapper
 
 @dataclass(frozen=True)
 class Pairs:
-    """Embeddings of both sides and which of them belong together: one picture may go with several sounds."""
+    """Embeddings of two sides and the pairs among them; one picture may belong to several sounds."""
 
     condition: Float[Tensor, "n c"]
     target: Float[Tensor, "m a"]
     index: Int[Tensor, "p 2"]
-    """Rows of ``condition`` and of ``target``."""
+    """For each pair its rows in ``condition`` and in ``target``."""
 
     @classmethod
     def by_name(
@@ -33,10 +33,10 @@ class Pairs:
         target: Float[Tensor, "m a"],
         target_names: Sequence[str],
     ) -> Pairs:
-        """Every row of one side with every row of the other that has the same name.
+        """Pair every row of one side with every row of the other that has the same name.
 
         Raises:
-            ValueError: no name is on both sides.
+            ValueError: the sides share no name.
         """
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(target_names):
@@ -44,7 +44,8 @@ class Pairs:
         index = [(i, j) for i, name in enumerate(condition_names) for j in rows.get(name, ())]
         if not index:
             raise ValueError(
-                f"no name is on both sides: {_some(condition_names)} and {_some(target_names)}; pairs share their name"
+                f"no name is on both sides: {_some(condition_names)} and {_some(target_names)}; give both files of a"
+                " pair the same name"
             )
         return cls(condition, target, torch.tensor(index))
 
@@ -54,13 +55,13 @@ def _some(names: Iterable[str]) -> str:
 
 
 class PairTask:
-    """Trains a mapper on pairs of embeddings, drawn evenly.
+    """Trains a mapper on pairs of embeddings, sampled uniformly.
 
     Args:
-        mapper: what to train.
-        train: its pairs.
-        held_out: pairs to validate on; None takes those of the training.
-        batch_size: pairs of a step, over all processes.
+        mapper: the mapper to train.
+        train: training pairs.
+        held_out: pairs to validate on; None takes the training pairs.
+        batch_size: pairs in a step, over all processes.
     """
 
     def __init__(self, mapper: EmbeddingMapper, train: Pairs, held_out: Pairs | None = None, *, batch_size: int):
@@ -69,7 +70,7 @@ class PairTask:
         self.batch_size = batch_size
 
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        # A whole step's rows at once: a generator for each of thousands of pairs would cost more than the step.
+        # Drawn for the whole step at once: one generator for each pair would take longer than the step.
         chosen = draws.rows("pairs", self.batch_size, 1)[:, 0].cpu()
         index = self.train.index[(chosen * len(self.train.index)).long()]
         return self.train.condition[index[:, 0]].to(draws.device), self.train.target[index[:, 1]].to(draws.device)
@@ -78,7 +79,7 @@ class PairTask:
         return {"loss": self.mapper.loss(modules["mapper"], *batch, draws)}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """Mean cosine to the nearest target that belongs to the condition."""
+        """Mean cosine with the nearest of the targets that are paired with the condition."""
         device = next(self.mapper.parameters()).device
         condition, target = self.held_out.condition.to(device), F.normalize(self.held_out.target, dim=-1).to(device)
         generator = torch.Generator().manual_seed(0) if self.mapper.generative else None

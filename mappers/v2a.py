@@ -1,7 +1,7 @@
 """Mappers between the embedding spaces of two frozen models, as V2A-Mapper has them (arXiv 2308.09300).
 
-From CLIP image embeddings to the CLAP audio embeddings that drive an audio generator: the paper's regression mapper,
-and below it what a mapper has to beat. The paper's generative mapper is `mappers.diffusion_prior`.
+They map CLIP image embeddings to the CLAP embeddings that condition an audio generator. Here are the paper's regression
+mapper and two baselines; the paper's generative mapper is `mappers.diffusion_prior`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .ridge import ridge_regression
 
 
 class EmbeddingMapper(ModelMixin, ConfigMixin):
-    """What every mapper of embeddings can do.
+    """Base class of mappers between embedding spaces.
 
-    Both sides are directions: lengths of inputs are ignored and outputs have unit length. Inside, vectors are scaled to
-    a root mean square of one, that is by the square root of their width.
+    Both sides are directions: the length of an input is ignored, and outputs have unit length. Internally, vectors have
+    a root mean square of one (`normalize_rms`).
     """
 
     generative = False
-    """Whether `translate` draws from a distribution rather than giving one answer."""
+    """Whether `translate` samples from a distribution; otherwise it is deterministic."""
 
     def loss(
         self,
@@ -54,12 +54,12 @@ class EmbeddingMapper(ModelMixin, ConfigMixin):
 
         Args:
             condition: embeddings of the source space, of any length.
-            generator: source of the draws of a generative mapper, one for all rows or one a row.
+            generator: source of a generative mapper's noise, one for all rows or one for each.
             num_inference_steps: denoising steps of a generative mapper.
             guidance_scale: classifier-free guidance of a generative mapper.
 
         Raises:
-            ValueError: the width is another than the mapper's, or an argument is for generative mappers only.
+            ValueError: ``condition`` has another width than the mapper's, or an argument is for generative mappers.
         """
         if num_inference_steps is not None or guidance_scale is not None:
             raise ValueError(
@@ -71,36 +71,36 @@ class EmbeddingMapper(ModelMixin, ConfigMixin):
         """``condition`` in the mapper's precision.
 
         Raises:
-            ValueError: its width is another than the mapper's.
+            ValueError: ``condition`` has another width than the mapper's.
         """
         if condition.shape[-1] != self.config.source:
             raise ValueError(
-                f"the mapper takes embeddings of width {self.config.source}, got {condition.shape[-1]}: they are from"
-                " another model than the one it was trained on"
+                f"the mapper takes embeddings of width {self.config.source}, got {condition.shape[-1]}; give embeddings"
+                " of the model that it was trained on"
             )
         return condition.to(self.dtype)
 
     def check_spaces(self, source_space: str, target_space: str) -> None:
-        """Refuse models other than those the mapper was trained between.
+        """Refuse models other than those that the mapper was trained with.
 
         Raises:
-            ValueError: a space differs from the recorded one.
+            ValueError: the id of a space differs from the recorded one.
         """
         for side, found in (("source", source_space), ("target", target_space)):
             wanted = self.config[f"{side}_space"]
             if wanted and wanted != found:
                 raise ValueError(
-                    f"this mapper was trained with the {side} model {wanted}, but the one in use is {found}: embeddings"
-                    " of different models do not mean the same; use that model or train a mapper for this one"
+                    f"this mapper was trained with the {side} model {wanted}, but the one in use is {found}; use that"
+                    " model, or train a mapper for this one"
                 )
 
 
 class RegressionMapper(EmbeddingMapper):
-    """One hidden layer trained by squared error: the paper's ablation. Answers between the modes of its targets.
+    """One hidden layer trained with squared error: the paper's ablation. It predicts the mean of its targets' modes.
 
     Args:
-        source: width of the embeddings it takes.
-        target: width of those it gives.
+        source: width of its inputs.
+        target: width of its outputs.
         hidden: units of the hidden layer; None makes it four times the source.
         source_space: id of the source model; see `check_spaces`.
         target_space: id of the target model.
@@ -127,7 +127,7 @@ class RegressionMapper(EmbeddingMapper):
 
 
 class LinearMapper(EmbeddingMapper):
-    """One matrix and a bias, the baseline with a closed form (`fit`)."""
+    """One matrix and a bias: a baseline, fitted in closed form by `fit`."""
 
     @register_to_config
     def __init__(
@@ -141,14 +141,14 @@ class LinearMapper(EmbeddingMapper):
 
     @torch.no_grad()
     def fit(self, condition: Float[Tensor, "n c"], target: Float[Tensor, "n a"], ridge: float = 1e-2) -> None:
-        """The weights of least squared error with a penalty of ``ridge`` per pair on them, bias left free."""
+        """Ridge regression with a penalty of ``ridge`` per pair on the matrix and none on the bias."""
         weight, bias = ridge_regression(normalize_rms(condition), normalize_rms(target), ridge * len(condition))
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(bias)
 
 
 class IdentityMapper(EmbeddingMapper):
-    """The embedding as it is: how far two spaces are apart without any mapper."""
+    """Returns its input: the baseline that shows how far two spaces are apart without a mapper."""
 
     @register_to_config
     def __init__(
@@ -156,7 +156,7 @@ class IdentityMapper(EmbeddingMapper):
     ):  # fmt: skip
         super().__init__()
         if source != target:
-            raise ValueError(f"nothing can stay as it is between widths {source} and {target}")
+            raise ValueError(f"an identity mapper needs equal widths, got {source} and {target}")
         self.register_buffer("nothing", torch.zeros(1))  # a file of no tensors cannot be loaded
 
     def forward(self, condition: Float[Tensor, "b c"]) -> Float[Tensor, "b a"]:

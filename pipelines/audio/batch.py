@@ -1,4 +1,4 @@
-"""Sounds of picture and video files as files: what ``python -m pipelines vision-to-audio`` does."""
+"""Generates sound files for picture and video files: ``python -m pipelines vision-to-audio``."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def sonify_files(
     config: SoundConfig | None = None,
     spectrogram: bool = True,
 ) -> Iterator[Path]:
-    """Write the best sound of each file; yields what was written.
+    """Write the best sound for each file and yield the paths written.
 
-    A file of a folder that cannot be used is named in a warning, and the others are done.
+    Unusable files of a folder are named in a warning and left out.
 
     Args:
-        sonifier: what makes the sounds.
-        config: all further settings.
+        sonifier: generates the sounds.
+        config: all other settings.
 
     Raises:
         FileNotFoundError, ValueError, OSError: a single file cannot be used or written.
@@ -67,10 +67,10 @@ def sonify_files(
 
 
 def _jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Files and what is written for each.
+    """Pairs of input file and output file.
 
     Raises:
-        FileNotFoundError, ValueError: there is nothing to do, or the output is of the wrong kind.
+        FileNotFoundError, ValueError: there is no input, or the output has the wrong ending.
     """
     if source.is_dir():
         if output.suffix.lower() in (".wav", ".flac", ".mp4"):
@@ -80,7 +80,7 @@ def _jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
             raise ValueError(f"there are no pictures or videos in {source}")
         jobs = [(path, output / path.with_suffix(_ending(path)).name) for path in files]
         names = [target for _, target in jobs]
-        # Two files may differ in their ending only; then all keep it in their name.
+        # Where two inputs differ in their ending only, every output keeps the ending in its name.
         return jobs if len(set(names)) == len(names) else [(p, output / f"{p.name}{_ending(p)}") for p in files]
     if not source.is_file():
         raise FileNotFoundError(f"there is no picture, video or folder {source}")

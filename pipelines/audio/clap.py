@@ -1,4 +1,4 @@
-"""Sounds and texts in the space of CLAP: to rank candidates, to train mappers towards, to judge sounds by."""
+"""CLAP embeddings of sounds and texts: they rank candidates, are the targets of mappers, and judge sounds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .files import check_wave, resample
 
 
 class Clap:
-    """A ClapModel with what prepares its inputs.
+    """A ClapModel with the processors of its inputs.
 
     Args:
-        model: both towers.
-        extractor: makes spectrograms, at its own sampling rate.
-        tokenizer: of the text tower.
+        model: audio and text encoder.
+        extractor: computes spectrograms, at its own sampling rate.
+        tokenizer: of the text encoder.
     """
 
     def __init__(self, model: ClapModel, extractor: ClapFeatureExtractor, tokenizer: RobertaTokenizer):
@@ -35,7 +35,7 @@ class Clap:
         """Load a folder in transformers' layout of CLAP.
 
         Raises:
-            FileNotFoundError: it holds no such model.
+            FileNotFoundError: ``folder`` holds no such model.
         """
         try:
             return cls(
@@ -53,12 +53,12 @@ class Clap:
     ) -> Float[Tensor, "n d"]:
         """Audio embeddings of unit length.
 
-        A sound longer than the model's window is cut into windows, the last one ending where it ends, and has the mean
-        of their embeddings: left to itself the extractor would crop at random.
+        A sound longer than the model's window is cut into windows, the last of which ends where the sound ends; its
+        embedding is their normalized mean. Otherwise the extractor would crop at random.
 
         Args:
-            waves: mono, in [-1, 1].
-            sampling_rate: theirs, samples a second; they are resampled to the model's.
+            waves: mono waveforms in [-1, 1].
+            sampling_rate: of ``waves``, in samples per second; they are resampled to the model's rate.
 
         Raises:
             ValueError: a sound is empty or not finite.
@@ -75,7 +75,7 @@ class Clap:
         for first in range(0, len(pieces), batch):
             part = pieces[first : first + batch]
             features = self.extractor(part, sampling_rate=rate, return_tensors="pt").input_features
-            # Said explicitly: for short sounds the extractor of fusing models marks one of them as long by lot.
+            # Given explicitly: among short sounds the extractor of fusion models marks a random one as long.
             longer = torch.zeros(len(part), 1, dtype=torch.bool, device=self.model.device)
             features = features.to(self.model.device, self.model.dtype)
             found = self.model.get_audio_features(input_features=features, is_longer=longer).pooler_output
@@ -102,5 +102,5 @@ class _TextTower(nn.Module):
 
 
 def clap_space(model: ClapModel | ClapTextModelWithProjection) -> str:
-    """Id of CLAP's space, by its text tower: a generator's folder in AudioLDM's layout has nothing else of CLAP."""
+    """Id of CLAP's space, from its text encoder: the only part of CLAP in a folder of AudioLDM's layout."""
     return space_id(_TextTower(model))

@@ -1,6 +1,6 @@
-"""From pictures to the embedding that a sound is made from: seeing, aggregating, translating, steering.
+"""From pictures to the CLAP embedding that a sound is generated from: embed, aggregate, map, steer.
 
-As in V2A-Mapper (arXiv 2308.09300); the blend of both mappers and the steering by text are beyond it.
+As in V2A-Mapper (arXiv 2308.09300); the paper has neither the blend of two mappers nor the steering by text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def embed_pictures(
     *,
     batch: int = 32,
 ) -> Float[Tensor, "n c"]:
-    """Picture embeddings of unit length, for PIL images of any mode and size.
+    """CLIP image embeddings of unit length, for PIL images of any mode and size.
 
     Raises:
         ValueError: no usable pictures.
@@ -47,16 +47,16 @@ def embed_pictures(
 
 
 def aggregate(embeds: Float[Tensor, "n d"]) -> Float[Tensor, "1 d"]:
-    """One direction for several, such as the frames of a video: the mean of unit vectors, made unit again."""
+    """One direction for several, such as the frames of a video: the normalized mean of their unit vectors."""
     return F.normalize(F.normalize(embeds, dim=-1).mean(0, keepdim=True), dim=-1)
 
 
 def slerp(
     first: Float[Tensor, "*b d"], second: Float[Tensor, "*b d"], share: float | Float[Tensor, "*b 1"]
 ) -> Float[Tensor, "*b d"]:
-    """The direction at ``share`` (0..1) of the shortest way on the sphere from ``first`` to ``second``, unit vectors.
+    """Spherical interpolation between unit vectors: ``first`` at ``share`` 0, ``second`` at 1.
 
-    Opposite directions have no shortest way; there the nearest to the straight line is taken.
+    Opposite directions have no unique shortest path; for them the normalized straight line is taken.
     """
     angle = (first * second).sum(-1, keepdim=True).clamp(-1, 1).arccos()
     sine = angle.sin()
@@ -75,24 +75,24 @@ def translate(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
 ) -> Float[Tensor, "n a"]:
-    """Audio embeddings of unit length for picture embeddings.
+    """Map CLIP image embeddings to CLAP embeddings of unit length.
 
     Args:
-        embeds: picture embeddings, of any length.
-        mapper: any mapper; a generative one draws an embedding for every row.
-        regression_mapper: the other end of the slider.
-        blend: 0 takes ``mapper``, 1 ``regression_mapper``: from variety to the expected sound.
-        generator: of a generative mapper's draws, one for all rows or one a row.
-        num_inference_steps: of a generative mapper.
-        guidance_scale: of a generative mapper.
+        embeds: CLIP image embeddings of any length.
+        mapper: any mapper; a generative one draws one embedding for each row.
+        regression_mapper: the mapper that ``blend`` 1 takes.
+        blend: 0 takes ``mapper`` (variety), 1 ``regression_mapper`` (the expected sound); slerp between them.
+        generator: source of a generative mapper's noise, one for all rows or one for each.
+        num_inference_steps: denoising steps of a generative mapper.
+        guidance_scale: classifier-free guidance of a generative mapper.
 
     Raises:
-        ValueError: ``blend`` is out of range or has nothing to blend with, or what the mapper refuses.
+        ValueError: ``blend`` is out of range or there is no second mapper, or the mapper refuses an argument.
     """
     if not 0 <= blend <= 1:
         raise ValueError(f"blend must be in 0..1, got {blend}")
     if blend and regression_mapper is None:
-        raise ValueError("blend needs a second mapper, a regression mapper, and none is loaded")
+        raise ValueError("blend needs a second mapper, and none is loaded; give regression_mapper=")
     found = mapper.translate(
         embeds, generator=generator, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
     )
@@ -102,23 +102,23 @@ def translate(
 
 
 def remove_directions(embeds: Float[Tensor, "n a"], directions: Float[Tensor, "k a"]) -> Float[Tensor, "n a"]:
-    """``embeds`` without what they have of ``directions``: orthogonal to each of them, of unit length.
+    """``embeds`` without their components along ``directions``: orthogonal to each of them, of unit length.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: an embedding lies in the span of ``directions``.
     """
     basis = torch.linalg.qr(directions.float().T).Q
     left = embeds - embeds @ basis @ basis.T
     if (left.norm(dim=-1) < 1e-3).any():
-        raise ValueError("what was to be left out is all there is in the embedding; leave out less")
+        raise ValueError("the embedding has no component besides what is to be left out; name fewer things in without")
     return F.normalize(left, dim=-1)
 
 
 def mapper_folder(folder: str | Path) -> Path:
-    """Where the mapper is in a folder that `fit-mapper` or `save_pretrained` wrote.
+    """The folder of the mapper inside a folder that `fit-mapper` or `save_pretrained` wrote.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: ``folder`` holds no mapper.
     """
     path = Path(folder).expanduser()
     for candidate in (path / "mapper", path):
@@ -128,10 +128,10 @@ def mapper_folder(folder: str | Path) -> Path:
 
 
 def load_mapper(folder: str | Path) -> EmbeddingMapper:
-    """The mapper of `mapper_folder`.
+    """Load the mapper of `mapper_folder`.
 
     Raises:
-        FileNotFoundError: there is none in ``folder``.
+        FileNotFoundError: ``folder`` holds no mapper.
         ValueError: the folder holds something else.
     """
     path = mapper_folder(folder)

@@ -1,4 +1,4 @@
-"""What a mapper was trained on: a warning for pictures unlike any of it, and how far two spaces are apart."""
+"""Out-of-domain pictures of a mapper, and the retrieval gap between picture and sound space."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "domain.safetensors"
 MAX_ANCHORS = 1024
-"""Embeddings of training pictures that are kept."""
+"""At most so many embeddings of training pictures are stored."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Embeddings of pictures that a mapper was trained on."""
+    """The region of CLIP space that a mapper was trained on, as a sample of its training embeddings."""
 
     anchors: Float[Tensor, "n c"]
-    """Unit vectors."""
+    """Unit vectors of training pictures."""
     threshold: float
-    """Cosine to the nearest other one that 95 % of them reach."""
+    """95 % of the anchors have a cosine of at least this with their nearest other anchor."""
 
     @classmethod
     def of(cls, embeds: Float[Tensor, "n c"]) -> Domain:
-        """The domain of training embeddings, thinned out evenly to `MAX_ANCHORS`."""
+        """The domain of training embeddings, of which an even selection of at most `MAX_ANCHORS` is kept."""
         chosen = torch.linspace(0, len(embeds) - 1, min(len(embeds), MAX_ANCHORS)).round().long()
         anchors = F.normalize(embeds[chosen].float(), dim=1)
         if len(anchors) < 2:
@@ -50,12 +50,12 @@ class Domain:
         return cls(anchors, float(others.amax(1).quantile(0.05)))
 
     def out_of_domain(self, embeds: Float[Tensor, "k c"]) -> list[int]:
-        """Rows that are further from all anchors than nearly all anchors are from each other."""
+        """Indices of rows whose cosine with the nearest anchor is below `threshold`."""
         nearest = (F.normalize(embeds.float(), dim=1).cpu() @ self.anchors.T).amax(1)
         return torch.nonzero(nearest < self.threshold - 1e-4).flatten().tolist()
 
     def save(self, folder: str | Path) -> None:
-        """Write it beside a mapper.
+        """Write the domain into a mapper's folder.
 
         Raises:
             OSError: the file cannot be written.
@@ -65,7 +65,7 @@ class Domain:
 
     @classmethod
     def load(cls, folder: str | Path) -> Domain | None:
-        """What lies beside a mapper; None if nothing does.
+        """The domain in a mapper's folder; None if the folder has none.
 
         Raises:
             ValueError: the file is damaged.
@@ -82,13 +82,13 @@ class Domain:
 
 @dataclass(frozen=True)
 class GapRow:
-    """How well one way of translating makes pictures find the sounds of their own name."""
+    """Retrieval of sounds by pictures of the same name, for one way of mapping."""
 
     way: str
     first: Estimate
-    """Share of pictures whose nearest sound is right."""
+    """Share of pictures whose nearest sound has their name."""
     fifth: Estimate
-    """Share with a right one among the five nearest."""
+    """Share of pictures with a sound of their name among the five nearest."""
 
 
 def gap_report(
@@ -97,17 +97,17 @@ def gap_report(
     mapper: EmbeddingMapper,
     training: tuple[Tensor, Tensor] | None = None,
 ) -> list[GapRow]:
-    """The gap between picture and sound space before and after mapping.
+    """How well pictures retrieve sounds of the same name, before and after mapping.
 
     Args:
-        pictures: to ask with.
-        sounds: to be found.
-        mapper: in question.
-        training: pairs of embeddings for the linear baseline; None leaves that out.
+        pictures: queries.
+        sounds: gallery.
+        mapper: the mapper to measure.
+        training: pairs of embeddings to fit the linear baseline to; None leaves it out.
 
     Returns:
-        Rows "chance" (names shuffled), "unmapped" (for equal widths), "linear", "mapper", and "oracle": sounds that ask
-        for others of their name, where there are such.
+        Rows "chance" (names shuffled), "unmapped" (for equal widths), "linear", "mapper", and "oracle": sounds as
+        queries for other sounds of their name, where there are any.
     """
     numbers = {name: i for i, name in enumerate(sorted(set(sounds.names)))}
     asked = [row for row, name in enumerate(pictures.names) if name in numbers]
@@ -144,7 +144,7 @@ def _recall(k: int, queries: np.ndarray, classes: np.ndarray, gallery: np.ndarra
 
 
 def _among_others(k: int, heard: np.ndarray, classes: np.ndarray, several: np.ndarray) -> Estimate:
-    """Recall of sounds in the others: each sound itself is left out of what it may find."""
+    """Recall of sounds among the other sounds: a sound cannot retrieve itself."""
     unit = heard / np.linalg.norm(heard, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -2)

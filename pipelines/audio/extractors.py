@@ -1,4 +1,4 @@
-"""Networks that judge sounds: embeddings for distances of distributions, class scores for IS, KL and accuracy."""
+"""Networks that judge sounds: embeddings for Frechet distances, class scores for IS, KL and accuracy."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .files import check_wave, resample
 
 @dataclass(frozen=True)
 class Features:
-    """What a network makes of n sounds."""
+    """Outputs of a network for n sounds."""
 
     embeds: Float[np.ndarray, "m d"]
-    """One a sound, or of a network that hears stretches of a second those of all sounds."""
+    """One row for each sound; for a network that embeds stretches of about a second, one for each stretch."""
     logits: Float[np.ndarray, "n c"] | None
-    """None of a network without classes."""
+    """Class scores before the softmax; None for a network without classes."""
 
 
 class Extractor(Protocol):
-    """Judges sounds."""
+    """A network that judges sounds."""
 
     name: str
     distance: str
-    """What Frechet distances of its embeddings are called."""
+    """Name of Frechet distances between its embeddings."""
 
     @property
     def classes(self) -> Sequence[str] | None:
-        """Names of the classes; None where they are not those of the pairs, so that none can be right."""
+        """Names of the classes; None where they differ from the names of the pairs, so that accuracy has no meaning."""
         ...
 
     def __call__(self, waves: Sequence[Float[np.ndarray, " samples"]], sampling_rate: int) -> Features:
@@ -49,12 +49,12 @@ class Extractor(Protocol):
 
 
 class ClapExtractor:
-    """A ClapModel, whose classes are what its text tower reads in "the sound of NAME".
+    """A ClapModel; its class scores are scaled cosines with the texts "the sound of NAME".
 
     Args:
         name: for tables.
         clap: the model.
-        classes: names, with underscores for spaces if need be.
+        classes: names; underscores are read as spaces.
     """
 
     distance = "FD"
@@ -116,7 +116,7 @@ class Cnn14(nn.Module):
 
 
 class Cnn14Extractor:
-    """CNN14 from its published file or a safetensors file of the same tensors; nothing in a file is ever run.
+    """CNN14 from its published file or a safetensors file of the same tensors; no code in a file is run.
 
     Raises:
         FileNotFoundError: there is no file ``path``.
@@ -128,7 +128,7 @@ class Cnn14Extractor:
     def __init__(self, path: str | Path):
         self.name = Path(path).stem
         tensors = _tensors(path)
-        # The front end has no weights of its own, but says by its size which variant this is.
+        # The front end has no learned weights, but its size tells the variants apart.
         bins = tensors.get("spectrogram_extractor.stft.conv_real.weight", torch.zeros(513)).shape[0]
         self.model = Cnn14(16_000 if bins == 257 else 32_000).eval()
         ours = self.model.state_dict()
@@ -139,7 +139,7 @@ class Cnn14Extractor:
         rows = []
         for wave in waves:
             at_rate = resample(check_wave(wave), sampling_rate, self.model.sampling_rate)
-            # Five halvings of the time need 32 frames.
+            # Five poolings halve the number of frames, so that 32 are needed.
             at_rate = np.pad(at_rate, (0, max(32 * self.model.hop - len(at_rate), 0)))
             rows.append(self.model(torch.from_numpy(at_rate)[None]))
         embeds, logits = (torch.cat(part).numpy() for part in zip(*rows, strict=True))
@@ -147,7 +147,7 @@ class Cnn14Extractor:
 
 
 class Vggish(nn.Module):
-    """VGGish (arXiv 1609.09430) in torchvggish's layout: stretches of 0.96 s of 16 kHz become 128 numbers each.
+    """VGGish (arXiv 1609.09430) in torchvggish's layout: 128 numbers for each stretch of 0.96 s at 16 kHz.
 
     Args:
         widths: channels of the six convolutions, units of the two hidden layers, and size of the embeddings.
@@ -169,24 +169,24 @@ class Vggish(nn.Module):
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> Vggish:
-        """The network that tensors belong to; they are not loaded yet."""
+        """A network of the sizes of ``tensors``, which are not loaded into it."""
         names = [f"features.{n}.weight" for n in (0, 3, 6, 8, 11, 13)] + [f"embeddings.{n}.weight" for n in (0, 2, 4)]
         return cls([len(tensors[name]) for name in names])
 
     def log_mel(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "stretches 1 96 64"]:
-        """Logarithms of mel magnitudes; what is left over at the end is not heard."""
+        """Logarithms of mel magnitudes; an incomplete stretch at the end is dropped."""
         spectrum = torch.fft.rfft(wave.unfold(0, self.window, self.hop) * torch.hann_window(self.window), 512).abs()
         mel = torch.log(spectrum @ _htk_triangles(spectrum.shape[1]) + 0.01)
         count = len(mel) // self.frames
         return mel[: count * self.frames].view(count, 1, self.frames, self.bins)
 
     def forward(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "stretches 128"]:
-        """Embeddings before the last rectifier, which Frechet distances are computed of."""
+        """Embeddings before the last rectifier; Frechet audio distances are computed from these."""
         return self.embeddings(self.features(self.log_mel(wave)).permute(0, 2, 3, 1).flatten(1))
 
 
 def _htk_triangles(bins: int) -> Float[Tensor, "bins 64"]:
-    """VGGish's mel filters from 125 to 7,500 Hz: triangles over mels, not hertz; none hears bin 0."""
+    """VGGish's mel filters from 125 to 7,500 Hz: triangular in mels, not in hertz; bin 0 has no weight."""
 
     def mels(hertz: np.ndarray) -> np.ndarray:
         return 1127 * np.log1p(hertz / 700)
@@ -199,7 +199,7 @@ def _htk_triangles(bins: int) -> Float[Tensor, "bins 64"]:
 
 
 VGGISH = {f"{part}.{number}.weight" for part, number in [("features", 0), ("features", 13), ("embeddings", 4)]}
-"""Tensors that tell VGGish."""
+"""A file with these tensors holds VGGish."""
 
 
 class VggishExtractor:
@@ -230,11 +230,11 @@ class VggishExtractor:
 
 
 def _tensors(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a file by name.
+    """The tensors of a file, by name.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged or holds more than tensors.
+        FileNotFoundError: there is no file ``path``.
+        ValueError: the file is damaged or holds more than tensors.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -245,12 +245,12 @@ def _tensors(path: str | Path) -> dict[str, Tensor]:
         held = torch.load(path, map_location="cpu", weights_only=True)
         return dict(held.get("model", held))
     except (SafetensorError, RuntimeError, AttributeError, EOFError, ValueError) as error:
-        raise ValueError(f"{path} holds no weights that can be read ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path} holds no readable weights ({str(error).splitlines()[0]})") from error
     except Exception as error:  # the unpickler's own errors, of a module that is not public
         if type(error).__name__ != "UnpicklingError":
             raise
         raise ValueError(
-            f"{path} holds more than weights, which is not read; save its tensors as .safetensors"
+            f"{path} holds more than weights, and such files are not read; save its tensors as .safetensors"
         ) from error
 
 
@@ -259,15 +259,15 @@ def _load(model: nn.Module, tensors: dict[str, Tensor], path: str | Path, what: 
         model.load_state_dict(tensors)
     except (RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} does not hold {what}'s weights ({reason}); nothing else is read") from error
+        raise ValueError(f"{path} does not hold the weights of {what} ({reason}); give another file") from error
 
 
 def load_extractor(path: str | Path, classes: Sequence[str]) -> Extractor:
-    """A judge by path: a ClapModel's folder or id, or a file of CNN14's or VGGish's weights.
+    """Load a network that judges sounds.
 
     Args:
-        path: where it is.
-        classes: names of the sounds that are judged, for models that read text.
+        path: folder or id of a ClapModel, or a file with the weights of CNN14 or VGGish.
+        classes: names of the sounds to judge, for models with a text encoder.
 
     Raises:
         FileNotFoundError, ValueError: it cannot be loaded; the message says why.

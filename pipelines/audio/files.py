@@ -1,4 +1,4 @@
-"""Sounds and videos in files: reading whatever users have, writing what every player takes."""
+"""Reads sounds and videos of many formats; writes .wav, .flac, .mp4 and pictures of spectrograms."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 SOUND_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".aac", ".opus", ".aiff"}
 MP4_CODECS = {"h264", "hevc", "mpeg4", "av1"}
-"""Codecs whose pictures are copied from one mp4 file to another; all else is encoded anew."""
+"""Video codecs that are copied from one mp4 file to another; all others are encoded again."""
 SILENCE = 1e-4
-"""A sound whose loudest sample is below this, -80 dB, counts as silent."""
+"""A sound whose largest absolute sample is below this (-80 dB) is silent."""
 
 Wave = Float[np.ndarray, " samples"]
 
@@ -46,7 +46,7 @@ def read_sound(path: str | Path, sampling_rate: int) -> Wave:
             for frame in container.decode(stream):
                 pieces += [part.to_ndarray().mean(0) for part in to_float.resample(frame)]
     except (av.error.FFmpegError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or no sound file ({error.strerror}); replace or remove it") from error
+        raise ValueError(f"{path} is damaged or not a sound file ({error.strerror}); replace or remove it") from error
     if not sum(map(len, pieces)):
         raise ValueError(f"{path} holds no samples; replace or remove it")
     return resample(check_wave(np.concatenate(pieces), str(path)), rate, sampling_rate)
@@ -67,12 +67,12 @@ def check_wave(wave: np.ndarray, name: str = "a sound") -> Wave:
 
 
 def is_silent(wave: Wave) -> bool:
-    """Whether there is nothing to hear."""
+    """Whether the largest absolute sample is below `SILENCE`."""
     return bool(np.abs(wave).max() < SILENCE)
 
 
 def resample(wave: Wave, rate: int, wanted: int) -> Wave:
-    """``wave`` at another sampling rate, by one resampler everywhere: figures move with it."""
+    """``wave`` at another sampling rate. All code uses this one resampler, because metrics depend on it."""
     if rate == wanted:
         return wave
     import librosa
@@ -86,7 +86,7 @@ class Frames:
 
     pictures: list[Image.Image]
     times: list[float]
-    """Of each picture, seconds from the first frame."""
+    """Of each picture, in seconds from the first frame."""
     seconds: float
     """Length of the whole video."""
 
@@ -120,8 +120,8 @@ def read_frames(path: str | Path, *, per_second: float = 4.0) -> Frames:
                 end = max(end, at - start + step)
     except (av.error.FFmpegError, EOFError) as error:
         if not pictures:
-            raise ValueError(f"{path} is damaged or no video ({error.strerror}); replace or remove it") from error
-        logger.warning("%s is damaged after %.2f seconds; what comes before is used", path, end)
+            raise ValueError(f"{path} is damaged or not a video ({error.strerror}); replace or remove it") from error
+        logger.warning("%s is damaged after %.2f seconds; only the part before is used", path, end)
     if not pictures:
         raise ValueError(f"{path} has no frames; replace or remove it")
     return Frames(pictures, times, end)
@@ -172,7 +172,7 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
     if not source.streams.video:
         raise ValueError(f"{source.name} has no pictures; choose a file with a video track")
     pictures = source.streams.video[0]
-    # Packets of other containers lack the decoding times that mp4 wants.
+    # Packets of other containers lack the decoding times that mp4 needs.
     copied = pictures.codec_context.name in MP4_CODECS and "mp4" in source.format.name
     if copied:
         video = target.add_stream_from_template(pictures)
@@ -184,14 +184,14 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
     sound = target.add_stream("aac", rate=rate, layout="mono")
     if copied:
         for packet in source.demux(pictures):
-            if packet.dts is not None:  # the last one only flushes
+            if packet.dts is not None:  # the last packet only flushes
                 packet.stream = video
                 target.mux(packet)
     else:
         for frame in source.decode(pictures):
             picture = frame.reformat(video.width, video.height, "yuv420p")
             picture.pts, picture.time_base = frame.pts, frame.time_base
-            picture.pict_type = 0  # the encoder chooses key frames anew
+            picture.pict_type = 0  # the encoder chooses key frames itself
             target.mux(video.encode(picture))
         target.mux(video.encode())
     size = sound.codec_context.frame_size or 1024

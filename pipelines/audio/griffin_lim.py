@@ -1,4 +1,4 @@
-"""A vocoder without learned weights: log-mel spectrogram to waveform by Griffin and Lim's iterations."""
+"""A vocoder without learned weights: log-mel spectrogram to waveform by the Griffin-Lim algorithm."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["GriffinLim", "ModelMixin"]  # diffusers finds the loader of a pipeli
 
 
 class GriffinLim(ModelMixin, ConfigMixin):
-    """Takes the place of a HiFi-GAN in a pipeline, with the same interface.
+    """A vocoder with the interface of a HiFi-GAN, for use in its stead.
 
-    A HiFi-GAN is a convolution over frames: a steady tone, whose frames are all alike, comes out with the period of a
-    frame, whatever its pitch. Phases that are sought for the clip as a whole know no such grid.
+    A HiFi-GAN is a convolution over frames. All frames of a steady tone are equal, so it gives every steady tone the
+    period of a frame. Griffin-Lim estimates the phases of the whole clip together and has no such grid.
 
     Args:
-        iterations: of the search for phases.
-        sharpening: multiplicative updates of the magnitudes that mel bands are resolved into (arXiv cs/0109029 has the
-            rule for non-negative factors).
+        iterations: Griffin-Lim iterations.
+        sharpening: multiplicative updates that resolve mel bands into magnitudes (non-negative factorization, arXiv
+            cs/0109029).
         momentum: of the accelerated iteration (Perraudin, Balazs and Sondergaard, 2013).
-        model_in_dim: mel bands; with the next two what pipelines ask a vocoder.
-        sampling_rate: samples a second.
-        upsample_rates: their product is the samples of a frame.
+        model_in_dim: number of mel bands. Pipelines read this and the next two from a vocoder's config.
+        sampling_rate: samples per second.
+        upsample_rates: their product is the number of samples for each frame.
     """
 
     @register_to_config
@@ -47,7 +47,7 @@ class GriffinLim(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def forward(self, spectrogram: Float[Tensor, "n frames bins"]) -> Float[Tensor, "n samples"]:
-        """Waveforms of 160 samples a frame; the same spectrogram gives the same samples."""
+        """Waveforms of 160 samples for each frame; deterministic."""
         magnitudes = self.resolve(spectrogram.float().exp().transpose(1, 2))
         frames = magnitudes.shape[-1]
         window = torch.hann_window(WINDOW, device=magnitudes.device)
@@ -65,7 +65,7 @@ class GriffinLim(ModelMixin, ConfigMixin):
         return nn.functional.pad(wave, (HOP // 2, 0)).to(spectrogram.dtype)
 
     def resolve(self, mel: Float[Tensor, "n bins frames"]) -> Float[Tensor, "n frequencies frames"]:
-        """Magnitudes, none negative, whose mel bands are ``mel``."""
+        """Non-negative magnitudes whose mel bands approximate ``mel``."""
         filters = self.filters.float()
         share = filters.T / filters.sum(1)
         found = share @ mel

@@ -16,17 +16,17 @@ HOP = 160
 """Samples from frame to frame."""
 BINS = 64
 FLOOR = 1e-5
-"""Magnitudes below this count as it: the logarithm of silence is -11.5."""
+"""Smaller magnitudes are raised to this: the logarithm of silence is -11.5."""
 
 
 def log_mel(waves: Float[Tensor, "n samples"], sampling_rate: int = RATE) -> Float[Tensor, "n frames 64"]:
-    """Natural logarithms of mel magnitudes: 64 Slaney bins up to 8 kHz, a frame every 10 ms.
+    """Natural logarithms of mel magnitudes: 64 Slaney bands up to 8 kHz, one frame every 10 ms.
 
-    Padded by reflection so that n x 160 samples give exactly n frames; a centred transform would give one more.
+    Reflection padding makes exactly n frames of n x 160 samples; a centred transform would give one more.
 
     Args:
         waves: mono at 16 kHz, in [-1, 1].
-        sampling_rate: said again, for sounds of another rate would pass unnoticed.
+        sampling_rate: of ``waves``; a check, since another rate would not be noticed.
 
     Raises:
         ValueError: another rate, a clip shorter than a window, or samples that are not finite.
@@ -45,7 +45,7 @@ def log_mel(waves: Float[Tensor, "n samples"], sampling_rate: int = RATE) -> Flo
 
 @cache
 def mel_filters() -> Float[Tensor, "64 513"]:
-    """Slaney bands over the bins of the Fourier transform."""
+    """Weights of the Slaney bands over the bins of the Fourier transform."""
     import librosa
 
     return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BINS, fmin=0, fmax=RATE / 2))

@@ -1,7 +1,7 @@
-"""How good sounds are: distances of distributions, agreement with what was asked for, and how sure that is.
+"""Metrics of generated sounds: distances of distributions, agreement with the condition, retrieval.
 
-Every figure is computed from arrays of embeddings or of class scores, whichever network they came from; distances of
-different networks do not compare. Arithmetic is float64 throughout.
+Each metric is computed from arrays of embeddings or class scores. Distances in the embeddings of different networks
+cannot be compared. All arithmetic is float64.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Rows = Float[np.ndarray, "n d"]
 
 
 def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"], *, warn: bool = True) -> float:
-    """Distance of the normal distributions fitted to two sets of embeddings: FD, or FAD with VGGish's.
+    """Frechet distance of the normal distributions fitted to two sets of embeddings: FD, or FAD with VGGish.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), by symmetric eigenvalues: no matrix root of a product that is not
-    symmetric, so the result is real and never below zero.
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), from eigenvalues of a symmetric matrix. No root of the non-symmetric
+    product is taken, so the result is real and never negative.
 
     Args:
-        first: embeddings, one a row.
+        first: embeddings, one in each row.
         second: embeddings of the same network.
-        warn: say when there are too few rows for the width; resampling would say it again and again.
+        warn: whether to warn when there are too few rows for the width.
 
     Raises:
         ValueError: a set has fewer than two rows, widths differ, or a number is not finite.
@@ -50,9 +50,9 @@ def frechet_distance(first: Rows, second: Float[np.ndarray, "m d"], *, warn: boo
 def extrapolated_frechet_distance(
     generated: Rows, reference: Float[np.ndarray, "m d"], *, sizes: int = 8, seed: int = 0
 ) -> float:
-    """The Frechet distance at infinitely many samples: the line through subsets' distances over 1 / N, at zero.
+    """The Frechet distance extrapolated to infinitely many samples: FAD-infinity (arXiv 2311.01616, section 3.2).
 
-    FAD-infinity (arXiv 2311.01616, section 3.2).
+    A line is fitted to the distances of subsets over 1 / N; the result is its value at zero.
 
     Raises:
         ValueError: as `frechet_distance`, or fewer than 16 rows.
@@ -68,7 +68,7 @@ def extrapolated_frechet_distance(
 
 
 def inception_score(logits: Float[np.ndarray, "n c"]) -> float:
-    """exp of the mean divergence of each sound's classes from all sounds' classes: 1 to the number of classes."""
+    """exp of the mean KL divergence of each sound's classes from the mean distribution: 1 to the number of classes."""
     log_p = _log_softmax(_checked(logits))
     p = np.exp(log_p)
     return float(np.exp((p * (log_p - np.log(p.mean(0)))).sum(1).mean()))
@@ -80,10 +80,10 @@ def paired_kl(
     reference: Float[np.ndarray, "m c"],
     reference_names: Sequence[str],
 ) -> float:
-    """Mean KL divergence in nats of each generated sound's classes from those of the reference of the same name.
+    """Mean KL divergence, in nats, from a reference's class distribution to that of the sound of the same name.
 
     Raises:
-        ValueError: names repeat, or do not match: without pairs there is no such figure.
+        ValueError: a name repeats or is on one side only.
     """
     if len(set(generated_names)) < len(generated_names) or set(generated_names) != set(reference_names):
         raise ValueError("KL compares pairs: every generated sound needs exactly one reference of its own name")
@@ -106,7 +106,7 @@ def recall_at(
     gallery: Float[np.ndarray, "m d"],
     gallery_classes: Int[np.ndarray, " m"],
 ) -> float:
-    """Share of queries of which one of the ``k`` nearest by cosine is of the same class."""
+    """Share of queries with a row of their own class among the ``k`` nearest of the gallery, by cosine."""
     queries, gallery = (
         rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (_checked(queries), _checked(gallery))
     )
@@ -115,7 +115,7 @@ def recall_at(
 
 
 def accuracy(logits: Float[np.ndarray, "n c"], classes: Int[np.ndarray, " n"]) -> float:
-    """Share of sounds that a classifier gives the right class."""
+    """Share of sounds that the classifier assigns to the right class."""
     return float((_checked(logits).argmax(1) == classes).mean())
 
 
@@ -127,7 +127,7 @@ def _log_softmax(logits: Rows) -> Rows:
 def _checked(rows: np.ndarray) -> Rows:
     rows = np.asarray(rows, dtype=np.float64)
     if rows.ndim != 2 or len(rows) < 2:
-        raise ValueError(f"at least two rows are needed, one a sound; got the shape {list(rows.shape)}")
+        raise ValueError(f"at least two rows are needed, one for each sound; got the shape {list(rows.shape)}")
     if not np.isfinite(rows).all():
-        raise ValueError("an embedding or score is not finite; the sound that it is from is unusable")
+        raise ValueError("an embedding or score is not finite; remove the sound that it was computed from")
     return rows

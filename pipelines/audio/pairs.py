@@ -32,13 +32,13 @@ MANIFEST = "pairs.jsonl"
 
 @dataclass(frozen=True)
 class Item:
-    """A file of one side."""
+    """A picture, video or sound file of a pair."""
 
     path: Path
     name: str
-    """Shared with what belongs to it on the other side."""
+    """Files of one name belong together."""
     held_out: bool = False
-    """Kept from training, to measure on."""
+    """Whether it is left out of training, to measure on."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,20 @@ class PairFiles:
     sounds: list[Item]
 
     def part(self, *, held_out: bool) -> PairFiles:
-        """What is trained on, or what is measured on."""
+        """The training part or the held-out part."""
         return PairFiles(*([i for i in side if i.held_out == held_out] for side in (self.pictures, self.sounds)))
 
 
 def read_pairs(folder: str | Path) -> PairFiles:
-    """Find pairs.
+    """Find the pairs in a folder.
 
     With a file ``pairs.jsonl``: a line {"concept": ..., "images": [{"file": ..., "split": ...}], "audio": [...]} for
-    each group. Without one: files of the same name but for their ending belong together (``a.png``, ``a.wav``), a video
-    without such a partner belongs to its own sound, and what else is in a folder with both sides belongs to all there
-    (``dog/1.png``, ``dog/woof.wav``). Every fifth file of such a group, and every tenth pair, is held out.
+    each group. Without it:
+
+    - files that differ in their ending only belong together (``a.png``, ``a.wav``); every tenth pair is held out;
+    - a video without such a partner is paired with its own sound;
+    - all other files of a folder with both sides belong together (``dog/1.png``, ``dog/woof.wav``); every fifth of each
+      side is held out.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -133,13 +136,13 @@ class EmbeddedItems:
     rows: Float[Tensor, "n d"]
 
     def part(self, *, held_out: bool) -> EmbeddedItems:
-        """What is trained on, or what is measured on."""
+        """The training part or the held-out part."""
         chosen = [number for number, item in enumerate(self.items) if item.held_out == held_out]
         return EmbeddedItems([self.items[number] for number in chosen], self.rows[chosen])
 
     @property
     def names(self) -> list[str]:
-        """Of each row."""
+        """The name of each row."""
         return [item.name for item in self.items]
 
 
@@ -201,7 +204,7 @@ def embed_picture_files(
     *,
     frames_per_second: float = 4.0,
 ) -> EmbeddedItems:
-    """Picture embeddings of pictures and, as the mean of their frames, of videos.
+    """CLIP embeddings of pictures and of videos; a video's is the aggregate of its frames.
 
     Raises:
         ValueError: none of the files can be used.
@@ -236,7 +239,7 @@ def embed_sound_files(items: Sequence[Item], clap: Clap, cache: EmbeddingCache) 
 def _embedded(
     items: Sequence[Item], embed: Callable[[Path], Float[Tensor, "1 d"]], width: int, cache: EmbeddingCache
 ) -> EmbeddedItems:
-    """The usable items; what is unusable is remembered as such, by its content, and named in a warning."""
+    """Embeddings of the usable items. Unusable ones are cached as NaN, by content, and named in a warning."""
     problems: dict[Path, str] = {}
 
     def rows(paths: list[Path]) -> Float[Tensor, "b d"]:

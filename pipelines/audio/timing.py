@@ -1,6 +1,6 @@
-"""What keeps time in the sound of a video: embeddings along it, overlapping tiles of latents, and onsets.
+"""Timing of a video's sound: embeddings along it, overlapping tiles of latents, and onsets.
 
-Beyond V2A-Mapper (arXiv 2308.09300), which has one embedding for a whole video.
+V2A-Mapper (arXiv 2308.09300) has one embedding for a whole video; all of this goes beyond the paper.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor
 from .conditioning import aggregate, slerp
 
 ONSET_FLOOR = 0.05
-"""Share of the magnitude that is left long after an onset, at full strength."""
+"""Share of the magnitude that remains long after an onset, at strength 1."""
 DECAY_SECONDS = 0.35
-"""Seconds in which a gated sound falls to 1/e after an onset."""
+"""Seconds in which the magnitude falls to 1/e after an onset."""
 
 
 def window_embeds(
     embeds: Float[Tensor, "n c"], times: Sequence[float], seconds: float, window: float
 ) -> Float[Tensor, "w c"]:
-    """The embedding of each window of about ``window`` seconds: of the frames in it, or of the nearest one.
+    """One embedding for each window: the aggregate of the frames in it, or the nearest frame where there is none.
 
     Args:
-        embeds: of frames, unit vectors.
-        times: of frames, seconds from the start, rising.
-        seconds: length of the sound; frames after it count for nothing, and the last goes on if the video is shorter.
-        window: wanted length of a window; a whole number of equal ones fills the sound.
+        embeds: CLIP embeddings of frames, unit vectors.
+        times: of the frames, in seconds from the start, ascending.
+        seconds: length of the sound; later frames are ignored, and the last one is repeated if the video is shorter.
+        window: approximate seconds of a window; a whole number of equal windows fills the sound.
 
     Raises:
         ValueError: ``window`` is not positive.
@@ -49,7 +49,7 @@ def window_embeds(
 
 
 def embeds_at(embeds: Float[Tensor, "n w a"], place: float) -> Float[Tensor, "n a"]:
-    """Embeddings at ``place`` (0..1) of the way: the middles of the windows are joined by great arcs."""
+    """Embeddings at ``place`` (0..1) along the sound, by slerp between the middles of neighbouring windows."""
     count = embeds.shape[1]
     at = min(max(place * count - 0.5, 0.0), count - 1.0)
     first = min(int(at), count - 1)
@@ -58,7 +58,7 @@ def embeds_at(embeds: Float[Tensor, "n w a"], place: float) -> Float[Tensor, "n 
 
 
 def tile_bounds(height: int, longest: int) -> list[tuple[int, int]]:
-    """Starts and ends of tiles of at most ``longest`` rows that fill ``height``, neighbours overlapping by half."""
+    """(start, end) of tiles of at most ``longest`` rows that cover ``height`` rows; neighbours overlap by half."""
     if height <= longest:
         return [(0, height)]
     count = math.ceil(2 * height / longest) - 1
@@ -72,15 +72,15 @@ def predict_tiles(
     embeds: Float[Tensor, "n w a"],
     longest: int,
 ) -> Float[Tensor, "n z h b"]:
-    """A denoiser's prediction for latents longer than it knows: overlapping tiles, cross-faded.
+    """A denoiser's prediction for latents longer than it was trained on: overlapping tiles, cross-faded.
 
-    Blending predictions at every step (as arXiv 2302.08113 does in space) rather than finished latents keeps seams from
-    sounding like two sounds at once.
+    Predictions are blended at every step, as MultiDiffusion (arXiv 2302.08113) does in space. Blending finished latents
+    instead would let two sounds be heard at once in the overlaps.
 
     Args:
-        predict: prediction for a tile and its embeddings.
-        latents: noisy latents, time along the height.
-        embeds: along the sound, see `embeds_at`.
+        predict: (latents of a tile, its embeddings) -> prediction for the tile.
+        latents: noisy latents; time runs along the height.
+        embeds: of w windows along each sound, see `embeds_at`.
         longest: rows of a tile.
     """
     height = latents.shape[2]
@@ -95,13 +95,13 @@ def predict_tiles(
 
 
 def frame_motion(pictures: Sequence[Image.Image]) -> Float[np.ndarray, " n"]:
-    """How much each frame differs from the one before, 0..1: the mean change of small gray pictures."""
+    """Mean absolute change of each frame from the one before, 0..1, in gray pictures of 32x32 pixels."""
     small = np.stack([np.asarray(picture.convert("L").resize((32, 32)), dtype=np.float32) for picture in pictures])
     return np.concatenate([[0.0], np.abs(np.diff(small, axis=0)).mean((1, 2)) / 255])
 
 
 def find_onsets(motion: Float[np.ndarray, " n"], times: Sequence[float]) -> list[float]:
-    """Seconds at which something starts to move: peaks of ``motion`` well above its usual size."""
+    """Seconds at which something starts to move: local maxima of ``motion`` well above its median."""
     if len(motion) < 3:
         return []
     floor = np.median(motion) + 2 * np.abs(motion - np.median(motion)).mean()
@@ -111,13 +111,13 @@ def find_onsets(motion: Float[np.ndarray, " n"], times: Sequence[float]) -> list
 
 
 def onset_gain(onsets: Sequence[float], frames: int, frame_seconds: float, strength: float) -> Float[Tensor, " frames"]:
-    """What to add to log-mel frames so that the sound starts anew at each onset and falls until the next.
+    """A gain to add to log-mel frames, so that the sound starts at each onset and decays until the next.
 
     Args:
-        onsets: seconds.
-        frames: of the spectrogram.
-        frame_seconds: from frame to frame.
-        strength: 0 changes nothing, 1 leaves `ONSET_FLOOR` between onsets.
+        onsets: in seconds.
+        frames: number of frames of the spectrogram.
+        frame_seconds: seconds from frame to frame.
+        strength: 0 changes nothing; 1 lets the magnitude decay to `ONSET_FLOOR` between onsets.
 
     Raises:
         ValueError: ``strength`` is out of range.

@@ -1,1 +1,1 @@
-"""The nano models: a small text-to-image model and a small CLIP, their world and their recipes."""
+"""The nano models: weights of the embedded models, the world they are trained on, and their recipes."""

@@ -1,7 +1,7 @@
-"""Trains the nano models from nothing: ``python -m pipelines.nano.train vae|clip|diffusion|families``.
+"""Trains the nano models from scratch: ``python -m pipelines.nano.train vae|clip|diffusion|families``.
 
-The parts in order: ``vae``, ``clip`` and ``families`` need nothing, ``diffusion`` needs the exported autoencoder. Each
-goes on with ``--resume`` and writes its model with ``--export``. `docs/how-to/train-nano.md` has the settings of the
+``diffusion`` needs the exported autoencoder; ``vae``, ``clip`` and ``families`` need no other part. ``--resume``
+continues a run and ``--export`` writes the model into the package. `docs/how-to/train-nano.md` has the settings of the
 shipped weights.
 """
 
@@ -59,7 +59,7 @@ RECIPES: dict[str, TrainConfig] = {
         weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.999, save_every=250, validate_every=500, log_every=25,
     ),
 }  # fmt: skip
-"""Rates are constant where a run is meant to go on over many sessions; the average takes the decay's part."""
+"""Learning rates are constant where a run may be continued; averaging the weights then replaces a decay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ NanoTask = VAETask | CLIPTask | FamiliesTask | DiffusionTask
 
 
 def build_task(part: str, *, shipped: bool = False) -> NanoTask:
-    """The task of ``part``, with fresh or shipped weights; parts before it are read from the package."""
+    """The task of ``part``, with new or shipped weights; parts that it depends on are read from the package."""
     if part == "decoder" or (part == "vae" and shipped):
         return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=part == "decoder")
     if part == "vae":
@@ -114,7 +114,7 @@ def build_task(part: str, *, shipped: bool = False) -> NanoTask:
 
 
 def shared_tokenizer() -> CLIPTokenizer:
-    """The tokenizer of all nano models: learned once and kept, for weights are bound to its ids."""
+    """The tokenizer of all nano models, trained once: the weights depend on its ids."""
     folder = TEXT_TO_IMAGE / "tokenizer"
     if not folder.exists():
         train_tokenizer(world.vocabulary_texts()).save_pretrained(folder)
@@ -136,12 +136,12 @@ def export(task: NanoTask, report: FitReport) -> None:
         processor = CLIPImageProcessor(
             size={"height": 64, "width": 64}, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
         )
-        CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has learned to pad
+        CLIPProcessor(processor, shared_tokenizer()).save_pretrained(CLIP)  # the task's own has padding turned on
         _tidy_config(CLIP / "tokenizer_config.json")
     elif isinstance(task, FamiliesTask):
         save_open_clip(task.clip, task.config, families_tokenizer(), FOLDER)
     else:
-        # Autoencoder and tokenizer came from the package and stay as they are.
+        # Autoencoder and tokenizer were read from the package and are unchanged.
         task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
         task.text_encoder.half().save_pretrained(TEXT_TO_IMAGE / "text_encoder")
         task.scheduler.save_pretrained(TEXT_TO_IMAGE / "scheduler")
@@ -151,14 +151,14 @@ def export(task: NanoTask, report: FitReport) -> None:
 
 
 STAMPS = ("_name_or_path", "is_local", "local_files_only", "processor_class")
-"""What saving adds to a configuration about where and how the thing was read."""
+"""Fields that saving adds to a configuration and that depend on where the model was loaded from."""
 
 
 def _tidy_config(path: Path, **changes: str) -> None:
     """Leave `STAMPS` out of a configuration.
 
-    transformers opens fp16 weights in the precision that the configuration names; with fp32 there, as diffusers does
-    anyway, the parts of a pipeline agree.
+    transformers loads fp16 weights in the precision that the configuration names, diffusers always in fp32. With fp32
+    in the configuration all parts of a pipeline agree.
     """
     config = {**json.loads(path.read_text(encoding="utf-8")), **changes}
     config = {name: value for name, value in config.items() if name not in STAMPS}

@@ -1,7 +1,8 @@
-"""Trains the nano audio models from nothing: ``python -m pipelines.nano.train_audio clap|mel-vae|...``.
+"""Trains the nano audio models from scratch: ``python -m pipelines.nano.train_audio clap|mel-vae|...``.
 
-``clap``, ``mel-vae`` and ``clip`` need only the world, ``unet`` the exported clap and mel-vae, ``prior`` and
-``regression`` the exported clip and clap. Each goes on with ``--resume`` and writes its model with ``--export``;
+``clap``, ``mel-vae`` and ``clip`` need no other part; ``unet`` needs the exported clap and mel-vae; ``prior`` and
+``regression`` need the exported clip and clap. ``--resume`` continues a run and ``--export`` writes the model into the
+package;
 `docs/how-to/train-nano.md` has the settings of the shipped weights.
 """
 
@@ -47,7 +48,7 @@ from .world.moments import Clips
 
 VISION_TO_AUDIO, CLAP = HERE / "vision_to_audio", HERE / "clap"
 TRAINING, HELD_OUT = 4_800, 512
-"""Clips to train on and to validate on; their seeds are 0 and 1."""
+"""Numbers of clips for training (seed 0) and for validation (seed 1)."""
 
 AudioTask = CLAPTask | MelVAETask | AudioDiffusionTask | AudioCLIPTask | PairTask
 
@@ -91,7 +92,7 @@ class Arguments(ModelTraining):
     ]  # fmt: skip
     """Which part; prior and regression are the two mappers."""
     clips: Path = Path("runs/nano_audio_clips")
-    """Folder of the rendered sounds, which all parts share; filled when needed."""
+    """Folder of the rendered sounds, which all parts share; sounds are rendered when they are missing."""
 
 
 def main(arguments: Arguments) -> FitReport:
@@ -107,7 +108,7 @@ def main(arguments: Arguments) -> FitReport:
 
 
 def build_task(part: str, clips: Clips, held_out: Clips) -> AudioTask:
-    """The task of ``part`` with fresh weights; parts before it are read from the package."""
+    """The task of ``part`` with new weights; parts that it depends on are read from the package."""
     if part == "clap":
         tokenizer = train_text_tokenizer()
         return CLAPTask(build_clap(tokenizer), build_extractor(), tokenizer, clips, held_out)
@@ -161,7 +162,7 @@ def export(task: AudioTask) -> None:
 
 def _save(model: nn.Module, folder: Path) -> None:
     model.half().save_pretrained(folder)
-    # diffusers opens weights as fp32, transformers as the configuration says; so they agree.
+    # diffusers loads weights as fp32, transformers as the configuration says; this makes them agree.
     is_transformers = "transformers_version" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
     _tidy_config(folder / "config.json", **({"dtype": "float32"} if is_transformers else {}))
 
@@ -178,11 +179,11 @@ PARTS: dict[str, type] = {
     "mapper": DiffusionPriorMapper,
     "regression_mapper": RegressionMapper,
 }
-"""What the pipeline's folder is made of."""
+"""Components of the pipeline, by the names of their folders."""
 
 
 def write_index(folder: Path = VISION_TO_AUDIO) -> None:
-    """Write the vocoder, which has nothing to learn, and, once every part is there, ``model_index.json``."""
+    """Write the vocoder, which has no learned weights, and ``model_index.json`` once all parts exist."""
     _save(GriffinLim(), folder / "vocoder")
     if all((folder / name).exists() for name in PARTS):
         parts = {name: part.from_pretrained(folder / name) for name, part in PARTS.items()}

@@ -1,7 +1,7 @@
-"""The picture tower of the nano audio models: nano-clip's, trained on for the sounding part of the world.
+"""The image encoder of nano-audio: nano-clip's, fine-tuned on the sixteen objects that have sounds.
 
-nano-clip is for 350 objects and was never told their sizes; this one is for 16 and knows big from small. The text tower
-stays as it is, so that texts are where nano-clip has them.
+nano-clip knows 350 objects, and its captions name no sizes; this encoder knows 16 objects and their sizes. The text
+encoder is frozen, so texts have the same embeddings as in nano-clip.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HELD_OUT_SEED = 1
 
 
 def build_audio_clip() -> CLIPModel:
-    """nano-clip with its text tower frozen."""
+    """nano-clip with its text encoder frozen."""
     clip = CLIPModel.from_pretrained(resolve("nano-clip", "CLIP"))
     clip.text_model.requires_grad_(False)
     clip.text_projection.requires_grad_(False)
@@ -44,17 +44,18 @@ def pixels_of(moments: Sequence[Moment]) -> Float[Tensor, "n 3 64 64"]:
 
 
 def plain_caption(name: str) -> str:
-    """What a picture is asked for when objects are named: "a photo of a bell"."""
+    """The caption that only names the object: "a photo of a bell"."""
     return f"a photo of {with_article(name)}"
 
 
 class AudioCLIPTask:
-    """A contrastive loss over (picture, caption) pairs, one caption in three of the object alone; no sound is involved.
+    """Contrastive loss over (picture, caption) pairs; one caption in three only names the object. No sound is used.
 
-    Two linear heads on the picture embedding, dropped afterwards, name the object and tell size, count and tint.
+    Two linear heads on the picture embedding, dropped after training, classify the object (``naming``) and predict
+    size, count and brightness (``telling``).
     """
 
-    loose = 1 / 3
+    name_only_share = 1 / 3
     validated = 512
 
     def __init__(self, clip: CLIPModel, tokenizer: CLIPTokenizer):
@@ -66,19 +67,19 @@ class AudioCLIPTask:
 
     def batch(self, draws: Draws) -> dict[str, Tensor]:
         moments = [sample_moment(draws.numpy(i)) for i in range(len(draws))]
-        loose = (draws.uniform("loose") < self.loose).tolist()
+        name_only = (draws.uniform("loose") < self.name_only_share).tolist()
         batch = {
             "pixels": pixels_of(moments),
             "tokens": tokens_of(
                 self.tokenizer,
                 [
                     plain_caption(moment.name) if alone else moment.picture_caption()
-                    for moment, alone in zip(moments, loose, strict=True)
+                    for moment, alone in zip(moments, name_only, strict=True)
                 ],
             ),
             "fits": torch.tensor(
                 [
-                    [a is b or (alone and a.name == b.name) for b, alone in zip(moments, loose, strict=True)]
+                    [a is b or (alone and a.name == b.name) for b, alone in zip(moments, name_only, strict=True)]
                     for a in moments
                 ]
             ),
@@ -98,11 +99,11 @@ class AudioCLIPTask:
         return {"loss": loss, "contrastive": contrastive, "naming": naming, "telling": telling}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """Objects named by text in held-out pictures, and how well the head tells their size."""
+        """Share of held-out pictures named right by text, and the correlation of predicted with true sizes."""
         device = next(self.clip.parameters()).device
         texts = tokens_of(self.tokenizer, [plain_caption(name) for name in NAMES])
         output = self.clip(input_ids=texts.to(device), pixel_values=self.unseen.to(device))
         right = output.logits_per_image.argmax(1).cpu() == torch.tensor([NAMES.index(m.name) for m in self.held_out])
-        told = self.telling(output.image_embeds * WIDTH**0.5).cpu()
-        sizes = torch.stack([told[:, 0], torch.tensor([moment.factors[0] for moment in self.held_out])])
+        predicted = self.telling(output.image_embeds * WIDTH**0.5).cpu()
+        sizes = torch.stack([predicted[:, 0], torch.tensor([moment.factors[0] for moment in self.held_out])])
         return {"named": right.float().mean().item(), "size_correlation": torch.corrcoef(sizes)[0, 1].item()}

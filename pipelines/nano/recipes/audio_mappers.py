@@ -1,4 +1,4 @@
-"""The nano mappers from CLIP's picture embeddings to CLAP's sound embeddings: their sizes and their pairs."""
+"""The nano mappers from CLIP image embeddings to CLAP embeddings: their sizes and their training pairs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .clap import WIDTH as SOUND_WIDTH
 from .clap import embed_clips
 
 VIEWS = 2
-"""Pictures of each training sound: the same object, size, tint and count in other surroundings."""
+"""Pictures for each training sound: same object, size, tint and count in different surroundings."""
 
 
 def build_prior(source_space: str, target_space: str) -> DiffusionPriorMapper:
-    """The paper's mapper with four layers of four heads, 128 wide."""
+    """The paper's generative mapper with four layers of four heads, width 128."""
     return DiffusionPriorMapper(
         WIDTH, SOUND_WIDTH, depth=4, heads=4, head_width=32, null_tokens=1, source_space=source_space,
         target_space=target_space,
@@ -37,7 +37,7 @@ def build_prior(source_space: str, target_space: str) -> DiffusionPriorMapper:
 
 
 def build_regression(source_space: str, target_space: str) -> RegressionMapper:
-    """The paper's ablation."""
+    """The paper's regression mapper."""
     return RegressionMapper(WIDTH, SOUND_WIDTH, source_space=source_space, target_space=target_space)
 
 
@@ -49,7 +49,7 @@ def embed_moments(
 
 
 def views_of(moments: Sequence[Moment], count: int) -> list[Moment]:
-    """Every moment and ``count - 1`` more with the same hidden factors, in other surroundings; views of one adjoin."""
+    """Each moment followed by ``count - 1`` others with the same hidden factors in different surroundings."""
     views = []
     for index, moment in enumerate(moments):
         rng, scene = np.random.default_rng([2, index]), moment.scene
@@ -68,7 +68,7 @@ def pair_task(
     held_out: Clips,
     batch_size: int,
 ) -> PairTask:
-    """Pictures of every clip's moment with the clip; what cannot be seen is left to chance, as it is in the world."""
+    """Trains on pictures of each clip's moment, paired with the clip. The way to sound cannot be seen in them."""
     sides = []
     for some, views in ((clips, VIEWS), (held_out, 1)):
         pictures, sounds = (

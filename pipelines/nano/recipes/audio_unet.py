@@ -1,4 +1,4 @@
-"""The nano sound denoiser: a UNet2DConditionModel in AudioLDM's layout, driven by CLAP embeddings of sounds."""
+"""The denoiser of nano-audio: a UNet2DConditionModel in AudioLDM's layout, conditioned on CLAP embeddings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .mel_vae import LATENT_SHAPE, LATENTS, mels_of, spectrogram_grid
 
 
 def build_audio_unet() -> UNet2DConditionModel:
-    """32, 64 and 96 channels; the embedding of the sound is joined to that of the timestep.
+    """32, 64 and 96 channels; the CLAP embedding is concatenated to the timestep's.
 
-    As AudioLDM has it, attention has nothing to look at but the sound itself, so its widths are those of the blocks.
+    As in AudioLDM all attention is self-attention, so its widths are those of the blocks.
     """
     return UNet2DConditionModel(
         sample_size=LATENT_SHAPE[1],
@@ -44,7 +44,7 @@ def build_audio_unet() -> UNet2DConditionModel:
 
 
 def build_audio_scheduler() -> DDIMScheduler:
-    """AudioLDM's noise; the velocity is predicted instead of the noise, which small models learn faster."""
+    """AudioLDM's noise schedule with v-prediction, which small models learn faster."""
     return DDIMScheduler(
         beta_start=0.0015,
         beta_end=0.0195,
@@ -58,12 +58,12 @@ def build_audio_scheduler() -> DDIMScheduler:
 
 
 class AudioDiffusionTask:
-    """Squared error on the velocity, given the CLAP embedding of the very sound; one embedding in ten is that of "".
+    """Squared error of the velocity, conditioned on the sound's own CLAP embedding; one in ten is the empty text's.
 
-    Embeddings are moved a little, for at the end they come from a mapper, which is never quite right.
+    Embeddings are perturbed, because later they come from a mapper, which has an error of its own.
 
     Args:
-        unet: what to train.
+        unet: the network to train.
         vae: the trained autoencoder.
         clap: the trained CLAP.
         clips: to train on.
@@ -72,7 +72,7 @@ class AudioDiffusionTask:
 
     unconditional = 0.1
     drift = 0.2
-    """Length of the random move beside the embedding's own length of 1."""
+    """Length of the random vector that is added to an embedding of length 1."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class AudioDiffusionTask:
 
     @torch.no_grad()
     def _encoded(self, clips: Clips, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """Means and deviations of the latents, in half precision to save memory."""
+        """Means and standard deviations of the latents, in half precision to save memory."""
         means, stds = [], []
         rows = torch.arange(len(clips))[:count].split(32)
         for part in tqdm(rows, unit="batch", desc="encoding sounds", disable=None):
@@ -126,7 +126,7 @@ class AudioDiffusionTask:
         return F.mse_loss(predicted.float(), velocity)
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """The error on held-out sounds at fixed noise, and eight of them beside what is made from their embeddings."""
+        """The error on held-out sounds with fixed noise, and eight of them next to sounds from their embeddings."""
         device = next(self.unet.parameters()).device
         latents, embeds = self.held_out.to(device), self.held_out_embeds.to(device)
         generator = torch.Generator().manual_seed(0)

@@ -25,15 +25,15 @@ from ..world.sounds import RATE
 MAX_LENGTH = 24
 """Tokens of a caption, with start and end marks; the world's have at most 16."""
 WIDTH = 128
-"""Of the space that sounds and captions share."""
+"""Width of the space that sounds and captions share."""
 LEARNED = 400
-"""Byte pairs of the tokenizer."""
+"""Byte pairs that the tokenizer learns."""
 
 
 def build_extractor() -> ClapFeatureExtractor:
     """Log-mel spectrograms of exactly the audio tower's 256 frames, from up to three seconds.
 
-    transformers wants whole seconds; shorter clips are filled up with silence.
+    transformers takes whole seconds only; shorter clips are padded with silence.
     """
     return ClapFeatureExtractor(
         feature_size=64, sampling_rate=RATE, hop_length=188, max_length_s=3, fft_window_size=1024, frequency_min=0,
@@ -57,7 +57,7 @@ def train_text_tokenizer() -> RobertaTokenizer:
 
 
 def build_clap(tokenizer: RobertaTokenizer) -> ClapModel:
-    """Audio tower: HTSAT on 128 x 128, four layers in three stages, 32 to 128 wide; text tower: two layers 64 wide."""
+    """Audio encoder: HTSAT on 128 x 128, four layers in three stages, width 32 to 128; text: two layers, width 64."""
     config = ClapConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2,
@@ -82,7 +82,7 @@ def tokens_of(tokenizer: RobertaTokenizer, captions: Sequence[str]) -> dict[str,
 
 
 def features_of(extractor: ClapFeatureExtractor, waves: Float[Tensor, "n samples"]) -> Float[Tensor, "n 1 frames 64"]:
-    """What the audio tower takes, for clips at 16 kHz of at most three seconds."""
+    """Inputs of the audio encoder, for clips at 16 kHz of at most three seconds."""
     return extractor(list(waves.numpy()), sampling_rate=RATE, return_tensors="pt").input_features
 
 
@@ -92,7 +92,7 @@ def embed_clips(clap: Clap, clips: Clips) -> Float[Tensor, "n d"]:
 
 
 class _Towers(nn.Module):
-    """Both towers as one call, so that data-parallel wrapping sees it."""
+    """Both encoders in one ``forward``, which data-parallel wrappers need."""
 
     def __init__(self, clap: ClapModel):
         super().__init__()
@@ -105,15 +105,15 @@ class _Towers(nn.Module):
 
 
 class CLAPTask:
-    """A contrastive loss over (sound, caption) pairs in which every caption that is true of a sound is right.
+    """Contrastive loss over (sound, caption) pairs; every caption that is true of a sound is a positive.
 
-    Two linear heads on the audio embedding, dropped afterwards, name the object with its way to sound and tell the
-    hidden factors: direct teachers beside captions, which know three sizes only and nothing of brightness.
+    Two linear heads on the audio embedding, dropped after training, classify object and way to sound (``naming``) and
+    predict the hidden factors (``telling``). Captions alone know only three sizes, and no brightness.
 
     Args:
-        clap: what to train.
-        extractor: makes its inputs.
-        tokenizer: of its text tower.
+        clap: the model to train.
+        extractor: computes its audio inputs.
+        tokenizer: of its text encoder.
         clips: to train on.
         held_out: to validate on.
     """
@@ -166,22 +166,22 @@ class CLAPTask:
         return {"loss": loss, "contrastive": contrastive, "naming": naming, "telling": telling}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """Objects named by text, and full captions found, for held-out sounds."""
+        """For held-out sounds: shares of objects named right by text, and of captions retrieved."""
         training = self.clap.training
-        clap = Clap(self.clap, self.extractor, self.tokenizer)  # switches to evaluation
+        clap = Clap(self.clap, self.extractor, self.tokenizer)  # switches the model to evaluation mode
         found = measure_clap(clap, embed_clips(clap, self.held_out), self.held_out.moments)
         self.clap.train(training)
         return found
 
 
 def multi_positive_loss(logits: Float[Tensor, "a b"], fits: Tensor) -> Tensor:
-    """Cross-entropy against an even spread over all that fit, a mean over rows."""
+    """Cross-entropy with a uniform distribution over the positives ``fits`` of each row, mean over rows."""
     shares = fits.float() / fits.sum(1, keepdim=True)
     return -(shares * logits.log_softmax(1)).sum(1).mean()
 
 
 def measure_clap(clap: Clap, sounds: Float[Tensor, "n d"], moments: Sequence[Moment]) -> dict[str, float]:
-    """How well audio embeddings find texts.
+    """How well audio embeddings retrieve texts.
 
     Returns:
         ``named``: share whose nearest of the 16 texts "the sound of a ..." is right; ``text_recall``: share whose

@@ -19,11 +19,11 @@ from .tokenizer import END, MAX_LENGTH, START
 from .vae import pictures_of
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-"""Pixel statistics of the image processor: pictures reach the model in [-1, 1]."""
+"""Pixel statistics of the image processor, which gives pictures in [-1, 1]."""
 
 
 def text_config(tokenizer: CLIPTokenizer, layers: int) -> CLIPTextConfig:
-    """A text transformer 192 wide, for the tokenizer's vocabulary."""
+    """A text transformer of width 192, for the tokenizer's vocabulary."""
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=192,
@@ -39,7 +39,7 @@ def text_config(tokenizer: CLIPTokenizer, layers: int) -> CLIPTextConfig:
 
 
 def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """Picture tower: 8 px patches, 5 layers 192 wide; text tower: 3 layers; projection to 128."""
+    """Image encoder: 8-pixel patches, 5 layers of width 192; text encoder: 3 layers; projection to 128."""
     vision = CLIPVisionConfig(
         hidden_size=192,
         intermediate_size=768,
@@ -67,9 +67,9 @@ def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
 class CLIPTask:
     """The symmetric contrastive loss over (picture, caption) pairs of all 350 training objects.
 
-    A linear head on the picture tower, dropped afterwards, also names the object: a direct teacher beside captions.
-    Every other group of eight samples shares place, ground, tint, style and count. Among random pairs surroundings
-    alone tell most captions apart, and the model is slow to learn what the objects are.
+    A linear head on the image encoder, dropped after training, also classifies the object. In every other group of
+    eight samples all share place, ground, tint, style and count. Among random pairs the surroundings alone distinguish
+    most captions, and the model is slow to learn objects.
     """
 
     group = 8
@@ -84,7 +84,7 @@ class CLIPTask:
         self.pictures = pictures_of([world.sample_scene(rng, [self.names[i]]) for i in self.labels])
 
     def scenes(self, draws: Draws, rngs: list[np.random.Generator]) -> list[world.Scene]:
-        """One scene per sample, drawn from its generator; what a group shares, from the group's."""
+        """One scene for each sample, from its generator; what a group shares is drawn from the group's generator."""
         groups = Draws(draws.seed, draws.step, [index // self.group for index in draws.indices])
         scenes = []
         for i, rng in enumerate(rngs):
@@ -113,7 +113,7 @@ class CLIPTask:
         return {"loss": contrastive + naming, "contrastive": contrastive, "naming": naming}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """Zero-shot naming of fresh pictures among all 350 training names."""
+        """Zero-shot classification of new pictures among all 350 training names."""
         device = next(self.clip.parameters()).device
         texts = tokens_of(self.tokenizer, [f"a photo of {world.with_article(name)}" for name in self.names])
         logits = self.clip(input_ids=texts.to(device), pixel_values=self.pictures.to(device)).logits_per_image

@@ -1,7 +1,7 @@
 """nano-clip-families: a CLIP for pictures of the procedural families, trained contrastively from scratch.
 
-It scores edits of nano-chairs and nano-cars. What it is shown are the families' own renders, made as soft as those of
-a small radiance field.
+It scores edits of nano-chairs and nano-cars. It is trained on the families' own renders; half of them are blurred to
+the sharpness of a small radiance field.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ FOLDER = Path(__file__).parents[1] / "clip_families"
 SIZE = 64
 """Side of the pictures, pixels."""
 BLURRED = 0.5
-"""Share of the pictures that are drawn at half the size and enlarged, as mappers see a field while they learn."""
+"""Share of the pictures that are downsampled by two and enlarged, like the renders that mappers are trained on."""
 WHITE_GROUND = 0.3
-"""Share of the pictures before white; the others stand before any colour."""
+"""Share of the pictures with a white background; the others have a random colour."""
 TRAIT_WEIGHT = 5.0
-"""Weight of reading traits and colours beside the contrast: what shapes look like is learned from it first."""
+"""Weight of the losses of predicted traits, relative to the contrastive loss; shapes are learned from them first."""
 PALETTE_GROUP = 8
-"""Samples that have one palette, in every other group. Whole batches of one would vanish in batch normalisation."""
+"""Samples that share one palette, in every other group. In whole batches batch normalization would cancel it."""
 VOCABULARY_CAPTIONS = 512
-"""Captions of each family that the vocabulary is learned from."""
+"""Captions of each family that the tokenizer is trained on."""
 
 
 def families_tokenizer() -> CLIPTokenizer:
-    """A tokenizer whose words are those of the families' captions: learned once and kept, as weights need its ids."""
+    """A tokenizer for the families' captions, trained once: the weights depend on its ids."""
     if FOLDER.is_dir():
         return CLIPTokenizer.from_pretrained(FOLDER)
     generator, texts = torch.Generator().manual_seed(0), []
@@ -58,15 +58,15 @@ def families_tokenizer() -> CLIPTokenizer:
 
 
 RESNET = {"timm_model_name": "test_resnet", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"}
-"""The picture tower: timm's smallest residual network, with fresh weights.
+"""The image encoder: timm's smallest residual network, with new weights.
 
-After 200 batches of 64 it reads widths and heights (correlation 0.8 to 0.9). A transformer of 8-pixel patches had
-learned colours and no shape after 1,000.
+After 200 batches of 64 it predicts widths and heights (correlation 0.8 to 0.9). A transformer of 8-pixel patches had
+learned colours but no shape after 1,000.
 """
 
 
 def families_config(tokenizer: CLIPTokenizer, vision: dict[str, Any] = RESNET) -> dict[str, Any]:
-    """What open_clip builds the model from: a picture tower, and two layers for texts."""
+    """open_clip's model configuration: an image encoder, and two text layers."""
     return {
         "embed_dim": 128,
         "vision_cfg": {"image_size": SIZE, **vision},
@@ -78,7 +78,7 @@ def families_config(tokenizer: CLIPTokenizer, vision: dict[str, Any] = RESNET) -
 
 
 def build_families_clip(config: dict[str, Any]) -> nn.Module:
-    """A model of `families_config`, with fresh weights."""
+    """A model of `families_config`, with new weights."""
     return open_clip.model.CLIP(**config)
 
 
@@ -100,25 +100,25 @@ def save_open_clip(clip: nn.Module, config: dict[str, Any], tokenizer: CLIPToken
 
 @dataclass(frozen=True)
 class CaptionedPictures:
-    """Pictures of objects, what is said of them, and the truth."""
+    """Pictures of objects with their captions and true traits."""
 
     family: str
     pixels: Float[Tensor, "b 3 s s"]
     """In -1..1."""
     tokens: Int[Tensor, "b t"]
     truth: Float[Tensor, "b k"]
-    """Traits and colours, standardised."""
+    """Traits and colours, standardized."""
 
 
 class TraitReader(nn.Module):
-    """A CLIP with a linear layer that reads numbers off embeddings, whose length it may use."""
+    """A CLIP with a linear layer that predicts traits from embeddings before their normalization."""
 
     def __init__(self, clip: nn.Module, width: int, numbers: int):
         super().__init__()
         self.clip, self.head = clip, nn.Linear(width, numbers)
 
     def forward(self, pixels: Float[Tensor, "b 3 s s"], tokens: Int[Tensor, "b t"]) -> tuple[Tensor, ...]:
-        """Unit embeddings of pictures and texts, the scale of logits, and the numbers read off either."""
+        """Unit embeddings of pictures and texts, the scale of logits, and traits predicted from each."""
         seen, said = self.clip.encode_image(pixels), self.clip.encode_text(tokens)
         units = F.normalize(seen, dim=-1), F.normalize(said, dim=-1)
         return *units, self.clip.logit_scale.exp(), self.head(seen), self.head(said)
@@ -127,11 +127,11 @@ class TraitReader(nn.Module):
 class FamiliesTask:
     """The symmetric contrastive loss over (picture, caption) pairs of one family a step, the families in turn.
 
-    Every other group of samples has one palette: among random ones colours alone tell most captions apart, and the
-    model is slow to learn what shapes are called.
+    In every other group all samples share one palette: among random palettes colours alone distinguish most captions,
+    and the model is slow to learn words for shapes.
 
-    Equal captions count as right for each other's pictures. A linear head, dropped afterwards, also reads all traits
-    and colours off pictures, and off captions what can be expected after them: a direct teacher of what words mean.
+    Equal captions are positives for each other's pictures. A linear head, dropped after training, also predicts all
+    traits and colours from pictures (``reading``) and from captions (``telling``).
     """
 
     def __init__(self, clip: nn.Module, config: dict[str, Any], tokenizer: CLIPTokenizer, batch_size: int):
@@ -146,7 +146,7 @@ class FamiliesTask:
         return self.captioned_pictures(list(FAMILIES)[draws.step % len(FAMILIES)], draws)
 
     def captioned_pictures(self, name: str, draws: Draws) -> CaptionedPictures:
-        """Random objects of a family; the whole step's are drawn at once, which takes less than the step itself."""
+        """Random objects of a family, drawn for the whole step at once, which is fast."""
         family, rows = FAMILIES[name], draws.indices
         count, generator = max(self.batch_size, max(rows) + 1), draws.shared_generator("objects")
         seed = int(torch.randint(2**62, (), generator=generator))
@@ -167,7 +167,7 @@ class FamiliesTask:
         )
 
     def _pixels(self, family: Family, shapes: Tensor, palettes: Tensor, draws: Draws) -> Float[Tensor, "b 3 s s"]:
-        """Pictures before random grounds, some of them soft."""
+        """Pictures on random backgrounds, some of them blurred."""
         ground, kind = draws.uniform("ground", (3,)).cpu(), draws.uniform("kind", (2,)).cpu()
         ground = torch.where(kind[:, :1] < WHITE_GROUND, torch.ones(3), ground)
         rgb, alpha, _ = family.render(shapes, palettes, front_cameras(family, SIZE, draws))
@@ -188,7 +188,7 @@ class FamiliesTask:
         return {"loss": loss, "contrastive": contrastive, "reading": reading, "telling": telling}
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """How often a fresh picture's own caption, or one equal to it, comes first among 128."""
+        """Share of new pictures whose own caption, or an equal one, is the nearest of 128."""
         found = {}
         for name in FAMILIES:
             batch = self.captioned_pictures(name, Draws(1, 0, range(128)))

@@ -21,7 +21,7 @@ from .vae import pictures_of
 
 
 def build_unet() -> UNet2DConditionModel:
-    """10 million weights; 11 cross-attentions: 4 on the way down, 1 in the middle, 6 on the way up."""
+    """10 million weights; 11 cross-attentions: 4 in the down blocks, 1 in the middle, 6 in the up blocks."""
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=4,
@@ -37,14 +37,14 @@ def build_unet() -> UNet2DConditionModel:
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Four layers 192 wide."""
+    """Four layers of width 192."""
     return CLIPTextModel(text_config(tokenizer, layers=4))
 
 
 def build_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's schedule, a little longer: the last signal is small (0.03) but not zero.
+    """Stable Diffusion's schedule with more noise: the last signal scale is small (0.03) but not zero.
 
-    With a zero terminal signal several of diffusers' schedulers silently drop the setting.
+    Several of diffusers' schedulers silently ignore a terminal signal of zero.
     """
     return DDIMScheduler(
         beta_start=0.00085,
@@ -59,13 +59,14 @@ def build_scheduler() -> DDIMScheduler:
 
 
 class DiffusionTask:
-    """Squared error on the velocity; one caption in ten is empty.
+    """Squared error of the velocity; one caption in ten is empty.
 
-    Timesteps are drawn so that the log of the signal-to-noise ratio is normal, as the logit-normal times of arXiv
-    2403.03206 (section 3.1) make it: most where shapes are decided, few where there is nothing left to decide.
+    Timesteps are drawn so that the log signal-to-noise ratio is normal, like logit-normal times (arXiv 2403.03206,
+    section 3.1): most draws are at noise levels where shapes are decided.
 
-    Poses vary little, for a name is bound to a shape fastest where little else varies: half of the pictures show one
-    named object upright in the middle of a plain ground, and in the others objects are not mirrored and hardly turned.
+    Poses vary little, because names of objects are learned fastest when little else varies. Half of the pictures show
+    one named, upright object in the middle of a plain ground. In the others objects are not mirrored and hardly
+    rotated.
     """
 
     log_snr_mean, log_snr_std = -0.5, 1.7
@@ -121,7 +122,7 @@ class DiffusionTask:
         return {"loss": error.mean()}
 
     def timesteps(self, quantiles: Tensor) -> Tensor:
-        """Timesteps, int64 [b], for uniform numbers [b] in [0, 1): normal quantiles of the log ratio."""
+        """Timesteps, int64 [b], for uniform numbers [b] in [0, 1): quantiles of the normal log ratio."""
         return torch.searchsorted(-self.noisier.to(quantiles.device), quantiles - 1).clamp(max=len(self.noisier) - 1)
 
     def pipeline(self) -> StableDiffusionPipeline:
@@ -138,7 +139,7 @@ class DiffusionTask:
         )
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
-        """Forty pictures of captions that come back at every validation, with the same noise."""
+        """Forty pictures, of the same captions with the same noise at every validation."""
         rng = np.random.default_rng(11)
         captions = [world.caption(world.sample_scene(rng, self.names), rng) for _ in range(40)]
         pipeline = self.pipeline()

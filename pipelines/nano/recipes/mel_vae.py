@@ -23,16 +23,16 @@ from .vae import AutoencoderPass
 LATENTS = 8
 """Channels."""
 LATENT_SHAPE = (LATENTS, 64, 16)
-"""Of a clip: channels, frames / 4, bins / 4."""
+"""Shape of a clip's latents: channels, frames / 4, bins / 4."""
 MEAN, SPREAD = -7.0, 3.0
-"""Of the world's log-mel values, roughly."""
+"""Approximate mean and standard deviation of the world's log-mel values."""
 
 
 def build_mel_vae() -> AutoencoderKL:
     """16, 32 and 48 channels without attention; AudioLDM's with fewer channels.
 
-    Values are brought to a usual size by the first and the last convolution as they are initialised, so that nothing
-    has to be remembered beside the weights.
+    The first and the last convolution are initialized so that they normalize and denormalize the values; no statistics
+    have to be stored besides the weights.
     """
     vae = AutoencoderKL(
         in_channels=1,
@@ -60,7 +60,7 @@ def mels_of(waves: Float[Tensor, "b samples"]) -> Float[Tensor, "b 1 frames 64"]
 
 
 class MelVAETask:
-    """Absolute error in nats and a small KL term (per value of the spectrogram)."""
+    """Absolute error in nats and a small KL term."""
 
     kl_weight = 1e-6
 
@@ -86,7 +86,7 @@ class MelVAETask:
 
 
 def spectrogram_grid(mels: Float[Tensor, "n frames bins"], columns: int) -> Image.Image:
-    """Spectrograms as one picture: time to the right, low tones at the bottom, loud is white."""
+    """Spectrograms as one picture: time to the right, low frequencies at the bottom, loud is white."""
     floor, top = np.log(1e-5), 2.0
     pixels = ((mels.float().cpu().numpy().clip(floor, top) - floor) / (top - floor) * 255).astype(np.uint8)
     tiles = np.pad(pixels.transpose(0, 2, 1)[:, ::-1], ((0, -len(mels) % columns), (1, 1), (1, 1)), constant_values=128)

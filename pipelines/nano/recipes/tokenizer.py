@@ -14,7 +14,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def train_tokenizer(texts: Iterable[str], merges: int = 1300) -> CLIPTokenizer:
-    """Learn the merges on ``texts`` and return a CLIP tokenizer that uses them.
+    """Train a CLIP tokenizer with byte-pair merges learned from ``texts``.
 
     Every byte is in the vocabulary, alone and as the end of a word, so any text can be encoded.
     """

@@ -39,7 +39,7 @@ UNITS: dict[str, str] = {
     "gloves": "pairs", "goggles": "pairs", "grapes": "bunches", "jeans": "pairs", "popcorn": "boxes",
     "shaved ice": "pieces", "shorts": "pairs", "socks": "pairs", "spaghetti": "pieces", "sushi": "pieces",
 }  # fmt: skip
-"""Names that take no "a", and what one counts them in: "jeans", "two pairs of jeans"."""
+"""Names without "a", and their units of counting: "jeans", "two pairs of jeans"."""
 
 PLURAL: frozenset[str] = frozenset(
     {"books", "cherries", "crossed swords", "dango", "dice", "nesting dolls", "pancakes", "peanuts", "scales"}
@@ -95,7 +95,7 @@ def _plural_word(word: str) -> str:
 def caption(scene: Scene, rng: np.random.Generator, use_category: bool | None = None) -> str:
     """A sentence for ``scene``: "a photo of two red teapots on blue stripes".
 
-    One in four says the category instead of the name, one in twelve nothing of the place or ground.
+    One in four has the category instead of the name; one in twelve does not mention the place or ground.
 
     Args:
         scene: what the picture shows.
@@ -139,7 +139,7 @@ def where(place: str, color: str | None = None) -> str:
 def vocabulary_texts() -> list[str]:
     """Texts with every word of the captions, the usual ones more often, to train the tokenizer on.
 
-    Names of held-out objects are not in: nothing is trained on them.
+    Names of held-out objects are left out: nothing is trained on them.
     """
     train = [info.name for info in objects("train")]
     categories = sorted({info.category for info in objects("train")})

@@ -21,7 +21,7 @@ COLORS: dict[str, Float[np.ndarray, " 3"]] = {
         "gray": (148, 152, 160),
     }.items()
 }
-"""English's basic colour terms (Berlin and Kay, 1969): one word each, told apart by everyone."""
+"""English's basic colour terms (Berlin and Kay, 1969): one word each, easy to tell apart."""
 
 LUMA: Float[np.ndarray, " 3"] = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Weights of red, green and blue in luma (ITU-R BT.601)."""

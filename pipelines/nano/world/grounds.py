@@ -1,4 +1,4 @@
-"""Plain and patterned grounds in one colour of the nano world; patterns stand on a pale tone of it."""
+"""Plain and patterned grounds in one colour of the nano world; patterns are on a pale tone of it."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def paint_ground(kind: str, color: str, size: int, rng: np.random.Generator) -> 
 
 
 def _vary(tone: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
-    """A neighbour of ``tone`` that still bears the same name."""
+    """A random tone near ``tone`` that still has the same colour name."""
     # In proportion to the chroma, so that black, white and grey stay neutral.
     drift = rng.uniform(-0.06, 0.06, 3) * np.ptp(tone)
     return np.clip(tone * rng.uniform(0.94, 1.04) + drift, 0, 1).astype(np.float32)
 
 
 def _pale(color: str, tone: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
-    """The second tone of a pattern: nearly white, but for white itself the beige of linen."""
+    """The second tone of a pattern: nearly white; for white the beige of linen."""
     if color == "white":
         return LINEN
     return mix(tone, np.ones(3, dtype=np.float32), 0.8)

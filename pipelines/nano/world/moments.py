@@ -1,6 +1,7 @@
-"""The sounding part of the nano world: moments, each a picture and a sound that share what determines them.
+"""Moments of the nano world: a picture and a sound of one object that share hidden factors.
 
-Size is pitch, count is repetitions, tint is brightness. Which of an object's two ways to sound is heard cannot be seen.
+Size determines pitch, count determines repetitions, tint determines brightness. Which of an object's two ways to sound
+is heard cannot be seen.
 
 >>> moment = sample_moment(np.random.default_rng(0), name="bell", count=1, variant=0)
 >>> moment.picture().shape, moment.sound().shape
@@ -34,27 +35,27 @@ from .sprites import aspect
 
 NAMES: tuple[str, ...] = tuple(SOUNDING)
 FACTORS = 3
-"""Hidden factors of a moment, see `Moment.factors`."""
+"""Number of hidden factors of a moment, see `Moment.factors`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A picture and a sound of the same thing."""
+    """A picture and a sound of the same object."""
 
     scene: Scene
     variant: int
     """0 or 1: which of the object's two ways to sound."""
     seed: int
-    """Of the sound's small differences."""
+    """Seed of the small differences between sounds of one kind."""
 
     @property
     def name(self) -> str:
-        """The object."""
+        """Name of the object."""
         return self.scene.object
 
     @property
     def size(self) -> int:
-        """0 small, 1 middling, 2 big, as captions tell sizes apart."""
+        """0 small, 1 medium, 2 big, as in captions."""
         return int(self.scene.scale >= 0.5) + int(self.scene.scale > 0.75)
 
     @property
@@ -64,7 +65,7 @@ class Moment:
 
     @property
     def factors(self) -> tuple[float, float, float]:
-        """Size, count and brightness, each in about -1..1: what picture and sound share beside the object."""
+        """Size, count and brightness, each in about -1..1: what picture and sound share besides the object."""
         size = 2 * (self.scene.scale - SMALLEST) / (BIGGEST - SMALLEST) - 1
         return size, 2.0 * self.scene.count - 3, brightness_of(self.scene.tint) / 4
 
@@ -101,9 +102,10 @@ def sample_moment(
     tint: str | None = None,
     style: str | None = None,
 ) -> Moment:
-    """Draw a moment: 30 % pairs, 40 % tinted, sizes even over the range in which sounds have a pitch.
+    """Draw a moment: 30 % pairs, 40 % tinted, sizes uniform over the range that determines pitch.
 
-    The same draws are made whatever is fixed. Two objects have to fit side by side, so pairs of wide ones are small.
+    Fixing one value leaves the other random draws unchanged. Two objects must fit side by side, so pairs of wide
+    objects are small.
 
     Args:
         rng: source of every draw.
@@ -135,7 +137,7 @@ def sample_moment(
 
 
 def _largest_scale(name: str, count: int) -> float:
-    """The biggest scale at which the object, or two side by side, fit into the frame."""
+    """The largest scale at which one object, or two side by side, fit into the frame."""
     width, height = aspect(name)
     turn = math.radians(10)
     across, down = math.hypot(width, height * math.sin(turn)), math.hypot(width * math.sin(turn), height)
@@ -144,7 +146,7 @@ def _largest_scale(name: str, count: int) -> float:
 
 @dataclass(frozen=True)
 class SoundCaption:
-    """A caption of a sound and what it says; None where it leaves something open."""
+    """A caption of a sound and what it states; None for what it does not state."""
 
     text: str
     name: str | None = None
@@ -160,7 +162,7 @@ class SoundCaption:
 
 
 def sample_caption(moment: Moment, rng: np.random.Generator) -> SoundCaption:
-    """A caption: two in three say everything, the others the object alone or with its way to sound, a few nothing."""
+    """A random caption: 67 % state everything, 10 % object and way to sound, 20 % the object, 3 % nothing."""
     name, variant, chance = moment.name, moment.variant, rng.random()
     if chance < 0.67:
         return SoundCaption(moment.sound_caption(), name, moment.scene.count, moment.size, variant)
@@ -172,7 +174,7 @@ def sample_caption(moment: Moment, rng: np.random.Generator) -> SoundCaption:
 
 
 def all_captions() -> list[str]:
-    """Every caption of a sound, to learn a tokenizer on."""
+    """All captions of sounds, to train a tokenizer on."""
     full = [
         sound_caption(name, count=count, scale=scale, variant=variant)
         for name in NAMES
@@ -185,18 +187,18 @@ def all_captions() -> list[str]:
 
 
 def numbered_moment(seed: int, index: int) -> Moment:
-    """The ``index``-th moment of the endless list that ``seed`` stands for; objects and variants take turns."""
+    """The ``index``-th moment of an endless list for each ``seed``; objects and variants take turns."""
     rng = np.random.default_rng([seed, index])
     return sample_moment(rng, name=NAMES[index % len(NAMES)], variant=index // len(NAMES) % 2)
 
 
 class Clips:
-    """Moments with their sounds, rendered once and kept on disk: a sound takes longer to render than to learn from.
+    """Moments with their sounds, rendered once and stored on disk, because rendering takes longer than a training step.
 
     Args:
-        folder: where the file is; made when needed. None keeps nothing.
-        count: how many.
-        seed: which; see `numbered_moment`.
+        folder: of the stored sounds; created when needed. None stores nothing.
+        count: number of moments.
+        seed: of the list of moments, see `numbered_moment`.
     """
 
     def __init__(self, folder: Path | None, count: int, seed: int):
@@ -221,7 +223,7 @@ class Clips:
 
 
 def _stored(path: Path) -> Tensor | None:
-    """The waves of an earlier run; None where there are none, or a damaged file is in their place."""
+    """The waveforms of an earlier run; None where there is no file or a damaged one."""
     if not path.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a picture of the nano world shows, as plain values, and how such values are drawn."""
+"""Scenes of the nano world: what a picture shows, as plain values, and how they are sampled."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ _FIELDS = frozenset(field.name for field in dataclasses.fields(Scene))
 def sample_scene(rng: np.random.Generator, names: Sequence[str] = SUBSET, **fixed: Any) -> Scene:
     """Draw a scene: half places and half grounds, 30 % tinted, 10 % pairs, 20 % in a style.
 
-    The same draws are made whatever is fixed, so fixing one field leaves the others as they were, apart from
-    what it excludes: a place takes no colour, a colourless style no tint, a fixed colour no place.
+    Fixing one field leaves the random draws of the others unchanged, apart from what it excludes: a place has no
+    colour, a colourless style has no tint, and a fixed colour excludes places.
 
     Args:
         rng: source of every draw.
         names: the objects to choose from.
-        fixed: values of `Scene` fields that are given rather than drawn.
+        fixed: values of `Scene` fields that are not drawn.
 
     Raises:
         ValueError: ``names`` is empty, or a fixed field or value is unknown.
@@ -156,7 +156,7 @@ def _pose(drawn: dict[str, Any], spread: np.ndarray) -> dict[str, float]:
     room_y = min(max(0.48 - half, 0), 0.05)
     y = 0.5 + room_y * (2 * spread[2] - 1)
     if drawn["place"] in PLACES and drawn["place"] != "night sky":
-        # Halfway from the middle to a floor at 0.9; all the way would push small objects out of the middle.
+        # Part of the way from the middle to a floor at 0.9; all the way would move small objects too far down.
         y += max(0.9 - room_y - (0.5 + half), 0) * 0.6
     return {"scale": scale, "x": 0.5 + room_x * (2 * spread[1] - 1), "y": y}
 

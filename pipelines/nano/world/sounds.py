@@ -1,7 +1,7 @@
-"""How objects of the nano world sound: synthesised clips that share what determines their pictures.
+"""Synthesised sounds of the nano world's objects, determined by the same factors as their pictures.
 
-Size is pitch (big is low), count is repetitions, tint is brightness; two ways to sound are left open, so that a picture
-does not determine its sound. Clips are mono at 16 kHz.
+Size determines pitch (big is low), count determines repetitions, tint determines brightness. Each object has two ways
+to sound, which the picture does not show. Clips are mono at 16 kHz.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RATE = 16_000
 SAMPLES = 40_960
 """2.56 seconds, 256 frames of 160 samples."""
 SMALLEST, BIGGEST = 0.35, 0.9
-"""Scales of an object, in frames, between which pitch moves by an octave and a half."""
+"""Scales of an object, in frames, over which the pitch changes by an octave and a half."""
 PEAK = 0.7
 
 Wave = Float[np.ndarray, " n"]
@@ -27,17 +27,17 @@ Wave = Float[np.ndarray, " n"]
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """What varies from clip to clip of one sounding object."""
+    """What varies between clips of one object."""
 
     pitch: float
-    """Factor of the object's own pitch."""
+    """Factor applied to the object's own pitch."""
     variant: int
     """0 or 1: which of its two ways to sound."""
     rng: np.random.Generator
-    """Small differences from clip to clip."""
+    """Source of small differences between clips."""
 
     def around(self, value: float, spread: float = 0.04) -> float:
-        """``value``, a little off."""
+        """``value`` with a small random deviation."""
         return float(value * np.exp(self.rng.normal(0, spread)))
 
 
@@ -82,14 +82,14 @@ def render_sound(
 
 
 def sound_caption(name: str, *, count: int = 1, scale: float = 0.6, variant: int = 0) -> str:
-    """Words for a clip: "the low sound of two bells, struck"."""
+    """Caption of a clip: "the low sound of two bells, struck"."""
     size = "high " if scale < 0.5 else "low " if scale > 0.75 else ""
     who = with_article(name) if count == 1 else f"two {plural(name)}"
     return f"the {size}sound of {who}, {VARIANTS[name][variant]}"
 
 
 def pitch_of(scale: float) -> float:
-    """Factor of the pitch at a scale: 1 in the middle, falling by an octave and a half from smallest to biggest.
+    """Pitch factor at a scale: 1 in the middle, falling by an octave and a half from `SMALLEST` to `BIGGEST`.
 
     Raises:
         ValueError: the scale is out of range.
@@ -100,21 +100,21 @@ def pitch_of(scale: float) -> float:
 
 
 def brightness_of(tint: str | None) -> float:
-    """Slope of the spectrum's change in decibels an octave: up for light colours, down for dark ones."""
+    """Spectral tilt in dB per octave: positive for light colours, negative for dark ones."""
     if tint is None:
         return 0.0
     return 8 * float(COLORS[tint] @ LUMA) - 4
 
 
 def tilted(wave: Wave, slope: float) -> Wave:
-    """``wave`` with its spectrum changed by ``slope`` dB an octave around 1 kHz."""
+    """``wave`` with a spectral tilt of ``slope`` dB per octave around 1 kHz."""
     spectrum = np.fft.rfft(wave)
     octaves = np.log2(np.fft.rfftfreq(len(wave), 1 / RATE).clip(min=50) / 1000)
     return np.fft.irfft(spectrum * 10 ** (slope * octaves / 20), len(wave))
 
 
 def fade(wave: Wave, samples: int = 160) -> Wave:
-    """``wave`` without clicks at its ends."""
+    """``wave`` faded in and out over ``samples``, to avoid clicks."""
     ramp = np.minimum(1, np.arange(len(wave)) / samples)
     return wave * ramp * ramp[::-1]
 
@@ -150,13 +150,13 @@ def decay(length: int, seconds: float) -> Wave:
 
 
 def swell(length: int, rise: float = 0.15, fall: float = 0.3) -> Wave:
-    """Rises over the first share of the length and falls over the last."""
+    """An envelope that rises over the first ``rise`` of the length and falls over the last ``fall``."""
     place = np.linspace(0, 1, length)
     return np.minimum(1, place / rise) * np.minimum(1, (1 - place) / fall)
 
 
 def repeated(once: Callable[[int], Wave], every: float, length: int) -> Wave:
-    """``once(samples)`` again and again, ``every`` seconds."""
+    """``once(samples)`` repeated ``every`` so many seconds."""
     out, step = np.zeros(length), max(int(every * RATE), 1)
     for start in range(0, length, step):
         piece = once(min(step, length - start))
@@ -355,7 +355,7 @@ SOUNDING: dict[str, Callable[[Voice, int], Wave]] = {
     "train": train, "ambulance": ambulance, "mantelpiece clock": mantelpiece_clock, "mobile phone": mobile_phone,
     "car": car, "wind chime": wind_chime, "honeybee": honeybee, "fountain": fountain,
 }  # fmt: skip
-"""Objects that sound, and how."""
+"""Objects with sounds, and the functions that synthesise them."""
 
 VARIANTS: dict[str, tuple[str, str]] = {
     "bell": ("struck", "shaken"), "drum": ("one beat", "a roll"), "bird": ("chirping", "trilling"),
@@ -365,4 +365,4 @@ VARIANTS: dict[str, tuple[str, str]] = {
     "mobile phone": ("ringing", "buzzing"), "car": ("revving", "honking"), "wind chime": ("swaying", "tinkling"),
     "honeybee": ("humming", "flying past"), "fountain": ("rushing", "dripping"),
 }  # fmt: skip
-"""Words for the two ways."""
+"""Words for an object's two ways to sound."""

@@ -185,8 +185,8 @@ SUBSET: tuple[str, ...] = (
 )  # fmt: skip
 """The 128 training objects the text-to-image model learns by name; the autoencoder and nano-clip see all 350.
 
-Chosen by eye at 40 pixels: iconic, of every category, and no two alike (one of the trains, one of the round
-red fruits, neither rat nor mouse ...). Near relatives of the held-out objects are in (duck and swan for
+Chosen by eye at 40 pixels: iconic, of every category, and no two similar (one of the trains, one of the round
+red fruits, neither rat nor mouse ...). Objects similar to held-out ones are included (duck and swan for
 penguin, squid for octopus, amphora for teapot, truck for bus and tractor), so that the model's prior helps
 where users personalize.
 """

@@ -64,7 +64,7 @@ def test_unusable_sounds_are_one_sentence(tmp_path: Path) -> None:
     for name, message in (
         ("nan.wav", "not finite numbers"),
         ("none.wav", "holds no samples"),
-        ("noise.wav", "is damaged or no sound file"),
+        ("noise.wav", "is damaged or not a sound file"),
         ("empty.wav", "is empty; copy it again"),
         (mute.name, "has no sound; choose a file with an audio track"),
     ):
@@ -97,7 +97,7 @@ def test_videos_without_pictures_are_one_sentence(tmp_path: Path) -> None:
     files.write_sound(tmp_path / "a.wav", tone(16_000), 16_000)
     (tmp_path / "sound.mp4").write_bytes((tmp_path / "a.wav").read_bytes())
     (tmp_path / "noise.mp4").write_bytes(os.urandom(3_000))
-    for name, message in (("sound.mp4", "has no pictures"), ("noise.mp4", "is damaged or no video")):
+    for name, message in (("sound.mp4", "has no pictures"), ("noise.mp4", "is damaged or not a video")):
         with pytest.raises(ValueError, match=message):
             files.read_frames(tmp_path / name)
     whole = write_clip(tmp_path / "whole.mkv", 50, codec="libx264").read_bytes()

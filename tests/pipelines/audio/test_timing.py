@@ -46,7 +46,7 @@ def test_what_is_projected_off_is_gone_and_nothing_else() -> None:
     left = remove_directions(x, away)
     assert (left @ away.T).abs().max() < 1e-6
     torch.testing.assert_close(remove_directions(left, away), left)
-    with pytest.raises(ValueError, match="leave out less"):
+    with pytest.raises(ValueError, match="name fewer things in without"):
         remove_directions(away[:1], away)
 
 
