@@ -134,7 +134,7 @@ def assert_taught(teacher: Run, scene: Scene, folder: Path) -> None:
 def test_settings_of_the_paper() -> None:
     config = load_settings(RadianceConfig, "nerf-coarse-fine", task="train")
     assert (config.intervals, config.fine, config.occupancy, config.train.batch_size) == (64, 128, 0, 4096)
-    with pytest.raises(ValueError, match="set occupancy to 0, not 48"):
+    with pytest.raises(ValueError, match="set occupancy to 0, got 48"):
         RadianceConfig(fine=128)
     with pytest.raises(ValueError, match="fine must be at least 1 sample"):
         CoarseField(build_field("mlp", torch.tensor([[0.0, 0, 0], [1, 1, 1]]), TINY), 0)
