@@ -1,6 +1,6 @@
-"""What a picture of an object of a category shows at a glance: from where it was taken, and the object's codes.
+"""Encoder from one picture of a category's object to camera pose and codes, as a start for inversion.
 
-Inversion (CLIP-NeRF, arXiv 2112.05139, section 3.4) starts from it in place of guesses. Not part of the paper.
+Inversion is section 3.4 of CLIP-NeRF (arXiv 2112.05139). The encoder is not part of the paper.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from .normalization import CodeName
 from .pretrained import load_pretrained
 
 LIKELY = 0.2
-"""Share of the likeliest azimuth's probability from which another peak counts."""
+"""Peaks of the azimuth's distribution count if their probability is above this share of the highest peak's."""
 GROUPS = 8
-"""Of channels that are normalised together."""
+"""Groups of the group normalisation."""
 
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """What is seen in some pictures."""
+    """Predicted poses and codes of some pictures."""
 
     azimuth: Float[Tensor, "n bins"]
-    """Logits of the directions of `PictureEncoder.directions`."""
+    """Logits of the azimuths in `PictureEncoder.directions`."""
     elevation: Float[Tensor, " n"]
     """Radians."""
     shape_code: Float[Tensor, "n s"]
     appearance_code: Float[Tensor, "n a"]
 
     def azimuths(self) -> list[list[float]]:
-        """Of each picture the azimuths that are likely, in radians, the likeliest first: peaks among the directions,
-        each the mean of three neighbours."""
+        """Likely azimuths of each picture in radians, the most probable first: the peaks of the distribution, each
+        refined by the circular mean of three neighbouring directions."""
         share = self.azimuth.softmax(1)
         count = share.shape[1]
         near = torch.stack([share.roll(1, 1), share, share.roll(-1, 1)], -1)
@@ -59,11 +59,11 @@ class PictureEncoder(ModelMixin, ConfigMixin):
     Args:
         shape: numbers of a shape code.
         appearance: numbers of an appearance code.
-        size: side of the pictures, pixels.
-        channels: of the convolutions, each of which halves the side.
+        size: side of the pictures in pixels.
+        channels: channels of the convolutions, each of which halves the side.
         hidden: units of the hidden layer.
-        bins: directions around, for azimuths can be ambiguous.
-        field_space: id of the field whose codes they are.
+        bins: number of azimuths; a distribution over them, because one picture can have several likely azimuths.
+        field_space: id of the field that the codes belong to.
     """
 
     @register_to_config
@@ -91,24 +91,27 @@ class PictureEncoder(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def set_statistics(self, name: CodeName, codes: Float[Tensor, "n c"]) -> None:
-        """Count the codes of a kind from the mean of a table, in units of its spread."""
+        """Set mean and scale of one of the codes to those of a table; the network predicts (code - mean) / scale."""
         getattr(self, f"{name}_mean").copy_(codes.mean(0))
         self.scale(name).copy_(codes.var(0).sum().sqrt())
 
     def scale(self, name: CodeName) -> Float[Tensor, ""]:
-        """Root of the summed variances of the codes of a kind."""
+        """Scale of one of the codes: square root of the summed variances of the table."""
         return getattr(self, f"{name}_scale")
 
     @property
     def directions(self) -> Float[Tensor, " bins"]:
-        """Azimuths, radians."""
+        """Azimuths of the bins in radians."""
         return torch.arange(self.config.bins) * (2 * math.pi / self.config.bins)
 
     def forward(self, pictures: Float[Tensor, "n 4 size size"]) -> EncodedPicture:
-        """Look at pictures: RGB on white, and where the object is, in 0..1.
+        """Predict poses and codes.
+
+        Args:
+            pictures: RGB on white and mask of the object, in 0..1.
 
         Raises:
-            ValueError: they have another size.
+            ValueError: the pictures have another size.
         """
         if pictures.shape[1:] != (4, self.config.size, self.config.size):
             raise ValueError(
@@ -124,10 +127,10 @@ class PictureEncoder(ModelMixin, ConfigMixin):
         )
 
     def check_space(self, field_space: str) -> None:
-        """Refuse another field than the one whose codes it learned.
+        """Refuse another field than the one that the encoder was trained with.
 
         Raises:
-            ValueError: the id (`mappers.pairs.space_id`) differs from the recorded one.
+            ValueError: the id (`mappers.embedding_cache.space_id`) differs from the recorded one.
         """
         if self.config.field_space not in (None, field_space):
             raise ValueError(
@@ -137,13 +140,14 @@ class PictureEncoder(ModelMixin, ConfigMixin):
 
 
 COMMAND = "python -m nerf.conditional.train_encoder"
+"""Command that trains an encoder."""
 
 
 def load_picture_encoder(folder: str | Path) -> PictureEncoder:
     """Read an encoder that was saved with ``save_pretrained``.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the folder holds another kind of model, or a damaged one.
+        FileNotFoundError: the folder holds no encoder.
+        ValueError: the folder holds a model of another class, or damaged files.
     """
     return load_pretrained(folder, (PictureEncoder,), "encoder of pictures", COMMAND)

@@ -1,4 +1,4 @@
-"""Mappers by name, so that a saved file says which class reads it."""
+"""Names of mapper classes, which saved files store so that the right class reads them."""
 
 from __future__ import annotations
 

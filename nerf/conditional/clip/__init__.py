@@ -1,1 +1,1 @@
-"""CLIP models and the score of a picture against a text."""
+"""CLIP models, and similarities of pictures and texts."""

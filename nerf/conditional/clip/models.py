@@ -1,4 +1,4 @@
-"""The two towers of a CLIP behind one interface, from transformers' layout or from open_clip's."""
+"""The text tower and the image tower of a CLIP behind one interface, for files of transformers and of open_clip."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer
 
 HUB = "hf-hub:"
-"""Before ids of the hub that hold open_clip's layout, as open_clip itself writes them."""
+"""Prefix of hub ids with files in open_clip's layout; it is open_clip's own prefix."""
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
 class Towers(Protocol):
-    """What a scorer needs of a CLIP."""
+    """The parts of a CLIP that a `Scorer` uses."""
 
     @property
     def model(self) -> nn.Module:
-        """Both networks."""
+        """Module with both towers."""
         ...
 
     size: int
-    """Side of the pictures."""
+    """Side of the input pictures in pixels."""
     width: int
-    """Numbers of an embedding."""
+    """Width d of the embeddings."""
     mean: Sequence[float]
-    """Of the pixels, per channel."""
+    """Mean of the pixels of each channel, by which inputs are normalised."""
     std: Sequence[float]
+    """Standard deviation of the pixels of each channel."""
 
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts, of any length."""
+        """Embeddings of texts, not normalised."""
         ...
 
     def embed_images(self, pixels: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
-        """Embeddings of normalised pictures, of any length."""
+        """Embeddings of pictures that `mean` and `std` normalised; the embeddings are not normalised."""
         ...
 
 
 class TransformersTowers:
-    """A `transformers.CLIPModel` in a folder with tokenizer and image processor, or on the hub."""
+    """A `transformers.CLIPModel`: a folder with tokenizer and image processor, or a hub id."""
 
     def __init__(self, folder: str):
         self.model = CLIPModel.from_pretrained(folder)
@@ -86,7 +87,7 @@ class OpenCLIPTowers:
 
 
 def load_towers(source: str) -> Towers:
-    """The towers in a folder or on the hub, in whichever layout."""
+    """Load the towers of a folder or hub id in either layout."""
     if source.startswith(HUB) or Path(source, OPEN_CLIP_CONFIG).is_file():
         return OpenCLIPTowers(source)
     return TransformersTowers(source)

@@ -1,4 +1,4 @@
-"""CLIP as a judge of renders: embeddings of texts and pictures, with gradients, and whether a text fits a family."""
+"""CLIP embeddings of texts and of renders, with gradients, and the check whether a text fits a family."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from .models import Towers
 
 DEFAULT = "nano-clip-families"
+"""Id of the default CLIP, which was trained on chairs and cars."""
 WORDLY = "nano-clip"
-"""Knows the names of 350 objects, and many words beside."""
+"""Id of the CLIP that compares texts with captions: it was trained on the names of 350 objects and on other words."""
 CAPTIONS = 128
-"""Captions of a family that texts are compared with."""
+"""Number of captions of a family that texts are compared with."""
 UNUSUAL = 0.01
-"""Share of a family's own captions that would count as unfamiliar."""
+"""Share of a family's own captions below the limit."""
 
 
 class Scorer:
     """A frozen CLIP.
 
     Args:
-        towers: what embeds.
-        name: how messages call it.
+        towers: its text tower and image tower.
+        name: its name in messages and saved files.
     """
 
     def __init__(self, towers: Towers, name: str):
@@ -46,13 +47,14 @@ class Scorer:
 
     @classmethod
     def load(cls, model: str | Path = DEFAULT) -> Scorer:
-        """Read a CLIP, in transformers' layout or in open_clip's.
+        """Load a CLIP in transformers' layout or in open_clip's.
 
         Args:
-            model: folder, embedded id, hub id (transformers' layout), or ``hf-hub:organisation/name`` (open_clip's).
+            model: folder, id of an embedded model, hub id (transformers' layout), or ``hf-hub:organisation/name``
+                (open_clip's layout).
 
         Raises:
-            FileNotFoundError: it cannot be loaded.
+            FileNotFoundError: the model does not exist or cannot be loaded.
         """
         from .models import HUB, load_towers  # open_clip and transformers take seconds to import
 
@@ -68,43 +70,43 @@ class Scorer:
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts, of unit length."""
+        """Embeddings of texts, with unit length."""
         return F.normalize(self.towers.embed_texts(texts).float(), dim=-1)
 
     def preprocess(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 s s"]:
-        """Pictures in 0..1 as the model takes them: its size (bicubic, antialiased), its mean and deviation."""
+        """Resize pictures in 0..1 to the model's size and normalise them by its mean and standard deviation."""
         values = resized(pictures.permute(0, 3, 1, 2), self.size)
         return (values - self.mean[:, None, None]) / self.std[:, None, None]
 
     def embed_images(self, pictures: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n d"]:
-        """Embeddings of square pictures in 0..1, of unit length; differentiable."""
+        """Embeddings of square pictures in 0..1, with unit length; differentiable."""
         return F.normalize(self.towers.embed_images(self.preprocess(pictures)).float(), dim=-1)
 
     @torch.no_grad()
     def embed_pil(self, images: Sequence[Image.Image]) -> Float[Tensor, "n d"]:
-        """Embeddings of square pictures from files."""
+        """Embeddings of square PIL pictures, with unit length."""
         rows = [torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8) for image in images]
         sizes = [(image.height, image.width, 3) for image in images]
         return torch.cat([self.embed_images((r.view(s) / 255)[None]) for r, s in zip(rows, sizes, strict=True)])
 
 
 def resized(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
-    """Pictures in 0..1 at another size, bicubic and antialiased."""
+    """Resize pictures in 0..1 (bicubic, antialiased)."""
     if pictures.shape[-2:] == (size, size):
         return pictures
     return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def clip_distance(one: Float[Tensor, "*n d"], other: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
-    """D_CLIP of the paper: 1 - cosine, in 0..2."""
+    """D_CLIP of the paper: 1 - cosine similarity, in 0..2."""
     return 1 - F.cosine_similarity(one, other, dim=-1)
 
 
 class PromptDomain:
-    """How near a text is to what is said of a family: its cosine to the nearest of the family's captions.
+    """Similarity of a text to the captions of a family, to detect texts about other things.
 
-    `limit` is what all but a hundredth of the captions reach among each other. The default scorer has met no words but
-    the families', and puts others anywhere; `WORDLY` judges in its place.
+    `limit` is the similarity to their nearest other caption that all but the share `UNUSUAL` of the captions reach. The
+    default scorer knows only the families' words, so that `WORDLY` computes the similarities instead.
     """
 
     def __init__(self, scorer: Scorer, family: Family):
@@ -117,5 +119,5 @@ class PromptDomain:
         self.limit = float(among.quantile(UNUSUAL))
 
     def score(self, text: str) -> float:
-        """Cosine of a text's embedding to the nearest caption's."""
+        """Cosine similarity of a text and the nearest caption."""
         return float((self.known @ self.scorer.embed_texts([text])[0]).max())

@@ -1,4 +1,4 @@
-"""Procedural families of objects with ground truth: a seed is a data set, and there is nothing to download.
+"""Procedural families of objects with ground truth: data sets that are made from a seed, without downloads.
 
 They replace Photoshapes and Carla, the data of CLIP-NeRF (arXiv 2112.05139).
 """

@@ -1,4 +1,4 @@
-"""Captions: what a shape's traits and a palette's colours are called."""
+"""Captions from the words for a shape's traits and a palette's colours."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 from .colors import nearest_name
 
 SHAPE_WORDS = 2
-"""Most traits that a caption names."""
+"""Largest number of traits in a caption."""
 COLORLESS = 0.4
-"""Share of captions that name no colour, among those that name a trait."""
+"""Share of captions without a colour, among captions with a trait."""
 
 
 @dataclass(frozen=True)
 class Trait:
-    """Something measurable of a shape, and what one says of its lower and of its upper third.
+    """A measurable trait of a shape, and the words for its lower and its upper third.
 
-    ``low`` and ``high`` are adjectives of the object ("wide"), or, where ``with_`` is set, what it has ("a tall
-    back"). An empty word is never said.
+    ``low`` and ``high`` are adjectives of the object ("wide"). If ``with_`` is True, they are parts that it has
+    ("a tall back"). An empty word is never used.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Trait:
     with_: bool = False
 
 
-def said(trait: Trait, value: float, limits: tuple[float, float]) -> str:
+def word_for(trait: Trait, value: float, limits: tuple[float, float]) -> str:
     """The word for a measured value; empty for the middle third."""
     low, high = limits
     return trait.low if value <= low else trait.high if value >= high else ""
@@ -47,8 +47,8 @@ def caption(
     palette: Float[Tensor, " q"],
     generator: torch.Generator,
 ) -> str:
-    """A sentence with up to `SHAPE_WORDS` traits, and mostly colours of parts, chosen at random among what is true."""
-    words = [(trait, said(trait, measured[trait.name], quantiles[trait.name])) for trait in traits]
+    """A true sentence with up to `SHAPE_WORDS` random traits and, in most cases, colours of random parts."""
+    words = [(trait, word_for(trait, measured[trait.name], quantiles[trait.name])) for trait in traits]
     words = [(trait, word) for trait, word in words if word]
     few = int(torch.randint(min(SHAPE_WORDS, len(words)) + 1, (), generator=generator))
     chosen = [words[i] for i in torch.randperm(len(words), generator=generator)[:few].tolist()]

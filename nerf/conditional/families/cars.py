@@ -1,4 +1,4 @@
-"""Cars: a body with a rounded nose, a cabin on top, four wheels, a spoiler or none. Front is -x, up is z."""
+"""Cars: a body with a round nose, a cabin on top, four wheels, with or without a spoiler. The front is -x, up is z."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .family import Family
 from .solids import SolidBatch, turned
 
 FLOOR = -0.4
+"""Height of the ground, in world units."""
 MARGIN = 0.04
-"""From the end of the body to the cabin, at least."""
+"""Smallest distance from an end of the body to the cabin or to a wheel, in world units."""
 
 
 def build(values: Mapping[str, Tensor]) -> list[SolidBatch]:
@@ -40,7 +41,7 @@ def _cabin(values: Mapping[str, Tensor], top: Tensor) -> SolidBatch:
 
 
 def _wheels(values: Mapping[str, Tensor]) -> list[SolidBatch]:
-    """Four discs on the ground, half in the body's sides."""
+    """Four cylinders on the ground, half inside the body's sides."""
     radius, width = values["wheel_radius"], values["wheel_width"]
     axes = turned(0, torch.full_like(radius, math.pi / 2))
     x, y = values["length"] / 2 - radius - MARGIN, values["width"] / 2
@@ -54,7 +55,7 @@ def _wheels(values: Mapping[str, Tensor]) -> list[SolidBatch]:
 
 
 def _spoiler(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
-    """A wing on two posts over the rear end; it belongs to the body."""
+    """A wing on two posts over the rear end; it has the body's colour."""
     present = values["spoiler"] > 0.5
     x = values["length"] / 2 - 0.07
     zero, rise = torch.zeros_like(x), torch.full_like(x, 0.13)

@@ -1,4 +1,4 @@
-"""Chairs: a seat on three or four legs, a back of slats that may lean, arms or none. Front is -y, up is z."""
+"""Chairs: a seat on three or four legs, a back of slats with a tilt, with or without arms. The front is -y, up is z."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from .family import Family
 from .solids import SolidBatch, standing, turned
 
 FLOOR = -0.62
+"""Height of the ground, in world units."""
 SLATS = 5
-"""Most slats of a back; one alone is a solid panel."""
+"""Largest number of slats of a back; a back of one slat is a solid panel."""
 BOARD = 0.05
-"""Thickness of backs and arms."""
+"""Thickness of backs and arms, in world units."""
 INSET = 0.06
-"""From the seat's edge to the middle of a leg's upper end."""
+"""Distance from the seat's edge to the middle of a leg's upper end, in world units."""
 
 
 def build(values: Mapping[str, Tensor]) -> list[SolidBatch]:
@@ -36,12 +37,12 @@ def build(values: Mapping[str, Tensor]) -> list[SolidBatch]:
 
 
 def slat_count(values: Mapping[str, Tensor]) -> Tensor:
-    """How many slats backs have; one is a solid back."""
+    """Number of slats of each back."""
     return values["back_slats"].round().clamp(1, SLATS)
 
 
 def _back(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
-    """Slats as wide as the gaps between them under a rail, all leaning backwards around the seat's rear edge."""
+    """Slats as wide as the gaps between them, and a rail on top, all tilted backwards about the seat's rear edge."""
     width, tall = values["seat_width"], values["back_height"]
     count = slat_count(values)
     axes = turned(0, -torch.deg2rad(values["back_tilt"]))
@@ -62,7 +63,7 @@ def _back(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
 
 
 def _legs(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
-    """Round legs that spread downwards; of three, one stands in the middle of the rear."""
+    """Round legs that spread downwards; of three legs one is in the middle of the rear."""
     three = values["leg_count"].round() < 4
     under = top - values["seat_thickness"]
     spread = torch.deg2rad(values["leg_splay"]).tan() * (under - FLOOR)
@@ -82,7 +83,7 @@ def _legs(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
 
 
 def _arms(values: Mapping[str, Tensor], top: Tensor) -> list[SolidBatch]:
-    """An arm and its post on either side; they belong to the back."""
+    """An arm and its post on each side; they have the back's colour."""
     present = values["arms"] > 0.5
     depth = values["seat_depth"]
     board = torch.full_like(depth, BOARD / 2)

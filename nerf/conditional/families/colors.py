@@ -1,4 +1,4 @@
-"""The eleven colour names of the families, as prototypes of hue, saturation and value, and palettes of them."""
+"""The eleven colour names of the families, their prototypes in hue, saturation and value, and random palettes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PROTOTYPES: dict[str, tuple[float, float, float]] = {
 }
 """English's basic colour terms (Berlin and Kay, 1969): hue, saturation and value, each in 0..1."""
 SPREAD = (0.012, 0.06, 0.04)
-"""How far hue, saturation and value of a sampled colour stray from their prototype, at most."""
+"""Largest difference of hue, saturation and value (each in 0..1) of a sampled colour to its prototype."""
 UNICOLOR = 0.3
-"""Share of palettes whose parts all have one colour, so that "a red chair" is something that is seen."""
+"""Share of palettes with one colour for all parts, so that captions such as "a red chair" occur."""
 
 COLORS: dict[str, tuple[float, float, float]] = {
     name: colorsys.hsv_to_rgb(*prototype) for name, prototype in PROTOTYPES.items()
@@ -35,7 +35,7 @@ COLORS: dict[str, tuple[float, float, float]] = {
 
 
 def sample_palettes(count: int, parts: int, seed: int) -> Float[Tensor, "n q"]:
-    """RGB of every part in turn, then the strength of the highlight (the material), each in 0..1."""
+    """Random palettes: RGB of each part in turn, then the strength of the highlight (the material), each in 0..1."""
     generator = torch.Generator().manual_seed(seed)
     names = torch.randint(len(PROTOTYPES), (count, parts), generator=generator)
     whole = torch.rand(count, generator=generator) < UNICOLOR
@@ -52,13 +52,13 @@ def sample_palettes(count: int, parts: int, seed: int) -> Float[Tensor, "n q"]:
 
 
 def nearest_name(rgb: Float[Tensor, " 3"]) -> str:
-    """The colour name whose prototype is nearest, by hue, saturation and value as a cone."""
+    """The colour name with the nearest prototype in the cone of hue, saturation and value."""
     distance = (_POINTS - torch.tensor(_cone(*colorsys.rgb_to_hsv(*rgb.tolist())))).square().sum(-1)
     return tuple(PROTOTYPES)[int(distance.argmin())]
 
 
 def _cone(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
-    """Colours as points of a cone, where hue means little for dull and dark ones."""
+    """A colour as a point of a cone, in which hue matters little for unsaturated and dark colours."""
     angle = 2 * math.pi * hue
     return saturation * value * math.cos(angle), saturation * value * math.sin(angle), value
 

@@ -1,4 +1,4 @@
-"""What a procedural family is: parameters of shape, colours of parts, pictures, captions, and the truth about all."""
+"""A procedural family: shape parameters, palettes, pictures, captions, and ground truth of all of them."""
 
 from __future__ import annotations
 
@@ -20,51 +20,56 @@ Values = Mapping[str, Tensor]
 """Parameters in world units by name, [n] each."""
 
 RADIUS = 2.6
+"""Distance of cameras to the middle, in world units."""
 ELEVATION = (10.0, 70.0)
+"""Range of the elevations of random cameras, in degrees."""
 FOCAL = 1.15
-"""Focal length over the side of the picture: the longest that shows nearly all objects whole from everywhere."""
+"""Focal length divided by the side of the picture: the longest at which nearly all objects are whole from all sides."""
 BACKGROUND = 1.0
+"""Grey level behind the objects, in 0..1."""
 GROUND = -1
-"""The part of pixels that show no object."""
+"""Part number of pixels without an object."""
 BATCH = 64
-"""Scenes that are cast at once."""
+"""Scenes that are rendered at once."""
 STANDARD = 1024
-"""Objects that attributes are standardised by."""
+"""Number of objects that give the mean and the standard deviation of attributes."""
 POPULATION = 2048
-"""Shapes that the quantiles of traits come from."""
+"""Number of shapes that give the quantiles of traits."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Points of surfaces that cameras see, one of every pixel that shows an object."""
+    """Visible surface points, one for each pixel that shows an object."""
 
     pixel: Int[Tensor, " k"]
     """Numbered row by row through all pictures."""
     scene: Int[Tensor, " k"]
-    """Which picture."""
+    """Number of the picture."""
     points: Float[Tensor, "k 3"]
+    """World coordinates."""
     views: Float[Tensor, "k 3"]
     """Unit directions from the camera."""
     rgb: Float[Tensor, "k 3"]
     part: Int[Tensor, " k"]
+    """Number of the part in `Family.parts`."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of objects. A seed is a data set: everything here is a function of parameters and seeds.
+    """A family of objects; all its data are functions of parameters and seeds.
 
-    Shapes are raw parameters in 0..1, `shape_names` says of what. Palettes are the RGB of each of `parts` and one
-    material number, sampled independently of shape: otherwise no edit could tell the two apart.
+    Shapes are raw parameters in 0..1, named by `shape_names`. Palettes are the RGB of each of `parts` and one material
+    number. They are sampled independently of shapes, because edits could not separate the two otherwise.
     """
 
     name: str
     parts: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float]]
-    """World units (or degrees, or counts) of each shape parameter at 0 and at 1."""
+    """Value of each shape parameter at raw 0 and at raw 1, in world units, degrees or counts."""
     build: Callable[[Values], list[SolidBatch]]
-    """Solids from parameters in world units."""
+    """Function from parameters in world units to solids."""
     traits: tuple[Trait, ...]
-    """What captions and measurements speak of."""
+    """Measurable properties of shapes, which captions mention."""
     box: tuple[tuple[float, float, float], tuple[float, float, float]]
 
     @property
@@ -74,36 +79,36 @@ class Family:
 
     @property
     def shape_names(self) -> tuple[str, ...]:
-        """What the numbers of a shape are."""
+        """Names of a shape's parameters."""
         return tuple(self.ranges)
 
     @property
     def palette_size(self) -> int:
-        """Numbers of a palette."""
+        """Length of a palette."""
         return 3 * len(self.parts) + 1
 
     @property
     def colors(self) -> dict[str, tuple[float, float, float]]:
-        """RGB of the colour names."""
+        """RGB, in 0..1, of each colour name."""
         return COLORS
 
     def shapes(self, count: int, seed: int) -> Float[Tensor, "n p"]:
-        """Raw parameters, uniform in 0..1."""
+        """Random raw parameters, uniform in 0..1."""
         return torch.rand(count, len(self.ranges), generator=torch.Generator().manual_seed(seed))
 
     def palettes(self, count: int, seed: int) -> Float[Tensor, "n q"]:
-        """RGB of each part and a material number, all in 0..1."""
+        """Random palettes: RGB of each part and a material number, all in 0..1."""
         return sample_palettes(count, len(self.parts), seed)
 
     def viewpoints(self, size: int) -> Viewpoints:
-        """Where cameras stand: the upper hemisphere, looking at the middle."""
+        """Poses of random cameras: on the upper hemisphere, towards the middle."""
         return Viewpoints(
             kind="orbit", center=(0, 0, 0), radius=(RADIUS, RADIUS), elevation=ELEVATION, lower=(-RADIUS,) * 3,
             upper=(RADIUS,) * 3, width=size, height=size, focal=FOCAL * size,
         )  # fmt: skip
 
     def cameras(self, count: int, size: int, generator: torch.Generator) -> Cameras:
-        """Random cameras of `viewpoints`."""
+        """Random cameras from `viewpoints`."""
         return self.viewpoints(size).draw(count, generator)
 
     def seen_from(
@@ -113,7 +118,14 @@ class Family:
         size: int,
         distance: float = RADIUS,
     ) -> Cameras:
-        """Cameras at angles in radians that look at the middle; at azimuth 0 on the x axis. Differentiable."""
+        """Cameras that look at the middle; differentiable.
+
+        Args:
+            azimuth: radians about the z axis; 0 is on the x axis.
+            elevation: radians above the horizon.
+            size: width and height of the pictures in pixels.
+            distance: distance to the middle in world units.
+        """
         places = spherical(azimuth, elevation, (0.0, 0.0, 1.0))
         poses = look_at(distance * places, (0.0, 0.0, 0.0))
         return Cameras.pinhole(poses, width=size, height=size, focal=FOCAL * size)
@@ -165,7 +177,7 @@ class Family:
 
     @torch.no_grad()
     def surface(self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"], cameras: Cameras) -> Surface:
-        """What `render` shows, as points of surfaces."""
+        """Surface points that `render` shows."""
         scenes = self.scenes(shapes)
         hits = scenes.trace(cameras)
         part = scenes.part[hits.solid]
@@ -185,27 +197,27 @@ class Family:
         return self.scenes(shape[None]).inside(points[None])[0]
 
     def measure(self, shapes: Float[Tensor, "n p"]) -> dict[str, Float[Tensor, " n"]]:
-        """The traits of shapes, by name, in world units."""
+        """Traits of shapes by name, in world units, degrees or counts."""
         values = self.values(shapes)
         return {trait.name: trait.measure(values) for trait in self.traits}
 
     def traits_of(self, shapes: Float[Tensor, "n p"]) -> Float[Tensor, "n t"]:
-        """What `measure` says, as a table. Unlike the raw parameters, traits differ only where shapes do."""
+        """The values of `measure` as a table. Unlike raw parameters, traits are equal if shapes are equal."""
         return torch.stack([value.float() for value in self.measure(shapes).values()], -1)
 
     def attributes(self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]) -> Float[Tensor, "n k"]:
-        """All that can be said of objects: every trait of `measure`, then the RGB of every part."""
+        """Traits of `measure`, then the RGB of each part."""
         return torch.cat([self.traits_of(shapes), palettes[:, : 3 * len(self.parts)]], -1)
 
     @cached_property
     def usual(self) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-        """Mean and standard deviation of `attributes` over a population."""
+        """Mean and standard deviation of `attributes` over `STANDARD` random objects."""
         population = self.attributes(self.shapes(STANDARD, 11), self.palettes(STANDARD, 12))
         return population.mean(0), population.std(0)
 
     @cached_property
     def quantiles(self) -> dict[str, tuple[float, float]]:
-        """The lower and the upper third's limit of every trait."""
+        """Upper limit of the lower third and lower limit of the upper third of each trait."""
         thirds = torch.tensor([1 / 3, 2 / 3])
         population = self.measure(self.shapes(POPULATION, seed=2**20))
         return {name: tuple(value.float().quantile(thirds).tolist()) for name, value in population.items()}

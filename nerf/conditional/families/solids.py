@@ -1,7 +1,7 @@
-"""First hits of rays on many small scenes at once: each a few boxes, cylinders and ellipsoids, seen by its own camera.
+"""First hits of rays in many small scenes at once: a few boxes, cylinders and ellipsoids each, with one camera each.
 
-All scenes of a batch have the same list of solids, of different sizes and places; a scene that lacks one hides it. A
-solid is asked only by rays through the rectangle that it covers in the picture, which is most of the speed.
+All scenes of a batch have the same list of solids, with different sizes and places; a solid may be absent from a scene.
+For speed each solid is intersected only with the rays through the rectangle that it covers in the picture.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from ...cameras import Cameras, Rays, pixel_centers
 from ...scenes.synthetic.primitives import Primitive, shaded
 
 SolidShape = Literal["box", "tube", "ball"]
+"""Box, cylinder along its own z axis, or ellipsoid."""
 
 PRIMITIVES: dict[SolidShape, Primitive] = {kind: Primitive(kind) for kind in ("box", "tube", "ball")}
-"""The solids of half length 1, in whose frame rays are met."""
+"""Solids with half lengths 1 at the origin, with which rays in a solid's own coordinates are intersected."""
 CORNERS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
 SHINE = 0.5
-"""Strength of the highlight of the shiniest material."""
+"""Strength of the highlight for material number 1."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,30 @@ class SolidBatch:
     """One solid in each of n scenes."""
 
     part: str
-    """What it belongs to; decides its colour."""
+    """Part of the object, which has the colour."""
     kind: SolidShape
     center: Float[Tensor, "n 3"]
     half: Float[Tensor, "n 3"]
     """Half the lengths along its own axes."""
     axes: Float[Tensor, "n 3 3"] | None = None
-    """Rotation, its own axes as columns; none for the world's."""
+    """Rotations with the solid's axes as columns; None for the world's axes."""
     present: Bool[Tensor, " n"] | None = None
-    """In which scenes it exists; none for all."""
+    """Scenes that contain the solid; None for all."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """The first hits of rays through pixels; of those that meet something."""
+    """First hits of the rays through pixels; rays without a hit are left out."""
 
     pixel: Int[Tensor, " k"]
     """Numbered row by row through all pictures."""
     rays: Rays
     t: Float[Tensor, " k"]
+    """Distance along each ray, in lengths of its direction."""
     solid: Int[Tensor, " k"]
+    """Number of the solid that each ray hits."""
     normals: Float[Tensor, "k 3"]
+    """Unit normals in world coordinates."""
 
 
 class Scenes:
@@ -72,19 +76,22 @@ class Scenes:
         return len(self.center)
 
     def corners(self) -> Float[Tensor, "n s 8 3"]:
-        """Corners of the boxes around the solids, along their own axes."""
+        """Corners of each solid's bounding box along its own axes, in world coordinates."""
         return self.center[:, :, None] + (CORNERS * self.half[:, :, None]) @ self.axes.transpose(-1, -2)
 
     def extents(self, index: int, part: int | None = None) -> Float[Tensor, "2 3"]:
-        """Lower and upper corner of the exact box around a part of one scene; none for all parts."""
+        """Lower and upper corner of the bounding box of one scene's part; None takes all parts."""
         chosen = self.present[index] & (
             torch.ones_like(self.part, dtype=torch.bool) if part is None else self.part == part
         )
-        reach = torch.stack(
-            [_reach(self.kinds[s], self.half[index, s], self.axes[index, s]) for s in chosen.nonzero()[:, 0].tolist()]
+        half = torch.stack(
+            [
+                _half_extent(self.kinds[s], self.half[index, s], self.axes[index, s])
+                for s in chosen.nonzero()[:, 0].tolist()
+            ]
         )
         center = self.center[index, chosen]
-        return torch.stack([(center - reach).amin(0), (center + reach).amax(0)])
+        return torch.stack([(center - half).amin(0), (center + half).amax(0)])
 
     def inside(self, points: Float[Tensor, "n p 3"]) -> Bool[Tensor, "n p"]:
         """Which points lie in any solid of their scene."""
@@ -98,11 +105,12 @@ class Scenes:
     def around(
         self, choice: Float[Tensor, "n p"], place: Float[Tensor, "n p 3"], margin: float
     ) -> Float[Tensor, "n p 3"]:
-        """Points in boxes that are larger than the solids by a margin on every side; as many for each solid.
+        """Random points in the solids' own boxes, each enlarged by a margin; each solid has the same probability.
 
         Args:
             choice: random numbers in [0, 1) that choose the solid.
-            place: random numbers in [0, 1) that choose the place in its box.
+            place: random numbers in [0, 1) that choose the point in its box.
+            margin: enlargement on each side, in world units.
         """
         numbers = self.present.cumsum(1)
         solid = torch.searchsorted(numbers, (choice * numbers[:, -1:]).long() + 1)
@@ -111,7 +119,7 @@ class Scenes:
         return self.center[scene, solid] + (self.axes[scene, solid] @ local[..., None])[..., 0]
 
     def trace(self, cameras: Cameras) -> Hits:
-        """What camera i sees of scene i."""
+        """First hits of camera i in scene i."""
         ray, solid = self._candidates(cameras)
         pixels = cameras.width * cameras.height
         scene = ray // pixels
@@ -125,7 +133,7 @@ class Scenes:
             t[own] = PRIMITIVES[kind].hit(origins[own], directions[own])
         nearest = torch.full((len(self) * pixels,), torch.inf).scatter_reduce(0, ray, t, "amin")
         first = (t.isfinite() & (t == nearest[ray])).nonzero()[:, 0]
-        # Where two solids are hit at once the first one owns the point: later writes are the lower numbers.
+        # Of two solids hit at the same distance the first in the list wins: lower numbers are written last.
         owner = torch.full((len(nearest),), -1)
         for s in range(len(self.kinds) - 1, -1, -1):
             mine = first[solid[first] == s]
@@ -140,7 +148,7 @@ class Scenes:
         return Hits(ray[won], rays[won], t[won], solid[won], normals)
 
     def _candidates(self, cameras: Cameras) -> tuple[Int[Tensor, " c"], Int[Tensor, " c"]]:
-        """Pixel (numbered through all pictures) and solid, for the rectangle that each solid's corners span."""
+        """Pairs of pixel (numbered through all pictures) and solid, from the rectangle around each solid's corners."""
         gap = self.corners() - cameras.positions[:, None, None]
         local = gap @ cameras.poses[:, None, :, :3]
         depth = -local[..., 2].clamp(max=-1e-3)
@@ -160,8 +168,8 @@ class Scenes:
         return scene * (cameras.width * cameras.height) + row * cameras.width + column, solid
 
 
-def _reach(kind: SolidShape, half: Float[Tensor, " 3"], axes: Float[Tensor, "3 3"]) -> Float[Tensor, " 3"]:
-    """How far a solid goes from its middle along the world's axes."""
+def _half_extent(kind: SolidShape, half: Float[Tensor, " 3"], axes: Float[Tensor, "3 3"]) -> Float[Tensor, " 3"]:
+    """Half lengths of a solid's bounding box along the world's axes."""
     along = axes * half
     if kind == "ball":
         return along.norm(dim=-1)
@@ -176,18 +184,20 @@ def colored(
     normals: Float[Tensor, "k 3"],
     views: Float[Tensor, "k 3"],
 ) -> Float[Tensor, "k 3"]:
-    """Colour of surface points: ambient light, Lambert's law, and the material's highlight; no shadows.
+    """Colour of surface points: ambient light, Lambert's law, and the material's highlight, without shadows.
 
     Args:
-        part: which part of its object each point belongs to.
-        palettes: of each point's object.
+        part: number of the part that each point belongs to.
+        palettes: palette of each point's object.
+        normals: unit normals.
+        views: unit directions from the camera.
     """
     base = palettes.gather(1, part[:, None] * 3 + torch.arange(3))
     return shaded(base, SHINE * palettes[:, -1], normals, views, torch.ones(len(part), dtype=torch.bool))
 
 
 def turned(axis: int, angle: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
-    """Rotations about x, y or z (0, 1, 2) by an angle in radians."""
+    """Rotation matrices about the x, y or z axis (0, 1, 2) by angles in radians."""
     i, j = [(1, 2), (2, 0), (0, 1)][axis]
     matrix = torch.eye(3).repeat(len(angle), 1, 1)
     matrix[:, i, i] = matrix[:, j, j] = angle.cos()
@@ -196,7 +206,7 @@ def turned(axis: int, angle: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
 
 
 def standing(foot: Float[Tensor, "n 3"], head: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
-    """Rotations that turn z into the direction from foot to head, for tubes between two points."""
+    """Rotations of the z axis to the direction from foot to head, for cylinders between two points."""
     up = normalize(head - foot, dim=-1)
     side = normalize(torch.linalg.cross(torch.tensor([0.0, 1.0, 0.0]).expand_as(up), up), dim=-1)
     return torch.stack([side, torch.linalg.cross(up, side), up], -1)

@@ -1,4 +1,4 @@
-"""Which shapes, palettes and pairs of them are trained on, and which are kept for measuring."""
+"""Training data and held-out data of a family: shapes, palettes, and pairs of both."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor
 from .family import Family
 
 TRAIN_SHAPES, HELD_OUT_SHAPES, TRAIN_PALETTES, HELD_OUT_PALETTES = 100, 200, 300, 400
-"""Seeds."""
+"""Seeds of the four tables."""
 HELD_OUT = 64
-"""Held-out shapes, and palettes, that are there to be measured."""
+"""Number of held-out shapes, and of held-out palettes."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A family's training and held-out data; fixed by the numbers of shapes and palettes."""
+    """A family's training and held-out data, which depend only on the numbers of shapes and palettes."""
 
     shapes: Float[Tensor, "n p"]
     palettes: Float[Tensor, "m q"]
     held_out_shapes: Float[Tensor, "64 p"]
     held_out_palettes: Float[Tensor, "64 q"]
     held_out_pairs: Bool[Tensor, "n m"]
-    """Pairs of a training shape and a training palette that are never shown together: a diagonal."""
+    """True for the pairs of a training shape and a training palette that no training picture combines: diagonals."""
 
 
 def split_of(family: Family, shapes: int = 256, palettes: int = 32) -> Split:
-    """The split of so many training shapes and palettes.
+    """The split with these numbers of training shapes and palettes.
 
-    The diagonal holds the pairs with (shape - palette) divisible by 8 or, with fewer palettes than that, by all.
+    Held-out pairs are those with (shape - palette) divisible by 8, or by the number of palettes if that is below 8.
     """
     diagonal = (torch.arange(shapes)[:, None] - torch.arange(palettes)) % min(8, max(palettes, 2)) == 0
     return Split(

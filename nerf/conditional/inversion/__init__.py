@@ -1,1 +1,1 @@
-"""From a picture to the codes and the pose of its object."""
+"""Inversion: codes and pose of the object in a picture (CLIP-NeRF, section 3.4)."""

@@ -1,4 +1,4 @@
-"""Codes of a family's objects that no table holds, guessed from what is known of the objects."""
+"""Expected codes of a family's objects given their parameters, for objects without a code in the table."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 from mappers.ridge import ridge_regression
 
 RIDGE = 50.0
-"""Penalty of products; between 30 and 100 codes of chairs and cars that were left out are guessed best."""
+"""Ridge penalty of products of two parameters; left-out codes of chairs and cars have the least error at 30 to 100."""
 SLIGHT = 1e-3
-"""Penalty of the parameters themselves, so that there is a solution for fewer objects than parameters."""
+"""Ridge penalty of single parameters, so that there is a solution for fewer objects than parameters."""
 
 
 class ConditionalMean:
-    """A polynomial of second degree from standardised parameters to codes, fitted to a table by ridge regression.
+    """E[code | parameters] as a polynomial of second degree in standardised parameters, fitted by ridge regression.
 
     Args:
-        parameters: of the table's objects, each in any unit: traits of shapes (`Family.traits_of`), or palettes.
-        codes: theirs.
+        parameters: parameters of the table's objects, in any unit: traits of shapes (`Family.traits_of`), or palettes.
+        codes: codes of the table's objects.
     """
 
     def __init__(self, parameters: Float[Tensor, "n p"], codes: Float[Tensor, "n c"]):
@@ -30,11 +30,11 @@ class ConditionalMean:
         self.weight, self.bias = ridge_regression(terms, codes, penalty)
 
     def __call__(self, parameters: Float[Tensor, "n p"]) -> Float[Tensor, "n c"]:
-        """What the codes of objects would be."""
+        """Expected codes of objects with these parameters."""
         return (self._terms(parameters) @ self.weight.T + self.bias).to(parameters)
 
     def _terms(self, parameters: Float[Tensor, "n p"]) -> Float[Tensor, "n t"]:
-        """Every parameter, and every product of two."""
+        """Standardised parameters, and their products in pairs."""
         values = ((parameters - self.mean) / self.scale).double()
         one, other = torch.triu_indices(values.shape[1], values.shape[1])
         return torch.cat([values, values[:, one] * values[:, other]], 1)

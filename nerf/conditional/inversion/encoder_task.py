@@ -1,4 +1,4 @@
-"""An encoder of pictures learns from pictures of a family's objects what their codes and poses are."""
+"""Training of a picture encoder: pictures of a family's objects to codes and pose. Not part of the paper."""
 
 from __future__ import annotations
 
@@ -24,54 +24,57 @@ from .conditional_mean import ConditionalMean
 from .target_picture import stacked
 
 SHARP = 0.02
-"""How narrow the peak around the true azimuth is that directions should have."""
+"""Temperature of the target distribution over directions, softmax(cos(angle to the true azimuth) / SHARP)."""
 FARTHER = 0.15
-"""How much nearer or farther cameras stand than the family's, at most, as a logarithm."""
+"""Largest difference of the log-distance of cameras to that of the family's cameras: 14 % nearer to 16 % farther."""
 SEEDS = 2**62
-"""Objects that there are to choose from."""
+"""Number of different seeds of training objects."""
 MEASURED = 256
-"""Pictures of held-out objects that a validation looks at."""
+"""Pictures of held-out objects that a validation measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """What counts, and how long."""
+    """Weights of the loss, optimizer and schedule."""
 
     elevation_weight: float = 10.0
-    """Of its squared error, radians."""
+    """Weight of the squared error of the elevation in radians."""
     code_weight: float = 3.0
-    """Of a code's squared error over the codes' summed variances."""
+    """Weight of the squared error of each code divided by the summed variances of the table's codes."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
             steps=12000, batch_size=64, learning_rate=2e-3, schedule="cosine", weight_decay=0.02, warmup_steps=50,
             precision="auto", save_every=500, validate_every=500, keep_last=1, log_every=50,
         )
     )  # fmt: skip
-    """How; `train.batch_size` counts pictures."""
+    """Optimizer and schedule; `train.batch_size` counts pictures."""
 
 
 @dataclass(frozen=True)
 class LabelledPictures:
-    """Pictures and the truth about them."""
+    """Pictures with their true poses and expected codes."""
 
     pictures: Float[Tensor, "n 4 s s"]
+    """RGB on white and mask, in 0..1."""
     azimuth: Float[Tensor, " n"]
+    """Radians."""
     elevation: Float[Tensor, " n"]
+    """Radians."""
     codes: tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]
 
 
 class EncoderTask:
-    """Objects from anywhere, drawn by the family; none is seen twice.
+    """Random objects of the family from random views; no object is used twice.
 
-    The model's table holds few objects, which would be learned by heart. So every picture shows a new one, whose codes
-    are guessed from its traits and palette (`ConditionalMean`).
+    The encoder would overfit to the few objects of the model's table. So every picture shows a new object, and its
+    target codes are those expected given its traits and palette (`ConditionalMean`).
 
     Args:
-        model: of the category; not changed.
+        model: category model, frozen.
         config: settings.
 
     Raises:
-        ValueError: the model's instances are samples, which the family has no pictures of.
+        ValueError: the model's instances are samples, of which the family has no pictures.
     """
 
     def __init__(self, model: ConditionalModel, config: EncoderConfig):
@@ -95,8 +98,8 @@ class EncoderTask:
         turn, rise = self._angles(draws.uniform("angles", (2,)).cpu())
         far = math.exp(FARTHER * (2 * float(draws.uniform("far", ()).cpu()[0]) - 1))
         pictures = self._pictures(shapes, palettes, turn, rise, far)
-        guesses = self.expected_codes(shapes, palettes)
-        values = [value.to(draws.device) for value in (pictures, turn, rise, *guesses)]
+        expected = self.expected_codes(shapes, palettes)
+        values = [value.to(draws.device) for value in (pictures, turn, rise, *expected)]
         return LabelledPictures(values[0], values[1], values[2], (values[3], values[4]))
 
     def loss(self, modules: Prepared, batch: LabelledPictures, draws: Draws) -> dict[str, Tensor]:
@@ -114,8 +117,8 @@ class EncoderTask:
 
     @torch.no_grad()
     def validate(self, modules: Prepared, step: int) -> dict[str, float]:
-        """Of held-out shapes in held-out palettes: how many poses are found to 10 degrees, the median error, and how
-        much of the variance of codes (as they are guessed) is explained."""
+        """Of held-out shapes in held-out palettes: share of poses within 10 degrees, median error in degrees, and share
+        of the variance of the expected codes that the encoder explains (R²)."""
         split, device = self.split, next(self.encoder.parameters()).device
         generator = torch.Generator().manual_seed(3)
         turn, rise = self._angles(torch.rand(MEASURED, 2, generator=generator))
@@ -129,17 +132,17 @@ class EncoderTask:
         )
         error = degrees_between(places, truth)
         shape, appearance = (code.to(device) for code in self.expected_codes(shapes, palettes))
-        missed = self._relative_error(seen.shape_code, shape, self.encoder.shape_scale)
-        colored = self._relative_error(seen.appearance_code, appearance, self.encoder.appearance_scale)
+        shape_error = self._relative_error(seen.shape_code, shape, self.encoder.shape_scale)
+        appearance_error = self._relative_error(seen.appearance_code, appearance, self.encoder.appearance_scale)
         return {
             "within_10_degrees": float((error <= 10).float().mean()), "median_degrees": float(error.median()),
-            "shape_r2": 1 - float(missed), "appearance_r2": 1 - float(colored),
+            "shape_r2": 1 - float(shape_error), "appearance_r2": 1 - float(appearance_error),
         }  # fmt: skip
 
     def expected_codes(
         self, shapes: Float[Tensor, "n p"], palettes: Float[Tensor, "n q"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n a"]]:
-        """Codes of objects."""
+        """Expected shape and appearance codes of objects given their parameters."""
         return self.shape_mean(self.model.family.traits_of(shapes)), self.appearance_mean(palettes)
 
     def _pictures(self, shapes: Tensor, palettes: Tensor, turn: Tensor, rise: Tensor, far: float) -> Tensor:
@@ -155,4 +158,5 @@ class EncoderTask:
 
     @staticmethod
     def _relative_error(found: Tensor, wanted: Tensor, scale: Tensor) -> Float[Tensor, ""]:
+        """Mean over pictures of the squared distance of two codes, in units of the codes' summed variances."""
         return ((found - wanted) / scale).square().sum(1).mean()

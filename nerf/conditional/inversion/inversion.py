@@ -1,10 +1,11 @@
-"""Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation, several starts.
+"""Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation from several starts.
 
-Starts are what an encoder of pictures sees, where there is one; else views of typical shapes whose outlines are likest.
-Most are dropped after a few rounds. In turn pose, shape code and appearance code take a step while the other two rest,
-each comparing some of the pixels; codes are disturbed by fresh noise that falls linearly to nothing, which keeps them
-from settling early. The camera stands as far away as the family's: one picture does not tell near from large. Codes
-are whitened, so that noise and steps count in standard deviations of the family.
+Starts are the predictions of a picture encoder, if the model has one. Otherwise they are views of typical shapes whose
+silhouettes are most similar to the picture's. After a few rounds most starts are dropped. In each round pose, shape
+code and appearance code take one step each while the other two are fixed, on a random part of the pixels. New noise in
+every step, which falls linearly to zero, keeps codes from converging early. The distance of the camera is fixed to the
+family's, because one picture does not separate distance from size. Codes are whitened, so that noise and learning
+rates are in standard deviations of the family.
 """
 
 from __future__ import annotations
@@ -30,48 +31,47 @@ from ..views import View
 from .target_picture import Target
 
 LOWEST, HIGHEST = math.radians(-5), math.radians(85)
-"""Elevations that are tried."""
+"""Range of the camera's elevation in radians."""
 AROUND, RISES = 24, (5.0, 25.0, 45.0, 65.0)
-"""Azimuths, evenly around, and elevations in degrees of the views that outlines are compared in."""
+"""Views whose silhouettes are compared: number of azimuths, evenly spaced, and elevations in degrees."""
 TYPICAL, SPREAD = 2, 1.5
-"""Principal components of the shape codes along which typical shapes lie to either side of the mean, and how far, in
-standard deviations."""
+"""Typical shapes: the mean, and ±SPREAD standard deviations along each of the first TYPICAL principal components."""
 APART = math.cos(math.radians(25))
-"""Cosine of the least angle between two starts."""
+"""Cosine of the smallest angle between the viewing directions of two starts, 25 degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InversionConfig:
-    """How a picture is inverted."""
+    """Settings of the inversion of a picture."""
 
     size: int = 64
-    """Side of the renders that are compared, pixels."""
+    """Side in pixels of the picture and of the renders that are compared with it."""
     rays: int = 1024
-    """Pixels that a step compares, drawn anew for each; all of them where a scorer is given, which sees pictures."""
+    """Random pixels that each step compares; with a scorer, which needs whole pictures, all pixels."""
     iterations: int = 120
-    """Rounds of three steps; those of choosing a start included."""
+    """Rounds of three steps, including those of the screening."""
     starts: int = 8
-    """Poses to start from: those whose outlines are likest, of some typical shapes seen from all around."""
+    """Number of starts without an encoder: the views and typical shapes with the most similar silhouettes."""
     screening: int = 20
-    """Rounds after which a third of the starts is kept, and after as many again one."""
+    """Rounds after which a third of the starts is kept; after as many rounds again one start is kept."""
     screening_size: int = 16
-    """Side of the renders until then, at most `size`."""
+    """Side of the renders in pixels until then, at most `size`; used without an encoder."""
     code_rate: float = 0.1
-    """Adam's rate for codes, in standard deviations; falls to zero as a cosine does."""
+    """Learning rate of Adam for whitened codes; it falls to zero along a cosine."""
     pose_rate: float = 0.02
-    """That of azimuth and elevation, in radians."""
+    """Learning rate of Adam for azimuth and elevation, in radians."""
     noise: float = 0.1
-    """λ_n at the beginning, in standard deviations; the paper's is 1."""
+    """λ_n at the first round: standard deviation of the noise on whitened codes; 1 in the paper."""
     mask_weight: float = 0.5
-    """Weight of the squared error of opacity against the mask."""
+    """Weight of the squared error of the opacity to the mask; the colour's error has weight 1."""
     code_weight: float = 1e-3
-    """Weight of the codes' mean squared deviation from the family's mean, or from what an encoder saw."""
+    """Weight of the mean squared deviation of whitened codes from 0, or from the encoder's prediction."""
     pose_clip: float = 0.1
-    """λ_v: weight of D_CLIP in steps of the pose, where a scorer is given."""
+    """λ_v: weight of D_CLIP in steps of the pose; used if a scorer is given."""
     code_clip: float = 0.2
-    """λ_s and λ_a: that in steps of the codes."""
+    """λ_s and λ_a: weight of D_CLIP in steps of the codes."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise and of the random pixels."""
 
     def __post_init__(self) -> None:
         for name in ("size", "rays", "iterations", "starts", "screening", "screening_size", "code_rate", "pose_rate"):
@@ -83,7 +83,7 @@ class InversionConfig:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What was found."""
+    """Codes and pose of a picture's object."""
 
     shape_code: Float[Tensor, " s"]
     appearance_code: Float[Tensor, " a"]
@@ -92,17 +92,17 @@ class Inversion:
     elevation: float
     """Degrees."""
     psnr: float
-    """Of the render against the picture, dB, at the size that was compared."""
+    """PSNR in dB of the render to the picture, at the size of the settings."""
     losses: tuple[float, ...]
-    """What was left of each start when a third of them was kept, at the size of then."""
+    """Loss of each start at the end of the first screening, before a third of them was kept."""
 
     def view(self, size: int) -> View:
-        """From where the object was seen, at the family's distance."""
+        """The view of the picture, with another size in pixels."""
         return View(azimuth=self.azimuth, elevation=self.elevation, size=size)
 
 
 class Attempt:
-    """One start: three groups of parameters, each with an optimizer of its own."""
+    """One start: pose, shape code and appearance code, each with its own optimizer."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Attempt:
     ):
         config = search.config
         self.home = home or (torch.zeros_like(shape), torch.zeros_like(appearance))
-        """Codes from which deviations count; the family's mean, if not given."""
+        """Whitened codes to which deviations are penalised; zeros, the family's mean, by default."""
         pose = torch.tensor([azimuth, elevation])
         self.groups = {"pose": pose, "shape": shape.clone(), "appearance": appearance.clone()}
         for value in self.groups.values():
@@ -126,14 +126,14 @@ class Attempt:
 
 
 class Search:
-    """The loss of pose and codes against one picture, and the steps that lower it.
+    """The loss of pose and codes for one picture, and its optimisation steps.
 
     Args:
-        model: of the category.
-        target: the picture, at the size that renders have.
+        model: category model.
+        target: the picture, with the size of the renders.
         config: settings.
-        scorer: CLIP for the paper's D_CLIP; None leaves it out.
-        generator: of the noise; None starts one from the settings' seed.
+        scorer: CLIP for the paper's term D_CLIP; None leaves the term out.
+        generator: source of random numbers; None makes one with the settings' seed.
     """
 
     def __init__(
@@ -151,15 +151,15 @@ class Search:
         self.ground = torch.ones(self.size**2, 3)
 
     def cameras(self, pose: Float[Tensor, " 2"]) -> Cameras:
-        """The camera of azimuth and elevation (radians)."""
+        """The camera at azimuth and elevation (radians)."""
         return self.model.family.seen_from(pose[:1], pose[1:].clamp(LOWEST, HIGHEST), self.size)
 
     @torch.no_grad()
-    def outlined(self, count: int) -> list[tuple[tuple[float, float], Float[Tensor, " s"]]]:
-        """Azimuth and elevation (radians) and whitened shape code of typical shapes whose outline is like the target's.
+    def silhouette_starts(self, count: int) -> list[tuple[tuple[float, float], Float[Tensor, " s"]]]:
+        """Poses (azimuth and elevation in radians) and whitened shape codes with silhouettes similar to the target's.
 
-        For every place around, the typical shape with the likest outline; ``count`` places that are apart, the likest
-        first.
+        For each view the typical shape with the most similar silhouette; of these the best ``count`` views that are at
+        least the angle of `APART` from each other, the best first.
         """
         turns = torch.arange(AROUND) * (2 * math.pi / AROUND)
         turn, rise = torch.meshgrid(turns, torch.deg2rad(torch.tensor(RISES)), indexing="ij")
@@ -185,7 +185,7 @@ class Search:
         return [((float(turn[i]), float(rise[i])), typical[int(best[i])]) for i in chosen]
 
     def _typical(self) -> Float[Tensor, "n s"]:
-        """The mean, and shapes to either side of it along the codes' principal components; whitened."""
+        """Whitened shape codes of the mean shape and of shapes on both sides of it along principal components."""
         codes = self.model.shape_codes
         mean = codes.mean(0)
         _, deviation, across = torch.linalg.svd((codes - mean).double(), full_matrices=False)
@@ -204,13 +204,17 @@ class Search:
         pixels: Int[Tensor, " n"] | None = None,
         grid: OccupancyGrid | None = None,
     ) -> Tensor:
-        """Squared errors of colour and opacity, and what the settings add; codes are whitened.
+        """Squared errors of colour and opacity, and the weighted terms of the settings.
 
         Args:
-            home: codes from which deviations count.
-            disturbed: codes with noise, which are drawn in place of ``shape`` and ``appearance``.
-            pixels: those that are compared, row by row; None takes all.
-            grid: where the object is; None looks.
+            pose: azimuth and elevation in radians.
+            shape: whitened shape code.
+            appearance: whitened appearance code.
+            home: whitened codes to which deviations are penalised.
+            clip_weight: weight of D_CLIP.
+            disturbed: whitened codes with noise, which are rendered instead of ``shape`` and ``appearance``.
+            pixels: numbers of the compared pixels, row by row; None takes all.
+            grid: occupied cells; None computes them.
         """
         config, model = self.config, self.model
         drawn = (shape, appearance) if disturbed is None else disturbed
@@ -231,10 +235,10 @@ class Search:
         return loss
 
     def round(self, attempt: Attempt, number: int) -> None:
-        """A step of each group in turn, the others at rest."""
+        """One step of pose, shape code and appearance code in turn, the other two fixed."""
         config, model = self.config, self.model
         left = 1 - number / config.iterations
-        # The step that shape takes is small beside a cell and its neighbours; its noise need not be.
+        # A step of the shape code moves the surface by less than a cell; noise may move it farther.
         grid = model.grid(model.shape_prior.unwhiten(attempt.groups["shape"]), GRID)
         for name, value in attempt.groups.items():
             optimizer = attempt.optimizers[name]
@@ -247,20 +251,20 @@ class Search:
                 disturbed = (codes[0] + noise, codes[1]) if name == "shape" else (codes[0], codes[1] + noise)
             weight = config.pose_clip if name == "pose" else config.code_clip
             looked = None if name == "shape" else grid
-            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed, self.drawn(), looked)
+            loss = self.loss(values["pose"], *codes, attempt.home, weight, disturbed, self.random_pixels(), looked)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
-    def drawn(self) -> Int[Tensor, " n"] | None:
-        """Pixels that a step compares; None for all."""
+    def random_pixels(self) -> Int[Tensor, " n"] | None:
+        """Random pixels that a step compares; None for all."""
         if self.scorer is not None or self.size**2 <= self.config.rays:
             return None
         return torch.randperm(self.size**2, generator=self.generator)[: self.config.rays]
 
     @torch.no_grad()
-    def left(self, attempt: Attempt) -> float:
-        """The loss without noise."""
+    def final_loss(self, attempt: Attempt) -> float:
+        """The loss without noise, over all pixels."""
         return float(self.loss(*attempt.groups.values(), attempt.home, self.config.code_clip))
 
 
@@ -276,27 +280,29 @@ def invert(
     """Find pose, shape code and appearance code of the object in a picture.
 
     Args:
-        model: of its category; not changed.
-        target: the picture (`pictures.target_of`), of the settings' size.
+        model: model of the object's category; it does not change.
+        target: the picture (`target_picture.target_of`), with the settings' size.
         config: settings.
-        scorer: CLIP for the paper's term of it; None compares pixels alone.
-        encoder: sees codes and poses to begin with; None begins with typical shapes where their outlines are likest.
-        start: codes and view to begin with in place of both.
+        scorer: CLIP for the paper's term D_CLIP; None compares pixels alone.
+        encoder: predicts the starts; None starts from typical shapes in views with similar silhouettes.
+        start: codes and view of the only start; the encoder is not used then.
 
     Raises:
-        ValueError: the picture has another size than the settings'.
+        ValueError: the picture's size is not the settings', or the encoder belongs to another field.
     """
     config = config or InversionConfig()
     if tuple(target.alpha.shape) != (config.size, config.size):
         raise ValueError(f"the picture must have {config.size} pixels a side, got {list(target.alpha.shape)}")
     screen = search = Search(model, target, config, scorer)
     if start is None and encoder is not None:
-        attempts = _seen(search, encoder)
+        attempts = _encoded_starts(search, encoder)
     elif start is None:
         small = target.resized(min(config.screening_size, config.size))
         screen = Search(model, small, config, scorer, search.generator)
         appearance = torch.zeros(model.appearance_codes.shape[1])
-        attempts = [Attempt(screen, shape, appearance, *pose) for pose, shape in screen.outlined(config.starts)]
+        attempts = [
+            Attempt(screen, shape, appearance, *pose) for pose, shape in screen.silhouette_starts(config.starts)
+        ]
     else:
         codes = model.shape_prior.whiten(start[0]), model.appearance_prior.whiten(start[1])
         angles = math.radians(start[2].azimuth), math.radians(start[2].elevation)
@@ -306,7 +312,7 @@ def invert(
         for attempt in attempts:
             for number in range(first, first + config.screening):
                 screen.round(attempt, number)
-        left = [screen.left(attempt) for attempt in attempts]
+        left = [screen.final_loss(attempt) for attempt in attempts]
         losses, first = losses or tuple(left), first + config.screening
         attempts = [attempts[i] for i in torch.tensor(left).argsort()[:kept].tolist()]
     for number in range(first, config.iterations):
@@ -328,8 +334,8 @@ def encoder_of(model: str | Path) -> PictureEncoder | None:
 
 
 @torch.no_grad()
-def _seen(search: Search, encoder: PictureEncoder) -> list[Attempt]:
-    """What an encoder sees in the picture, once for every likely azimuth."""
+def _encoded_starts(search: Search, encoder: PictureEncoder) -> list[Attempt]:
+    """A start for each likely azimuth that the encoder predicts, with its codes and elevation."""
     encoder.check_space(search.model.space)
     encoded = encoder(search.target.resized(encoder.config.size).channels[None])
     shape = search.model.shape_prior.whiten(encoded.shape_code[0])
@@ -343,12 +349,12 @@ def _result(search: Search, best: Attempt, losses: tuple[float, ...]) -> Inversi
     model, (pose, shape, appearance) = search.model, best.groups.values()
     codes = model.shape_prior.unwhiten(shape.detach()), model.appearance_prior.unwhiten(appearance.detach())
     camera = search.cameras(pose)
-    nearness = psnr(model.render(*codes, camera).color, search.target.rgb)
+    quality = psnr(model.render(*codes, camera).color, search.target.rgb)
     turn, rise = pose.tolist()
     return Inversion(
         *codes,
         azimuth=math.degrees(turn) % 360,
         elevation=math.degrees(min(max(rise, LOWEST), HIGHEST)),
-        psnr=nearness,
+        psnr=quality,
         losses=losses,
     )

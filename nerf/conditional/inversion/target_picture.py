@@ -1,4 +1,4 @@
-"""One picture of an object as inversion takes it: square, on white, with the object's mask."""
+"""The input of inversion: a square picture of an object on white, with the object's mask."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SMALLEST = 16
-"""Pixels of the shorter side, at least."""
+"""Smallest allowed length of the shorter side, in pixels."""
 PLAIN = 0.08
-"""How far three quarters of a picture's rim may stray from its middle colour, for the ground to count as plain."""
+"""A background is plain if three quarters of the rim's pixels differ from its median colour by at most this much, in
+0..1 of the channel with the largest difference."""
 APART = 0.06
-"""How far a pixel differs from a plain ground, in its most different channel, to belong to the object."""
+"""A pixel belongs to the object if it differs from the plain background by more than this, in 0..1 of the channel with
+the largest difference."""
 LEAST, MOST = 0.005, 0.9
-"""Share of the picture that an object may take."""
+"""Smallest and largest share of the picture's area that an object may take."""
 
 
 def stacked(rgb: Float[Tensor, "*n h w 3"], alpha: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n 4 h w"]:
-    """Pictures and masks as networks take them."""
+    """Pictures and masks as four channels."""
     return torch.cat([rgb, alpha[..., None]], -1).movedim(-1, -3)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A picture of an object."""
+    """A square picture of an object with its mask."""
 
     rgb: Float[Tensor, "s s 3"]
-    """On white, in 0..1."""
+    """Colour on white, in 0..1."""
     alpha: Float[Tensor, "s s"]
-    """Where the object is, in 0..1."""
+    """Mask of the object, in 0..1."""
 
     @property
     def channels(self) -> Float[Tensor, "4 s s"]:
-        """Picture and mask, `stacked`."""
+        """Colour and mask, `stacked`."""
         return stacked(self.rgb, self.alpha)
 
     def resized(self, size: int) -> Target:
-        """The same at another size."""
+        """Copy with another side in pixels."""
         if size == len(self.alpha):
             return self
         values = F.interpolate(self.channels[None], (size, size), mode="bilinear", antialias=True)[0]
@@ -50,16 +52,16 @@ class Target:
 
 
 def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) -> Target:
-    """Cut the object from its ground and bring it to ``size`` pixels; pictures that are not square are padded.
+    """Separate the object from its background, pad to a square with white, and resize.
 
     Args:
-        image: with transparency around the object, or on a plain ground. The object should stand whole and about in
-            the middle, as the family's pictures show it.
-        size: width and height wanted.
-        mask: white where the object is, of the picture's size; replaces both.
+        image: picture with a transparent or plain background. The object should be whole and near the middle, as in the
+            family's pictures.
+        size: width and height of the result in pixels.
+        mask: white where the object is, with the picture's size; it replaces transparency and plain background.
 
     Raises:
-        ValueError: the picture is too small, has no plain ground, or shows no object; or the mask does not fit.
+        ValueError: the picture is too small, has no plain background or shows no object; or the mask has another size.
     """
     if min(image.size) < SMALLEST:
         raise ValueError(f"the picture has {image.width}x{image.height} pixels; give one of at least {SMALLEST} a side")
@@ -78,7 +80,7 @@ def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) ->
     if share < LEAST:
         raise ValueError(f"the picture shows no object ({share:.1%} of it); give one in which it is seen whole")
     if share > MOST:
-        raise ValueError(f"the object takes {share:.0%} of the picture; give one with ground around it, or a mask")
+        raise ValueError(f"the object takes {share:.0%} of the picture; give one with background around it, or a mask")
     white = rgb * alpha[..., None] + 1 - alpha[..., None]
     values = stacked(white, alpha)
     height, width = alpha.shape
@@ -90,19 +92,19 @@ def target_of(image: Image.Image, size: int, mask: Image.Image | None = None) ->
 
 
 def _apart_from_ground(rgb: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w"]:
-    """Pixels unlike the rim's middle colour."""
+    """Mask of the pixels that differ from the rim's median colour."""
     rim = torch.cat([rgb[0], rgb[-1], rgb[1:-1, 0], rgb[1:-1, -1]])
     ground = rim.median(0).values
     if float((rim - ground).abs().amax(-1).quantile(0.75)) > PLAIN:
-        raise ValueError("the picture's ground is not plain; give a mask, or transparency around the object")
+        raise ValueError("the picture's background is not plain; give a mask, or transparency around the object")
     return ((rgb - ground).abs().amax(-1) > APART).float()
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """A picture as scorers take exemplars: RGB, transparency on white, padded to a square with white.
+    """An exemplar as input of a scorer: RGB on white, padded to a square with white.
 
     Raises:
-        ValueError: it has one colour only, so that it shows nothing.
+        ValueError: all pixels have the same colour.
     """
     image = image.convert("RGBA")
     side = max(image.size)
@@ -110,5 +112,5 @@ def on_white(image: Image.Image) -> Image.Image:
     square.alpha_composite(image, ((side - image.width) // 2, (side - image.height) // 2))
     square = square.convert("RGB")
     if all(low == high for low, high in square.getextrema()):  # pyright: ignore[reportGeneralTypeIssues]
-        raise ValueError("the exemplar shows no object: all its pixels are alike; give a picture of one")
+        raise ValueError("the exemplar shows no object: all its pixels are equal; give a picture of an object")
     return square

@@ -44,7 +44,7 @@ def test_starts_are_where_the_outline_says() -> None:
     codes, view = chairs.codes(5), View(azimuth=120, elevation=45, size=16)
     picture = chairs.render(*codes, view.camera(chairs))
     search = Search(chairs, Target(picture.color, picture.opacity), QUICK, None)
-    starts = search.outlined(6)
+    starts = search.silhouette_starts(6)
     places = spherical(*torch.tensor([angles for angles, _ in starts]).T, (0.0, 0.0, 1.0))
     truth = view.camera(chairs).positions[0] / RADIUS
     assert float((places @ truth).max()) > math.cos(math.radians(25))
@@ -59,7 +59,7 @@ def test_a_start_at_the_truth_stays_there(balls: ConditionalModel) -> None:
     found = invert(balls, wanted, config, start=(*codes, View(azimuth=40, elevation=30, size=16)))
     search = Search(balls, wanted, config, None)
     truth = Attempt(search, balls.shape_prior.whiten(codes[0]), balls.appearance_prior.whiten(codes[1]), 0.7, 0.52)
-    assert found.losses[0] <= search.left(truth) + 1e-3
+    assert found.losses[0] <= search.final_loss(truth) + 1e-3
     assert (found.azimuth, found.elevation) == (pytest.approx(40, abs=8), pytest.approx(30, abs=8))
 
 
@@ -103,11 +103,11 @@ def test_a_step_compares_some_pixels(balls: ConditionalModel, brightness: Scorer
     parts = [float(search.loss(*values, None, pixels)) for pixels in torch.randperm(256).split(64)]
     assert sum(parts) / 4 == pytest.approx(whole, rel=1e-4)
     assert max(parts) - min(parts) > 0.01 * whole
-    drawn = [search.drawn() for _ in range(2)]
+    drawn = [search.random_pixels() for _ in range(2)]
     assert [len(set(pixels.tolist())) for pixels in drawn if pixels is not None] == [64, 64]
     assert drawn[0].tolist() != drawn[1].tolist()  # pyright: ignore[reportOptionalMemberAccess]
-    assert Search(balls, wanted, QUICK, None).drawn() is None
-    assert Search(balls, wanted, config, brightness).drawn() is None
+    assert Search(balls, wanted, QUICK, None).random_pixels() is None
+    assert Search(balls, wanted, config, brightness).random_pixels() is None
 
 
 def test_codes_stay_near_where_they_came_from(balls: ConditionalModel) -> None:
