@@ -29,25 +29,26 @@ if TYPE_CHECKING:  # each is imported by the method that needs it, so that an ed
 logger = logging.getLogger(__name__)
 
 Method = Literal["mapper", "ridge", "optimize"]
-"""How edits are found: a trained mapper, the closed form, or an optimisation for every prompt."""
+"""How edits are computed: a trained mapper, the closed form, or an optimisation for each prompt."""
 Picture = str | Path | Image.Image | np.ndarray
+"""A picture, or its file."""
 
 FARTHEST = 2.0
-"""Codes may lie so many times as far from the family's mean as the farthest training code."""
-SHOWN = 64
-"""Side of the pictures of which an exported run says that it was seen."""
+"""Largest Mahalanobis distance of edited codes, relative to the largest of the training codes."""
+RUN_SIZE = 64
+"""Side in pixels of the pictures that `Editor.run` records as the run's photos."""
 
 
 class Editor:
-    """One object of a category, its edits, and the way back.
+    """One object of a category with the history of its edits.
 
     Args:
-        model: the category.
-        name: its id or folder, which saved sessions name.
-        scorer: CLIP that texts and exemplars are embedded with.
-        mapper: finds edits; None fits the closed form when it is first needed.
-        encoder: sees where the search for a picture's object begins; None begins with typical objects.
-        session: file that the history is written to after every change, so that a crash loses nothing.
+        model: category model.
+        name: id or folder of the model, which saved sessions store.
+        scorer: CLIP of texts and exemplars.
+        mapper: computes displacements; None fits the closed form at the first edit.
+        encoder: predicts the starts of `invert`; None starts from typical objects.
+        session: file to which the history is written after each change, so that a crash loses nothing.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Editor:
         self._mapper, self.encoder = mapper, encoder
         self.history = History([Step("instance 0", *model.codes(0))])
         self.target_embedding: Float[Tensor, " d"] | None = None
-        """CLIP's embedding of the latest edit's text or exemplar."""
+        """CLIP embedding of the last edit's text or exemplar; None before the first edit."""
 
     @property
     def codes(self) -> tuple[Float[Tensor, " s"], Float[Tensor, " a"]]:
@@ -72,19 +73,19 @@ class Editor:
         return self.history.now.shape_code, self.history.now.appearance_code
 
     def instance(self, number: int) -> Editor:
-        """Take training object ``number``, forgetting the history.
+        """Start a new history with training object ``number``.
 
         Raises:
-            ValueError: there is no such object.
+            ValueError: there is no training object of this number.
         """
         return self._start(Step(f"instance {number}", *self.model.codes(number)))
 
     def sample(self, seed: int) -> Editor:
-        """Take an object that was not trained on, forgetting the history."""
+        """Start a new history with a random object that was not trained on."""
         return self._start(Step(f"sample {seed}", *self.model.sample(seed)))
 
     def use(self, shape_code: Float[Tensor, " s"], appearance_code: Float[Tensor, " a"]) -> Editor:
-        """Take the object of two codes, forgetting the history.
+        """Start a new history with the object of two codes.
 
         Raises:
             ValueError: a code has the wrong size, is not finite, or lies far outside the family.
@@ -95,18 +96,18 @@ class Editor:
     def invert(
         self, image: Picture, *, mask: Picture | None = None, config: InversionConfig | None = None
     ) -> Inversion:
-        """Find codes and pose of the object in a picture, and take it, forgetting the history.
+        """Find codes and pose of the object in a picture, and start a new history with it.
 
         Args:
-            image: with transparency, or with a plain ground.
-            mask: white where the object is.
+            image: picture with transparency or a plain background.
+            mask: white where the object is; needed for other backgrounds.
             config: settings.
 
         Returns:
-            What was found; ``view(size)`` is from where the picture was taken.
+            Codes and pose; ``view(size)`` is the view of the picture.
 
         Raises:
-            FileNotFoundError, ValueError: the picture cannot be used.
+            FileNotFoundError, ValueError: the picture or the mask cannot be used.
         """
         from nerf.conditional.inversion.inversion import InversionConfig, invert
         from nerf.conditional.inversion.target_picture import target_of
@@ -134,8 +135,8 @@ class Editor:
         of. With ``shape`` off, density stays equal to the bit.
 
         Raises:
-            ValueError: there is not exactly one wish, or one that cannot be used, nothing may change, or the edited
-                codes lie far outside the family.
+            ValueError: there is not exactly one of text and exemplar, or it cannot be used; neither code may change; or
+                the edited codes are far outside the family.
         """
         if not shape and not appearance:
             raise ValueError("neither shape nor appearance may change; allow at least one of them")
@@ -152,10 +153,10 @@ class Editor:
         return self
 
     def embedded(self, text: str | None, exemplar: Picture | None = None) -> tuple[Float[Tensor, " d"], str]:
-        """CLIP's embedding of a wish, and what it is called; an unfamiliar text is warned of.
+        """CLIP embedding of a text or exemplar, and its label in the history; warns of texts outside the domain.
 
         Raises:
-            ValueError: both or neither is given, or the text is empty.
+            ValueError: both or neither is given, the text is empty, or the exemplar shows no object.
         """
         if (text is None) == (exemplar is None):
             raise ValueError("give either a text or an exemplar")
@@ -169,19 +170,19 @@ class Editor:
         score = self.prompt_domain.score(text)
         if score < self.prompt_domain.limit:
             logger.warning(
-                "%r is far from what is said of %s (score %.2f, usual are %.2f and more): expect little sense of it",
+                "%r is far from the captions of %s (similarity %.2f, captions reach %.2f): the edit may be wrong",
                 text, self.model.family.name, score, self.prompt_domain.limit,
             )  # fmt: skip
         return self.scorer.embed_texts([text])[0], text
 
     @cached_property
     def prompt_domain(self) -> PromptDomain:
-        """How near texts are to the family's captions."""
+        """Similarity of texts to the family's captions."""
         return PromptDomain(self.scorer, self.model.family)
 
     @property
     def mapper(self) -> CodeEditor:
-        """What finds edits."""
+        """The mapper that computes displacements; the closed form is fitted here if there is no other."""
         if self._mapper is None:
             from nerf.conditional.mapping.caption_library import fit_ridge
 
@@ -190,7 +191,7 @@ class Editor:
         return self._mapper
 
     def render(self, view: View | None = None, *, original: bool = False) -> Image.Image:
-        """The current object, or with ``original`` that of the history's beginning, from a view."""
+        """Render the current object, or with ``original`` the first one of the history; None takes the default view."""
         from nerf.evaluation import picture_of
 
         step = self.history.steps[0] if original else self.history.now
@@ -198,27 +199,35 @@ class Editor:
         return picture_of(self.model.render(step.shape_code, step.appearance_code, view.camera(self.model)).color)
 
     def undo(self) -> Editor:
-        """Take back the last edit; `ValueError` when there is none."""
+        """Return to the step before the current one.
+
+        Raises:
+            ValueError: the current step is the first.
+        """
         self.history.undo()
         self._keep()
         return self
 
     def redo(self) -> Editor:
-        """Do again what was undone; `ValueError` when there is nothing."""
+        """Go to the step after the current one.
+
+        Raises:
+            ValueError: the current step is the last.
+        """
         self.history.redo()
         self._keep()
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the whole history as one safetensors file, or leave the file there as it is."""
+        """Write the whole history as one safetensors file; an interrupted write leaves the old file."""
         save_session(path, self.history, self.name, self.model.space)
 
     def load(self, path: str | Path) -> Editor:
-        """Go on where a saved session of the same model was.
+        """Continue a saved session of the same model.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, or of another model.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged or of another model.
         """
         saved = load_session(path)
         if saved.space != self.model.space:
@@ -229,29 +238,28 @@ class Editor:
         return self
 
     def run(self) -> Run:
-        """The current object as a run of ``nerf``: films, meshes, point clouds and distillation take it."""
+        """The current object as a `nerf.Run`, which films, meshes, point clouds and distillation take as input."""
         from mappers.trainer import FitReport
         from nerf.runs import Run
 
         model, codes = self.model, self.codes
-        viewpoints = model.family.viewpoints(SHOWN)
+        viewpoints = model.family.viewpoints(RUN_SIZE)
         field = model.field.at(*codes)
         return Run(field, model.occupancy(codes[0]), model.marching, viewpoints, self.name, 1.0, FitReport())
 
     def export(self, folder: str | Path, *, field: str = "hash", size: str = "small", steps: int | None = None) -> Run:
         """Distill the current object into a field of another family (PVD) and write the folder of its run.
 
-        ``python -m nerf render``, ``export`` and ``distill`` take that folder; a conditional field itself has two
-        codes and a category around it, which they do not know.
+        ``python -m nerf render``, ``export`` and ``distill`` take that folder; they do not know fields with codes.
 
         Args:
-            folder: of the run.
+            folder: folder of the new run.
             field: family, such as hash, mlp or voxel.
             size: named size of the family.
             steps: optimizer steps; None takes the family's own settings.
 
         Raises:
-            FieldError: no such family or size.
+            FieldError: the family or the size does not exist.
             TrainingError: the folder holds a run already.
         """
         from nerf.distillation.training import distill
@@ -268,7 +276,7 @@ class Editor:
             self.save(self.session)
 
     def _check(self, shape_code: Tensor, appearance_code: Tensor, remedy: str) -> None:
-        """Refuse codes that mean nothing."""
+        """Refuse codes that are not finite, have another width, or are far from the training codes."""
         self.model.field.at(shape_code, appearance_code)
         tables = (
             ("shape", shape_code, self.model.shape_codes),
@@ -334,7 +342,7 @@ def edit_nerf(
 
 
 def _mapper_folder(model: Path, method: Method | None, mapper: str | Path | None) -> Path | None:
-    """Where the mapper to load is; None where none is needed."""
+    """Folder of the mapper to load; None if no saved mapper is needed."""
     if method == "optimize":
         return None
     if mapper is not None:
@@ -352,9 +360,9 @@ def _opened(source: Picture) -> Image.Image:
     rgb = load_images([source])[0]
     try:
         alpha = load_masks("alpha", [source], [rgb.size])[0]
-    except ValueError:  # it has none
+    except ValueError:  # no transparency
         return rgb
-    # `load_images` puts transparent pictures on white; here they are taken off it again.
+    # `load_images` puts transparent pictures on white; this removes the white.
     share = np.asarray(alpha, np.float32)[..., None] / 255
     straight = (np.asarray(rgb, np.float32) / 255 - 1 + share) / np.maximum(share, 1 / 255)
     rgb = Image.fromarray((straight.clip(0, 1) * 255).round().astype(np.uint8))

@@ -1,4 +1,4 @@
-"""An edit from the command line: pictures and a turntable before and after, the session, and a report."""
+"""An edit as a folder of files: pictures and a turntable before and after, the session, and a report."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from .editor import Editor, Method, Picture, edit_nerf
 from .options import EditOptions, FolderOptions, ObjectOptions
 
 PREVIEW = 64
-"""Side of the turntable's pictures."""
+"""Side of the turntable's pictures in pixels."""
 FPS = 6
+"""Pictures of the turntable per second."""
 FILES = {"before": "before.png", "after": "after.png", "turntable": "turntable.gif", "session": "edit.safetensors"}
+"""Names of the files."""
 
 
 @declared_by(FolderOptions, ObjectOptions, EditOptions)
@@ -60,10 +62,7 @@ def edit_to_folder(
         FileNotFoundError, ValueError: an argument cannot be used; nothing is written then.
         OSError: the folder is not writable.
     """
-    if image is not None and (instance is not None or seed is not None):
-        raise ValueError("give either a picture to find the object in, or an instance or seed, not both")
-    if image is None and text is None and exemplar is None:
-        raise ValueError("say what to do: give a text, an exemplar, or a picture to find an object in")
+    _check_request(image, instance, seed, text, exemplar)
     view, circle = View(size=size), turntable_views(views, PREVIEW)
     editor = edit_nerf(model, instance=instance, seed=seed, clip=clip, method=method, mapper=mapper)
     folder = writable_folder(output)
@@ -72,8 +71,7 @@ def edit_to_folder(
         started = time.monotonic()
         found = editor.invert(image, mask=mask, config=inversion)
         report["inversion"] = {
-            "psnr": found.psnr, "azimuth": found.azimuth, "elevation": found.elevation,
-            "seconds": round(time.monotonic() - started, 2),
+            "psnr": found.psnr, "azimuth": found.azimuth, "elevation": found.elevation, "seconds": _since(started),
         }  # fmt: skip
         view = found.view(size)
     report["object"] = editor.history.now.label
@@ -82,8 +80,29 @@ def edit_to_folder(
         editor.apply(text, exemplar=exemplar, strength=strength, shape=shape, appearance=appearance)
         report["edit"] = {
             "target": editor.history.now.label, "strength": strength, "shape": shape, "appearance": appearance,
-            "seconds": round(time.monotonic() - started, 2),
+            "seconds": _since(started),
         }  # fmt: skip
+    _write(editor, folder, view, circle, report)
+    return report
+
+
+def _check_request(
+    image: Picture | None, instance: int | None, seed: int | None, text: str | None, exemplar: Picture | None
+) -> None:
+    """Refuse two objects, and a request without any work."""
+    if image is not None and (instance is not None or seed is not None):
+        raise ValueError("give either a picture to find the object in, or an instance or seed, not both")
+    if image is None and text is None and exemplar is None:
+        raise ValueError("say what to do: give a text, an exemplar, or a picture to find an object in")
+
+
+def _since(started: float) -> float:
+    """Seconds since a time of `time.monotonic`."""
+    return round(time.monotonic() - started, 2)
+
+
+def _write(editor: Editor, folder: Path, view: View, circle: list[View], report: dict[str, Any]) -> None:
+    """Add the figures to the report and write all files of `edit_to_folder`."""
     pictures = {name: editor.render(view, original=name == "before") for name in ("before", "after")}
     report["figures"] = figures(editor, pictures)
     for name, picture in pictures.items():
@@ -93,17 +112,16 @@ def edit_to_folder(
     editor.save(folder / FILES["session"])
     with replacing(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return report
 
 
 def turntable_frames(editor: Editor, views: list[View]) -> list[np.ndarray]:
-    """Pictures of the object as it was and as it is, side by side."""
+    """Frames of the object before and after its edits, side by side, one for each view."""
     sides = [[np.asarray(editor.render(view, original=original)) for view in views] for original in (True, False)]
     return [np.concatenate(pair, 1) for pair in zip(*sides, strict=True)]
 
 
 def figures(editor: Editor, pictures: dict[str, Image.Image]) -> dict[str, dict[str, float]]:
-    """Before and after: CLIP's cosine of picture and wish, and how unusual the codes are, in standard deviations."""
+    """Before and after: CLIP similarity of picture and target, and Mahalanobis distance of each code."""
     steps = {"before": editor.history.steps[0], "after": editor.history.now}
     rows = {}
     for name, step in steps.items():

@@ -1,7 +1,8 @@
 """Recolour a single trained field by text, ``pipelines.edit_scene``: CLIP-NeRF's released editor of single scenes.
 
-Only what colours depend on is trained, so density stays equal to the bit. A term on the pictures' grey keeps what is
-seen where it is; CLIP judges whole views, with the pixel statistics that it was trained with.
+Only parameters of the colours are trained, so density does not change by a bit. A penalty on changes of luminance keeps
+the structure of the views. CLIP embeds whole views, normalised by its own pixel statistics, which the released code
+leaves out.
 """
 
 from __future__ import annotations
@@ -29,25 +30,25 @@ from nerf.runs import Run, load_run, output_folder
 from nerf.viewpoints import Viewpoints
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
-"""Rec. 709's weights of red, green and blue."""
+"""Weights of red, green and blue in luminance (Rec. 709)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneEditConfig:
-    """How a scene is recoloured."""
+    """Settings of recolouring a scene."""
 
     size: int = 64
-    """Longer side of the views that CLIP judges, pixels."""
+    """Side in pixels of the square views that CLIP embeds."""
     clip_weight: float = 1.0
-    """Weight of 1 - cosine between a view and the text."""
+    """Weight of 1 - cosine similarity of view and text."""
     grey_weight: float = 10.0
-    """Weight of the mean squared change of the views' luminance, which keeps structure."""
+    """Weight of the mean squared change of the views' luminance, which keeps their structure."""
     train: TrainConfig = dataclasses.field(
         default_factory=lambda: TrainConfig(
             steps=150, batch_size=2, learning_rate=5e-3, schedule="cosine", weight_decay=0.0, save_every=None
         )
     )
-    """How; `train.batch_size` counts views."""
+    """Optimizer and schedule; `train.batch_size` counts views."""
 
     def __post_init__(self) -> None:
         if self.size < 4:
@@ -58,15 +59,15 @@ class SceneEditConfig:
 
 
 def grey(pictures: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
-    """Luminance of RGB."""
+    """Luminance of RGB colours."""
     return pictures @ torch.tensor(LUMINANCE).to(pictures)
 
 
 class Recolored(nn.Module):
-    """A field whose colours learn and whose density does not.
+    """A field with trainable colours and fixed density.
 
-    The colour head learns. Where it has no weights (voxels, whose features are coefficients of colour) the features
-    do; the density among them gets no gradient.
+    The colour head is trained. If it has no weights (voxels, whose features are coefficients of colour), the features
+    are trained, without gradient for the density among them.
     """
 
     def __init__(self, field: Field):
@@ -119,7 +120,7 @@ class SceneEditTask:
             after.append(composite(samples, density, color.float(), white).color)
             before.append(composite(samples, density, was.float(), white).color)
         size = (len(batch), batch[0].height, batch[0].width, 3)
-        # CLIP stays on the processor.
+        # CLIP stays on the CPU.
         shown, known = (torch.stack(views).view(size).cpu() for views in (after, before))
         distance = clip_distance(self.scorer.embed_images(shown), self.text).mean()
         change = (grey(shown) - grey(known)).square().mean()
@@ -128,7 +129,7 @@ class SceneEditTask:
 
 
 def resized(viewpoints: Viewpoints, size: int) -> Viewpoints:
-    """The same cameras with square pictures of another size and the same angle of view along the longer side."""
+    """The same viewpoints with square pictures of another size and the same angle of view along the longer side."""
     focal = viewpoints.focal * size / max(viewpoints.width, viewpoints.height)
     return dataclasses.replace(viewpoints, width=size, height=size, focal=focal)
 

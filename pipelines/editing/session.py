@@ -1,4 +1,4 @@
-"""The history of an editing session, and its file: codes as safetensors, written whole after every change."""
+"""The history of an editing session, and its safetensors file, which is replaced completely at each write."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ FORMAT = "1"
 
 @dataclass(frozen=True)
 class Step:
-    """Codes, and what led to them."""
+    """Codes, and the name of the action that gave them."""
 
     label: str
+    """Text of the edit, or "exemplar", "picture", "codes", "instance 3", "sample 5"."""
     shape_code: Float[Tensor, " s"]
     appearance_code: Float[Tensor, " a"]
 
 
 @dataclass
 class History:
-    """Steps of a session, of which one is current; those after it can be redone."""
+    """Steps of a session; one is current, and later ones can be redone."""
 
     steps: list[Step]
     current: int = 0
@@ -39,47 +40,47 @@ class History:
         return self.steps[self.current]
 
     def add(self, step: Step) -> None:
-        """Make a step the current one; what could be redone is forgotten."""
+        """Append a step after the current one; later steps are dropped."""
         self.steps = [*self.steps[: self.current + 1], step]
         self.current += 1
 
     def undo(self) -> None:
-        """Back to the step before.
+        """Make the previous step current.
 
         Raises:
             ValueError: the current step is the first.
         """
         if not self.current:
-            raise ValueError("there is nothing to undo: this is how the session began")
+            raise ValueError("there is nothing to undo: this is the session's first step")
         self.current -= 1
 
     def redo(self) -> None:
-        """Forward to the step that was undone last.
+        """Make the next step current.
 
         Raises:
-            ValueError: nothing was undone.
+            ValueError: the current step is the last.
         """
         if self.current + 1 == len(self.steps):
-            raise ValueError("there is nothing to redo: this is the latest edit")
+            raise ValueError("there is nothing to redo: this is the session's last step")
         self.current += 1
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a session's file holds."""
+    """Content of a session's file."""
 
     history: History
     model: str
     """Id or folder of the category model."""
     space: str
-    """Id of its field."""
+    """Id of the field (`ConditionalModel.space`)."""
 
 
 def save_session(path: str | Path, history: History, model: str, space: str) -> None:
-    """Write a session; an interrupted write leaves the file as it was.
+    """Write a session; an interrupted write leaves the old file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     tensors = {
         "shape_codes": torch.stack([step.shape_code for step in history.steps]).contiguous(),
@@ -100,8 +101,8 @@ def load_session(path: str | Path) -> Saved:
     """Read what `save_session` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or no session.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged or no session.
     """
     path = Path(path).expanduser()
     if not path.is_file():

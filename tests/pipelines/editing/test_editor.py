@@ -177,7 +177,7 @@ def test_a_strange_text_is_warned_of_and_done(editor: Editor, caplog: pytest.Log
         editor.apply("a tall red chair")
         assert not caplog.records
         editor.apply("a cat", strength=0.2)
-    assert "'a cat' is far from what is said of chairs (score 0." in caplog.text
+    assert "'a cat' is far from the captions of chairs (similarity 0." in caplog.text
     assert editor.history.current == 2
 
 
