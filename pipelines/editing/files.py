@@ -82,8 +82,7 @@ def edit_to_folder(
             "target": editor.history.now.label, "strength": strength, "shape": shape, "appearance": appearance,
             "seconds": _since(started),
         }  # fmt: skip
-    _write(editor, folder, view, circle, report)
-    return report
+    return _write(editor, folder, view, circle, report)
 
 
 def _check_request(
@@ -101,8 +100,8 @@ def _since(started: float) -> float:
     return round(time.monotonic() - started, 2)
 
 
-def _write(editor: Editor, folder: Path, view: View, circle: list[View], report: dict[str, Any]) -> None:
-    """Add the figures to the report and write all files of `edit_to_folder`."""
+def _write(editor: Editor, folder: Path, view: View, circle: list[View], report: dict[str, Any]) -> dict[str, Any]:
+    """Write all files of `edit_to_folder`, and return the report with its figures."""
     pictures = {name: editor.render(view, original=name == "before") for name in ("before", "after")}
     report["figures"] = figures(editor, pictures)
     for name, picture in pictures.items():
@@ -112,6 +111,7 @@ def _write(editor: Editor, folder: Path, view: View, circle: list[View], report:
     editor.save(folder / FILES["session"])
     with replacing(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
 
 
 def turntable_frames(editor: Editor, views: list[View]) -> list[np.ndarray]:
