@@ -16,7 +16,7 @@ WHITE = torch.tensor([[0.0, 1.0]])
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(balls: ConditionalModel, brightness: Scorer) -> None:
-    """Plausibility is the mean square of whitened codes; a reached target costs nothing; the direction needs a source."""
+    """Plausibility is the mean square of whitened codes, a reached target costs 0, the direction needs a source."""
     codes = balls.shape_codes[:1] + 0.1, balls.appearance_codes[:1]
     cameras, ground = balls.camera(0, 30, 8), torch.full((1, 3), 0.3)
     config = ObjectiveConfig(size=8, clip_weight=2.0, plausibility_weight=3.0)
