@@ -1,4 +1,4 @@
-"""Mappers of codes: no edit at the start, strength, kinds apart, and the closed form against least squares."""
+"""Mappers of codes: no edit at the start, strength, independence of the two codes, and the closed form as least squares."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def inputs(count: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return embedding, shape, appearance
 
 
-KINDS = ("plain", "sees code", "ridge")
+MAPPERS = ("plain", "sees code", "ridge")
 
 
 @pytest.mark.parametrize(("rank", "tolerance"), [(0, 0.0), (2, 0.05)])
@@ -47,8 +47,8 @@ def test_a_fresh_mapper_changes_nothing(rank: int, tolerance: float) -> None:
     torch.testing.assert_close(moved[1], appearance, atol=tolerance, rtol=0)
 
 
-def test_an_edit_is_the_step_to_the_gaussian_that_surprise_is_of() -> None:
-    """Covariances and densities beside torch's own; a code in the prior's Gaussian ends up in the embedding's."""
+def test_an_edit_and_the_likelihood_use_the_same_gaussian() -> None:
+    """Covariances and densities equal torch's own."""
     mapper = moving("sees code")
     assert isinstance(mapper, CodeMapper)
     embedding, shape, _ = inputs()
@@ -66,7 +66,7 @@ def test_an_edit_is_the_step_to_the_gaussian_that_surprise_is_of() -> None:
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MAPPERS)
 def test_strength_zero_changes_nothing_and_displacement_is_linear_in_strength(name: str) -> None:
     mapper, (embedding, shape, appearance) = moving(name), inputs()
     none, once, thrice = (mapper.edit(embedding, shape, appearance, strength=s) for s in (0.0, 1.0, -3.0))
@@ -76,8 +76,8 @@ def test_strength_zero_changes_nothing_and_displacement_is_linear_in_strength(na
         torch.testing.assert_close(three - before, -3 * (one - before), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_the_kinds_are_apart(name: str) -> None:
+@pytest.mark.parametrize("name", MAPPERS)
+def test_the_two_codes_are_edited_independently(name: str) -> None:
     mapper, (embedding, shape, appearance) = moving(name), inputs()
     both = mapper.edit(embedding, shape, appearance)
     shape_only = mapper.edit(embedding, shape, appearance, appearance=False)
@@ -90,7 +90,7 @@ def test_the_kinds_are_apart(name: str) -> None:
     assert torch.equal(other[0], both[0]), "a shape's displacement depends on the appearance code"
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MAPPERS)
 def test_only_the_direction_of_an_embedding_counts(name: str) -> None:
     mapper, (embedding, shape, appearance) = moving(name), inputs()
     once, fivefold = (mapper.edit(scale * embedding, shape, appearance)[0] for scale in (1, 5))
@@ -105,19 +105,19 @@ def test_only_a_mapper_that_sees_the_code_moves_objects_differently() -> None:
         assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5) is alike
 
 
-def test_ridge_finds_a_linear_code_and_leaves_what_embeddings_do_not_tell() -> None:
+def test_ridge_finds_a_linear_code_and_leaves_components_that_embeddings_do_not_predict() -> None:
     generator = torch.Generator().manual_seed(2)
     embedding = torch.nn.functional.normalize(torch.randn(4000, SOURCE, generator=generator), dim=-1)
-    told = embedding @ torch.randn(SOURCE, SHAPE - 1, generator=generator) + 0.5
-    silent = torch.randn(4000, 1, generator=generator)
+    predictable = embedding @ torch.randn(SOURCE, SHAPE - 1, generator=generator) + 0.5
+    unpredictable = torch.randn(4000, 1, generator=generator)
     mapper = RidgeCodeMapper(SOURCE, SHAPE, SHAPE - 1)
-    mapper.fit(embedding, torch.cat([told, silent], 1), told, ridge=1e-8)
+    mapper.fit(embedding, torch.cat([predictable, unpredictable], 1), predictable, ridge=1e-8)
     shape, appearance = torch.randn(9, SHAPE, generator=generator), torch.randn(9, SHAPE - 1, generator=generator)
     moved = mapper.edit(embedding[:9], shape, appearance)
-    torch.testing.assert_close(moved[1], told[:9], atol=1e-3, rtol=1e-3)
-    # What noise makes 4,000 rows seem to tell of the silent code: sqrt(d / n) in the mean, and rarely four times that.
+    torch.testing.assert_close(moved[1], predictable[:9], atol=1e-3, rtol=1e-3)
+    # By chance 4,000 rows seem to predict sqrt(d / n) of the unpredictable component, and rarely four times that.
     chance = 4 * (SOURCE / 4000) ** 0.5
-    torch.testing.assert_close(moved[0][:, :-1], told[:9], atol=chance, rtol=0)
+    torch.testing.assert_close(moved[0][:, :-1], predictable[:9], atol=chance, rtol=0)
     torch.testing.assert_close(moved[0][:, -1], shape[:, -1], atol=chance, rtol=0)
 
 
@@ -136,7 +136,7 @@ def test_ridge_minimises_the_penalised_squares() -> None:
     assert guess.bias.grad.abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MAPPERS)
 def test_a_saved_mapper_comes_back_whole(name: str, tmp_path: Path) -> None:
     mapper = moving(name)
     mapper.save_pretrained(tmp_path)
@@ -168,7 +168,7 @@ def test_another_field_or_clip_is_refused() -> None:
         mapper.check_spaces("f", "d")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MAPPERS)
 def test_a_saved_mapper_of_any_class_is_read(name: str, tmp_path: Path) -> None:
     mapper, values = moving(name), inputs()
     mapper.save_pretrained(tmp_path)
