@@ -1,4 +1,4 @@
-"""Mappers of codes: no edit at the start, strength, independence of the two codes, and the closed form as least squares."""
+"""Mappers of codes: a new one changes nothing, strength is linear, the two codes are independent; the closed form."""
 
 from __future__ import annotations
 
