@@ -1,13 +1,15 @@
-"""The manual and the README: their commands parse, their Python compiles, and the names it imports exist."""
+"""The manual and the README: their commands parse, their Python compiles, and the names that it uses exist."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +56,29 @@ def test_a_command_parses(page: str, line: str, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_compiles_and_its_imports_exist(page: Path) -> None:
+    imported: dict[str, Any] = {}
     for block in blocks(page, "python"):
-        for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.Import):
-                for name in node.names:
-                    importlib.import_module(name.name)
-            elif isinstance(node, ast.ImportFrom):
-                module = importlib.import_module(str(node.module))
-                for name in node.names:
-                    if not hasattr(module, name.name):
-                        importlib.import_module(f"{node.module}.{name.name}")
+        nodes = list(ast.walk(ast.parse(block)))
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                imported |= _imported(node)
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner = imported.get(node.value.id)
+                assert not inspect.ismodule(owner) or hasattr(owner, node.attr), f"{node.value.id}.{node.attr}"
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, Any]:
+    """What a statement imports, by the names that it binds."""
+    bound: dict[str, Any] = {}
+    for name in node.names:
+        if isinstance(node, ast.Import):
+            module = importlib.import_module(name.name)
+            whole = module if name.asname else importlib.import_module(name.name.partition(".")[0])
+            bound[name.asname or name.name.partition(".")[0]] = whole
+        else:
+            module = importlib.import_module(str(node.module))
+            if not hasattr(module, name.name):
+                importlib.import_module(f"{node.module}.{name.name}")
+            bound[name.asname or name.name] = getattr(module, name.name)
+    return bound
