@@ -19,7 +19,7 @@ POLL = 0.2
 
 
 class JobError(RuntimeError):
-    """A job did not come to a result; the message tells the visitor why."""
+    """A job ended without a result; the message tells the visitor why."""
 
 
 class Cancelled(JobError):

@@ -28,6 +28,10 @@ PAGES = [
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if NOTEBOOK not in path.parents),
 ]
 
+CLEAN = ("nerf", "demos")
+"""Packages whose code has none of them either; the others follow."""
+MODULES = [path for top in CLEAN for path in sorted((ROOT / top).rglob("*.py"))]
+
 
 def idioms_in(text: str) -> list[str]:
     """Line number, idiom and what to write, for each idiom in ``text``; one may be broken over two lines."""
@@ -43,6 +47,11 @@ def idioms_in(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_are_in_plain_english(page: Path) -> None:
     assert idioms_in(page.read_text(encoding="utf-8")) == []
+
+
+def test_modules_are_in_plain_english() -> None:
+    found = {str(path.relative_to(ROOT)): idioms_in(path.read_text(encoding="utf-8")) for path in MODULES}
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 def test_an_idiom_is_found_across_lines_and_a_part_of_a_word_is_not() -> None:
