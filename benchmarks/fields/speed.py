@@ -28,6 +28,7 @@ from nerf.fields import FIELDS, Field, build_field
 from nerf.fields.hash_grid import PRIMES, HashEncoding
 from nerf.rendering.compositing import render_rays
 from nerf.rendering.renderer import render_picture
+from nerf.rendering.samplers import UniformSampler
 from nerf.scenes import Scene, load_scene
 from nerf.settings import RadianceConfig
 from nerf.training import RadianceTask, build_sampler
@@ -127,7 +128,8 @@ class Comparison:
         camera, x, y = (u * sizes).long().unbind(-1)
         pixels = torch.stack([x, y], -1) + 0.5
         rays = test.cameras.rays(camera, pixels)
-        task = RadianceTask(scene, build_field("cp", scene.bounds), config, None)
+        field = build_field("cp", scene.bounds)
+        task = RadianceTask(scene, field, config, UniformSampler(field.bounds))
         return cls(task, rays, test.colors(camera, pixels, torch.ones(3)), steps)
 
     def train(self, contender: Any) -> Curve:
@@ -139,6 +141,7 @@ class Comparison:
             batch = self.task.batch(draws)
             start = time.process_time()
             if isinstance(contender, Ours):
+                contender.task.begin_step(contender.task.modules, draws)
                 loss = contender.task.loss(contender.task.modules, batch, draws)["loss"]
             else:
                 loss = contender.loss(batch[0], batch[1])
