@@ -231,12 +231,15 @@ def measure_generation(pipeline: NeTIPipeline, steps: int, rounds: int) -> dict[
     pipeline.load_concept(Concept(TOKEN, "cat", mapper, pipeline.base, "random"))
     options = {"num_inference_steps": steps, "guidance_scale": 7.5, "output_type": "latent"}
     calls, took = Calls(pipeline.text_encoder), {"ours": Times(), "plain": Times()}
-    pipeline(PROMPT, generator=torch.Generator().manual_seed(0), **options)
+    table = pipeline.contexts([PROMPT, ""])
+    pipeline(PROMPT, contexts=table, generator=torch.Generator().manual_seed(0), **options)
     first = calls.count
     for seed in range(1, rounds + 1):
         noise = [torch.Generator().manual_seed(seed) for _ in range(2)]
         before = calls.count
-        took["ours"].take(lambda noise=noise: pipeline(PROMPT, generator=noise[0], **options), pipeline.device)
+        took["ours"].take(
+            lambda noise=noise: pipeline(PROMPT, contexts=table, generator=noise[0], **options), pipeline.device
+        )
         again = calls.count - before
         took["plain"].take(
             lambda noise=noise: plain(PROMPT.replace(TOKEN, "cat"), generator=noise[1], **options), pipeline.device

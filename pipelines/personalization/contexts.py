@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mappers.neti import Word
+from mappers.neti import Envelope, Word
 
 from .attention import LayerContexts
 from .text_encoding import TextEncoders, TokenizedPrompts
@@ -66,13 +67,14 @@ class ContextTable:
         layers: int,
         context_of_layer: tuple[int, ...] | None = None,
     ):
+        self.texts = tuple(prompts)
         self.text, self.mappers, self.layers, self.context_of_layer = text, mappers, layers, context_of_layer
         tokenized = text.tokenize([prompt or "" for prompt in prompts], list(mappers))
         has_word = torch.stack([part.has_word for part in tokenized]).any(0)
         varying = has_word.any(1)
         self.varying, self.fixed = (flag.nonzero()[:, 0].to(text.device) for flag in (varying, ~varying))
         self.order = torch.cat([self.varying, self.fixed]).argsort()
-        self.prompts = [part.rows(varying) for part in tokenized]
+        self.tokenized = [part.rows(varying) for part in tokenized]
         self.position = has_word[varying].to(text.device)
         self.plain: Tensor | None = None
         self.pooled: Tensor | None = None
@@ -113,11 +115,11 @@ class ContextTable:
         times = missing[: max(1, self.rows_per_call // (layers * n))]
         at = torch.tensor(times, device=device).repeat_interleave(n * layers)
         layer = torch.arange(layers, device=device).repeat(len(times) * n)
-        used = {token for part in self.prompts for token in part.positions}
+        used = {token for part in self.tokenized for token in part.positions}
         words = {token: mapper(at, layer) for token, mapper in self.mappers.items() if token in used}
         rows = torch.arange(n).repeat(len(times))
         made = layer_contexts(
-            self.text, [part.rows(rows) for part in self.prompts], words, layers, self.context_of_layer
+            self.text, [part.rows(rows) for part in self.tokenized], words, layers, self.context_of_layer
         )
         size = made.keys.nbytes
         if size + sum(keys.nbytes + rows.nbytes for keys, rows, _ in self.kept.values()) > self.max_bytes:
@@ -127,3 +129,26 @@ class ContextTable:
             # Copies, for views would keep the memory of the whole call.
             pooled = None if made.pooled is None else made.pooled[here].clone()
             self.kept[t] = made.keys[:, here].clone(), made.values[:, here][:, self.position], pooled
+
+
+def truncated(
+    mapper: Any, truncation: int | Envelope | None, layers: int, blocks: Sequence[int]
+) -> Callable[[Tensor, Tensor], Word]:
+    """A mapper as a function of timesteps [b] and layers [b] alone, with ``truncation`` applied.
+
+    Args:
+        mapper: any mapper of words.
+        truncation: units that are kept, or an `Envelope` of them.
+        layers: how many layers the function is called for. A mapper that was learned for fewer knows blocks alone.
+        blocks: the block of each layer.
+    """
+
+    def word(timesteps: Tensor, layer: Tensor) -> Word:
+        if mapper.layers < layers:
+            layer = torch.tensor(blocks, device=layer.device)[layer]
+        units = truncation
+        if isinstance(truncation, Envelope):
+            units = truncation.units(timesteps, layer, mapper.hidden)
+        return mapper(timesteps, layer, truncation=units)
+
+    return word

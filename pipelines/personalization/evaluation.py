@@ -111,7 +111,7 @@ def evaluate(
     config: EvaluateConfig | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Measure a learned word beside its category word (the floor) and real pictures (the ceiling).
+    """Measure a learned word next to its category word (the floor) and real pictures (the ceiling).
 
     CLIP-I and DINO are mean cosines of all pairs of a generated and a reference picture; CLIP-T is that of a picture
     and its prompt without the word, as in textual inversion's evaluation. All rows start from the same noise.
@@ -131,54 +131,129 @@ def evaluate(
     """
     config = config or EvaluateConfig()
     output = None if output_dir is None else writable_folder(output_dir)
-    known = concept if isinstance(concept, Concept) else load_concept(Path(concept))
-    pipeline = NeTIPipeline.from_model(model or known.model or "nano", device=device)
-    pipeline.set_progress_bar_config(disable=True)
-    token = pipeline.load_concept(known)
-    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    held_out = [square(picture, side) for picture in load_images(references)]
-    seen = [] if training is None else [square(picture, side) for picture in load_images(training)]
-    _check_held_out(held_out, seen)
-    judges = Judges(clip, dino, pipeline.device)
-    wanted = {name: embed(held_out) for name, embed in judges.embed_images.items()}
-    texts = judges.embed_texts([" ".join(prompt.format("").split()) for prompt in config.prompts])
-
-    def row(word: str, truncation: int | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
-        pictures = _draw(pipeline, word, seed, config, truncation)
-        return _scores(judges, pictures, wanted, texts, config.seeds), pictures
-
-    rows: dict[str, Any] = {}
-    rows["word"], pictures = row(token)
-    rows["category"], _ = row(known.category)
-    if seen:
-        rows["training pictures"] = {
-            name: asdict(Estimate(*[float((embed(seen) @ wanted[name].T).mean())] * 3))
-            for name, embed in judges.embed_images.items()
-        }
-    hidden = int(cast(Any, pipeline.concept(token).mapper).hidden)
-    cuts = sorted({min(hidden, round(hidden * share)) for share in config.truncations}) if hidden else []
-    curve = {units: rows["word"] if units == hidden else row(token, units)[0] for units in cuts}
+    pipeline, token = _load(concept, model, device)
+    held_out, seen = _read_pictures(pipeline, references, training)
+    measure = Measurement(pipeline, Judges(clip, dino, pipeline.device), held_out, config, seed)
+    word, pictures = measure.score(token)
+    category, _ = measure.score(pipeline.concept(token).category)
     result: dict[str, Any] = {
         "token": token,
         "model": pipeline.model_id,
         "judges": {"clip": str(clip), "dino": None if dino is None else str(dino)},
         "references": len(held_out),
-        "scores": rows,
-        "truncation": curve,
+        "scores": {"word": word, "category": category} | measure.ceiling(seen),
+        "truncation": measure.truncation_curve(token, word),
         "settings": asdict(config) | {"seed": seed},
     }
     nearest = None
     if seen:
-        nearest, result["copies"] = _copies(judges.embed_images["clip_i"], pictures, held_out, seen)
+        nearest, result["copies"] = _copies(measure.judges.embed_images["clip_i"], pictures, held_out, seen)
     if output is not None:
-        make_image_grid(pictures, rows=len(config.prompts), cols=config.seeds).save(output / "samples.png")
-        if curve:
-            draw_curve(curve, rows["category"], output / "truncation.png")
-        if nearest is not None:
-            draw_neighbours(pictures, seen, nearest, output / "neighbours.png")
-        with replacing(output / "report.json") as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        _write(output, result, pictures, seen, nearest)
     return result
+
+
+def _load(concept: Concept | str | Path, model: str | Path | None, device: str | None) -> tuple[NeTIPipeline, str]:
+    """The base model with the word in it, and the word's token."""
+    known = concept if isinstance(concept, Concept) else load_concept(Path(concept))
+    pipeline = NeTIPipeline.from_model(model or known.model or "nano", device=device)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline, pipeline.load_concept(known)
+
+
+def _read_pictures(
+    pipeline: NeTIPipeline, references: Images, training: Images | None
+) -> tuple[list[Image.Image], list[Image.Image]]:
+    """The held-out and the training pictures, as centred squares of the model's size.
+
+    Raises:
+        FileNotFoundError, ValueError: they cannot be read, or a reference is a training picture.
+    """
+    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    held_out = [square(picture, side) for picture in load_images(references)]
+    seen = [] if training is None else [square(picture, side) for picture in load_images(training)]
+    _check_held_out(held_out, seen)
+    return held_out, seen
+
+
+class Measurement:
+    """Scores of words in the prompts of a configuration, against held-out pictures.
+
+    Args:
+        pipeline: the base model, with the word loaded.
+        judges: the embedding models.
+        held_out: pictures of the thing that the word was not learned from.
+        config: prompts, seeds and steps.
+        seed: the first seed of the noise.
+    """
+
+    def __init__(
+        self, pipeline: NeTIPipeline, judges: Judges, held_out: list[Image.Image], config: EvaluateConfig, seed: int
+    ):
+        self.pipeline, self.judges, self.config, self.seed = pipeline, judges, config, seed
+        self.references = {name: embed(held_out) for name, embed in judges.embed_images.items()}
+        self.texts = judges.embed_texts([" ".join(prompt.format("").split()) for prompt in config.prompts])
+
+    def score(self, word: str, truncation: int | None = None) -> tuple[dict[str, Any], list[Image.Image]]:
+        """Each score's `Estimate` over seeds, as plain data, and the pictures."""
+        pictures = self._draw(word, truncation)
+        scores, seeds = {}, self.config.seeds
+        embedded = {name: embed(pictures) for name, embed in self.judges.embed_images.items()}
+        for name, rows in embedded.items():
+            scores[name] = (rows @ self.references[name].T).mean(1)
+        scores["clip_t"] = (embedded["clip_i"] * self.texts.repeat_interleave(seeds, 0)).sum(1)
+        by_seed = {name: score.view(-1, seeds).mean(0) for name, score in scores.items()}
+        return {name: asdict(estimate_over_seeds(score)) for name, score in by_seed.items()}, pictures
+
+    def ceiling(self, seen: list[Image.Image]) -> dict[str, Any]:
+        """The row of real pictures: scores of the training pictures, without an interval. Empty without any."""
+        if not seen:
+            return {}
+        row = {
+            name: asdict(Estimate(*[float((embed(seen) @ self.references[name].T).mean())] * 3))
+            for name, embed in self.judges.embed_images.items()
+        }
+        return {"training pictures": row}
+
+    def truncation_curve(self, token: str, whole: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        """Scores by units kept; those of all units are ``whole``. Empty for a mapper without units."""
+        hidden = int(cast(Any, self.pipeline.concept(token).mapper).hidden)
+        cuts = sorted({min(hidden, round(hidden * share)) for share in self.config.truncations}) if hidden else []
+        return {units: whole if units == hidden else self.score(token, units)[0] for units in cuts}
+
+    def _draw(self, word: str, truncation: int | None) -> list[Image.Image]:
+        """One picture of each prompt and seed, prompt-major; a seed's noise is the same for every prompt and word."""
+        config = self.config
+        pictures: list[Image.Image] = []
+        for prompt in config.prompts:
+            noise = [torch.Generator().manual_seed(self.seed + i) for i in range(config.seeds)]
+            pictures += self.pipeline(
+                prompt.format(word),
+                num_inference_steps=config.inference_steps,
+                guidance_scale=config.guidance_scale,
+                num_images_per_prompt=config.seeds,
+                generator=noise,
+                truncation=truncation,
+            ).images
+        return pictures
+
+
+def _write(
+    output: Path,
+    result: dict[str, Any],
+    pictures: list[Image.Image],
+    seen: list[Image.Image],
+    nearest: list[int] | None,
+) -> None:
+    """``report.json`` and its pictures."""
+    columns = result["settings"]["seeds"]
+    make_image_grid(pictures, rows=len(pictures) // columns, cols=columns).save(output / "samples.png")
+    if result["truncation"]:
+        draw_curve(result["truncation"], result["scores"]["category"], output / "truncation.png")
+    if nearest is not None:
+        draw_neighbours(pictures, seen, nearest, output / "neighbours.png")
+    with replacing(output / "report.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def estimate_over_seeds(values: Float[Tensor, " s"]) -> Estimate:
@@ -187,35 +262,6 @@ def estimate_over_seeds(values: Float[Tensor, " s"]) -> Estimate:
     t = T_QUANTILES[count - 2] if count - 2 < len(T_QUANTILES) else 1.96
     half = t * float(values.std()) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half)
-
-
-def _draw(
-    pipeline: NeTIPipeline, word: str, seed: int, config: EvaluateConfig, truncation: int | None
-) -> list[Image.Image]:
-    """One picture of each prompt and seed, prompt-major; a seed's noise is the same for every prompt and word."""
-    pictures: list[Image.Image] = []
-    for prompt in config.prompts:
-        noise = [torch.Generator().manual_seed(seed + i) for i in range(config.seeds)]
-        pictures += pipeline(
-            prompt.format(word),
-            num_inference_steps=config.inference_steps,
-            guidance_scale=config.guidance_scale,
-            num_images_per_prompt=config.seeds,
-            generator=noise,
-            truncation=truncation,
-        ).images
-    return pictures
-
-
-def _scores(
-    judges: Judges, pictures: list[Image.Image], wanted: dict[str, Tensor], texts: Tensor, seeds: int
-) -> dict[str, Any]:
-    """Each score's `Estimate` over seeds, as plain data."""
-    scores, embedded = {}, {name: embed(pictures) for name, embed in judges.embed_images.items()}
-    for name, rows in embedded.items():
-        scores[name] = (rows @ wanted[name].T).mean(1)
-    scores["clip_t"] = (embedded["clip_i"] * texts.repeat_interleave(seeds, 0)).sum(1)
-    return {name: asdict(estimate_over_seeds(score.view(-1, seeds).mean(0))) for name, score in scores.items()}
 
 
 def _copies(

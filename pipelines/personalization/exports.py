@@ -126,7 +126,7 @@ def fidelity(
     for stand_in in (concept.mapper, category, *mappers.values()):
         pipeline.concepts[token] = replace(concept, mapper=stand_in.to(pipeline.device))
         try:
-            table = pipeline.contexts((prompt,))
+            table = pipeline.contexts([prompt])
         finally:
             pipeline.concepts[token] = concept
         rows = []

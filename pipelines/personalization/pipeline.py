@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from mappers.hub import resolve
-from mappers.neti import Envelope, Word
+from mappers.neti import Envelope
 
 from .attention import LayerContexts, context_attention, cross_attention_order, layer_levels
 from .attention_loss import AttentionMaps
 from .concept_loading import ConceptLoaderMixin
 from .concepts import Concept
-from .contexts import ContextTable
-from .inpainting import InitialPicture, timesteps_for_strength
+from .contexts import ContextTable, truncated
+from .inpainting import Generators, InitialPicture, timesteps_for_strength
+from .prompt_batch import PromptBatch
 from .regions import Regions, read_regions
 from .text_encoding import TextEncoders, check_text_encoders
+
+StepCallback = Callable[["NeTIPipeline", int, Any, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
@@ -112,7 +116,6 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         parents = [name.split(".transformer_blocks")[0] for name in self.cross_attentions]
         self.blocks = tuple(list(dict.fromkeys(parents)).index(parent) for parent in parents)
         """Attention block of each layer, in execution order: SDXL has 70 layers in 11 blocks, SD 16 in 16."""
-        self._last_contexts: tuple[Any, ContextTable] | None = None
 
     @property
     def components(self) -> dict[str, Any]:
@@ -167,35 +170,34 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         guidance_scale: float = 7.5,
         num_images_per_prompt: int = 1,
         truncation: int | Envelope | None = None,
+        contexts: ContextTable | None = None,
         regions: Mapping[str, Image.Image] | None = None,
         image: Image.Image | None = None,
         mask: Image.Image | None = None,
         strength: float = 0.8,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         latents: Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
         output_type: str = "pil",
-        callback_on_step_end: Callable[[NeTIPipeline, int, Any, dict[str, Tensor]], dict[str, Tensor] | None]
-        | None = None,
+        callback_on_step_end: StepCallback | None = None,
     ) -> StableDiffusionPipelineOutput:
         """Generate pictures.
 
         Args:
-            prompt: one or several prompts; loaded words stand in them as they are, "a photo of <cat>".
+            prompt: one or several prompts; loaded words are written in them as they are, "a photo of <cat>".
             negative_prompt: what to move away from, one or as many as prompts; may hold loaded words too. None: from
-                the empty prompt or, where the model was made for it (SDXL), from none at all.
+                the empty prompt or, where the model was made for it (SDXL), from a context of zeros.
             num_inference_steps: denoising steps.
             guidance_scale: weight of classifier-free guidance; 1 and below switch it off.
             num_images_per_prompt: pictures of each prompt.
-            truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`
-                of them over timesteps and layers.
-            regions: for some words the part of the picture that they act in, in white, as large as what is drawn.
-            image: a picture to draw over, instead of noise alone.
-            mask: where to draw over it, in white, as large as the picture; None: everywhere.
-            strength: how much of the schedule is drawn over it: near 0 hardly anything changes, 1 is the whole.
+            truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`.
+            contexts: what the method `contexts` gave for these prompts, so that they are not encoded anew.
+            regions: for some words the part of the picture that they act in, in white, as large as the picture.
+            image, mask: a picture to start from in place of noise; where to draw over it, in white (None: everywhere).
+            strength: share of the schedule that is run on ``image``: near 0 hardly anything changes, 1 runs all of it.
             generator: randomness of the initial noise and of stochastic schedulers.
-            latents: initial noise [b, c, h/f, w/f] instead of drawn noise.
+            latents: initial noise [b, c, h/f, w/f] in place of drawn noise.
             height, width: pixels, multiples of the autoencoder's factor; None takes the model's own size.
             output_type: "pil", "np", "pt" or "latent".
             callback_on_step_end: called as in diffusers with {"latents": ...}; may return changed ones.
@@ -203,67 +205,122 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         Raises:
             ValueError: an argument is out of range or a prompt is too long.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        height = height or self.unet.config.sample_size * self.vae_scale_factor
-        width = width or self.unet.config.sample_size * self.vae_scale_factor
-        self._check(prompts, negative_prompt, num_images_per_prompt, output_type, height, width)
-        if image is None and mask is not None:
-            raise ValueError("mask needs the picture that it belongs to; give image= as well")
-        guided, device = guidance_scale > 1, self._execution_device
-        rows = torch.arange(len(prompts), device=device).repeat_interleave(num_images_per_prompt)
-        negative: list[str | None]
-        if negative_prompt is None:
-            negative = [None if self.config.force_zeros_for_empty_prompt else ""]
-        else:
-            negative = [negative_prompt] if isinstance(negative_prompt, str) else list(negative_prompt)
-        if guided:  # the rows to move away from come first
-            away = rows if len(negative) == len(prompts) else torch.zeros_like(rows)
-            rows = torch.cat([len(prompts) + away, rows])
-        shown = prompts + negative if guided else prompts
-        where = None
-        if regions:
-            size, texts = (width, height), [text or "" for text in shown]
-            where = read_regions(regions, self.text, texts, list(self.concepts), size, rows)
-        table = self.contexts(tuple(shown), truncation)
-
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
-        timesteps, count = self.scheduler.timesteps, len(prompts) * num_images_per_prompt
-        initial = None
-        if image is not None:
-            initial = InitialPicture(self.vae, image, mask, (width, height), count, generator, device)
+        size = self._size(height, width)
+        _check_options(output_type, image, mask)
+        batch = self._batch(prompt, negative_prompt, num_images_per_prompt, guidance_scale)
+        table = self._table(contexts, batch, truncation)
+        where = read_regions(regions, self.text, batch, list(self.concepts), size)
+        predict = partial(self._guided, table, batch, where, guidance_scale)
+        initial = self._initial_picture(image, mask, size, batch.count, generator)
+        timesteps = self._timesteps(num_inference_steps, None if initial is None else strength)
         if initial is None:
-            channels = self.unet.config.in_channels
-            latents = self.prepare_latents(count, channels, height, width, self.unet.dtype, device, generator, latents)
+            latents = self._noise(latents, batch.count, size, generator)
         else:
-            timesteps = timesteps_for_strength(self.scheduler, num_inference_steps, strength)
             latents = initial.start(self.scheduler, timesteps[0], whole=strength == 1)
-        step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
-        with context_attention(self.unet, self.cross_attentions), self.progress_bar(total=len(timesteps)) as bar:
-            for i, t in enumerate(timesteps):
-                contexts = table.at(float(t), timesteps[i + 1 :].tolist()).rows(rows)
-                noise = self._predict(latents, t, contexts, guidance_scale if guided else None, where)
-                latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
-                if initial is not None:
-                    following = timesteps[i + 1] if i + 1 < len(timesteps) else None
-                    latents = initial.restore_outside(latents, self.scheduler, following)
-                if callback_on_step_end is not None:
-                    changed = callback_on_step_end(self, i, t, {"latents": latents}) or {}
-                    latents = changed.get("latents", latents)
-                bar.update()
-        images: Any = latents
-        if output_type != "latent":
-            images = self.image_processor.postprocess(self._decode(latents), output_type=output_type)
+        latents = self._denoise(predict, timesteps, latents, initial, generator, callback_on_step_end)
+        images = self._decode(latents, output_type)
         self.maybe_free_model_hooks()
         return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=None)
 
-    def _predict(
-        self, latents: Tensor, t: Tensor, contexts: LayerContexts, guidance_scale: float | None, regions: Regions | None
+    def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Width and height of the pictures.
+
+        Raises:
+            ValueError: the UNet cannot halve them as often as it does.
+        """
+        own = self.unet.config.sample_size * self.vae_scale_factor
+        width, height = width or own, height or own
+        factor = self.vae_scale_factor * 2 ** (len(self.unet.config.down_block_types) - 1)
+        if height % factor or width % factor or min(height, width) < factor:
+            raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
+        return width, height
+
+    def _batch(
+        self, prompt: str | Sequence[str], negative: str | Sequence[str] | None, per_prompt: int, guidance_scale: float
+    ) -> PromptBatch:
+        empty = None if self.config.force_zeros_for_empty_prompt else ""
+        guided, device = guidance_scale > 1, self._execution_device
+        return PromptBatch.of(prompt, negative, per_prompt, guided=guided, empty=empty, device=device)
+
+    def _table(
+        self, contexts: ContextTable | None, batch: PromptBatch, truncation: int | Envelope | None
+    ) -> ContextTable:
+        """The contexts that the caller holds, or new ones.
+
+        Raises:
+            ValueError: the caller's lack a prompt, or ``truncation`` is given with them.
+        """
+        if contexts is None:
+            return self.contexts(batch.texts, truncation)
+        if truncation is not None:
+            raise ValueError("truncation is part of contexts; give it to pipeline.contexts and leave it out here")
+        for text in batch.texts:
+            if text not in contexts.texts:
+                raise ValueError(f"contexts lacks the prompt {text!r}; use pipeline.contexts({list(batch.texts)})")
+        return contexts
+
+    def _initial_picture(
+        self,
+        image: Image.Image | None,
+        mask: Image.Image | None,
+        size: tuple[int, int],
+        count: int,
+        generator: Generators,
+    ) -> InitialPicture | None:
+        if image is None:
+            return None
+        return InitialPicture(self.vae, image, mask, size, count, generator, self._execution_device)
+
+    def _timesteps(self, steps: int, strength: float | None) -> Tensor:
+        """The schedule's timesteps; with ``strength`` its last part alone."""
+        self.scheduler.set_timesteps(steps, device=self._execution_device)
+        return self.scheduler.timesteps if strength is None else timesteps_for_strength(self.scheduler, steps, strength)
+
+    def _noise(self, latents: Tensor | None, count: int, size: tuple[int, int], generator: Generators) -> Tensor:
+        """Initial noise [count, c, h/f, w/f], from ``latents`` or drawn, at the scheduler's scale."""
+        width, height = size
+        channels, device = self.unet.config.in_channels, self._execution_device
+        return self.prepare_latents(count, channels, height, width, self.unet.dtype, device, generator, latents)
+
+    def _denoise(
+        self,
+        predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+        timesteps: Tensor,
+        latents: Tensor,
+        initial: InitialPicture | None,
+        generator: Generators,
+        callback: StepCallback | None,
     ) -> Tensor:
-        """The model's prediction; with guidance the first half of the contexts is what to move away from."""
-        if guidance_scale is not None:
-            latents = torch.cat([latents, latents])
-        noise = self.predict(self.scheduler.scale_model_input(latents, t), t, contexts, regions=regions)
-        if guidance_scale is None:
+        """Latents after all ``timesteps``; ``predict`` takes latents, a timestep and those that follow it."""
+        step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
+        with context_attention(self.unet, self.cross_attentions), self.progress_bar(total=len(timesteps)) as bar:
+            for i, t in enumerate(timesteps):
+                upcoming = timesteps[i + 1 :]
+                noise = predict(latents, t, upcoming)
+                latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
+                if initial is not None:
+                    latents = initial.restore_outside(latents, self.scheduler, upcoming[0] if len(upcoming) else None)
+                if callback is not None:
+                    changed = callback(self, i, t, {"latents": latents}) or {}
+                    latents = changed.get("latents", latents)
+                bar.update()
+        return latents
+
+    def _guided(
+        self,
+        table: ContextTable,
+        batch: PromptBatch,
+        regions: Regions | None,
+        guidance_scale: float,
+        latents: Tensor,
+        t: Tensor,
+        upcoming: Tensor,
+    ) -> Tensor:
+        """The model's prediction at timestep ``t``, with classifier-free guidance where ``batch`` has negative rows."""
+        contexts = table.at(float(t), upcoming.tolist()).rows(batch.rows_in(table.texts))
+        doubled = torch.cat([latents, latents]) if batch.guided else latents
+        noise = self.predict(self.scheduler.scale_model_input(doubled, t), t, contexts, regions=regions)
+        if not batch.guided:
             return noise
         away, towards = noise.chunk(2)
         return away + guidance_scale * (towards - away)
@@ -295,67 +352,49 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             return_dict=False,
         )[0]
 
-    def _decode(self, latents: Tensor) -> Tensor:
-        """Pictures [b, 3, h, w]; SDXL's autoencoder overflows in fp16 and says so by ``force_upcast``."""
+    def _decode(self, latents: Tensor, output_type: str) -> Any:
+        """Pictures of ``output_type`` from latents.
+
+        The autoencoder of SDXL overflows in fp16 and says so by ``force_upcast``; it then decodes in fp32.
+        """
+        if output_type == "latent":
+            return latents
         dtype = self.vae.dtype
         upcast = dtype == torch.float16 and self.vae.config.force_upcast
         if upcast:
             self.vae.to(torch.float32)
         try:
-            return self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
+            latents = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
+            pictures = self.vae.decode(latents, return_dict=False)[0]
         finally:
             if upcast:
                 self.vae.to(dtype)
+        return self.image_processor.postprocess(pictures, output_type=output_type)
 
-    def contexts(self, prompts: tuple[str | None, ...], truncation: int | Envelope | None = None) -> ContextTable:
-        """The contexts of ``prompts``; those of the last call when nothing that they depend on has changed.
+    def contexts(self, prompts: Sequence[str | None], truncation: int | Envelope | None = None) -> ContextTable:
+        """Encode ``prompts`` with the words as they are now; the table is the caller's to keep.
+
+        A call with ``contexts=`` then draws any of these prompts without encoding them again. Make a new table after
+        loading or training a word: this one keeps what the words were. With guidance the negative prompt has to be
+        among ``prompts``, "" where none is given.
+
+        Args:
+            prompts: prompts and negative prompts; None represents a context of zeros, SDXL's absent negative prompt.
+            truncation: as when the pipeline is called.
 
         Raises:
             ValueError: a prompt is too long.
         """
         text = self.text
         words = {token: concept.mapper.to(text.device) for token, concept in self.concepts.items()}
-        state = [(id(p), p._version) for m in (*text.encoders, *words.values()) for p in m.parameters()]
-        key = (prompts, tuple(words), repr(truncation), tuple(state))
-        if self._last_contexts is None or self._last_contexts[0] != key:
-            context_of_layer = self.context_of_layer(words.values())
-            layers = self.layers if context_of_layer is None else max(context_of_layer) + 1
-            mappers = {token: self._cut(mapper, truncation, layers) for token, mapper in words.items()}
-            self._last_contexts = key, ContextTable(text, prompts, mappers, layers, context_of_layer)
-        return self._last_contexts[1]
+        context_of_layer = self.context_of_layer(words.values())
+        layers = self.layers if context_of_layer is None else max(context_of_layer) + 1
+        mappers = {token: truncated(mapper, truncation, layers, self.blocks) for token, mapper in words.items()}
+        return ContextTable(text, prompts, mappers, layers, context_of_layer)
 
-    def _cut(self, mapper: Any, truncation: int | Envelope | None, layers: int) -> Callable[[Tensor, Tensor], Word]:
-        """The mapper as a function of timestep and layer alone; among words for layers, one for blocks knows theirs."""
 
-        def word(timesteps: Tensor, layer: Tensor) -> Word:
-            if mapper.layers < layers:
-                layer = torch.tensor(self.blocks, device=layer.device)[layer]
-            units = truncation
-            if isinstance(truncation, Envelope):
-                units = truncation.units(timesteps, layer, mapper.hidden)
-            return mapper(timesteps, layer, truncation=units)
-
-        return word
-
-    def _check(
-        self,
-        prompts: list[str],
-        negative: str | Sequence[str] | None,
-        count: int,
-        output_type: str,
-        height: int,
-        width: int,
-    ) -> None:
-        if not prompts:
-            raise ValueError("prompt is empty; give at least one prompt")
-        if negative is not None and not isinstance(negative, str) and len(negative) not in (1, len(prompts)):
-            raise ValueError(
-                f"negative_prompt has {len(negative)} entries for {len(prompts)} prompts; give one or as many"
-            )
-        if count < 1:
-            raise ValueError(f"num_images_per_prompt must be at least 1, got {count}")
-        if output_type not in ("pil", "np", "pt", "latent"):
-            raise ValueError(f"output_type must be pil, np, pt or latent, got {output_type!r}")
-        factor = self.vae_scale_factor * 2 ** (len(self.unet.config.down_block_types) - 1)
-        if height % factor or width % factor or min(height, width) < factor:
-            raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
+def _check_options(output_type: str, image: Image.Image | None, mask: Image.Image | None) -> None:
+    if output_type not in ("pil", "np", "pt", "latent"):
+        raise ValueError(f"output_type must be pil, np, pt or latent, got {output_type!r}")
+    if image is None and mask is not None:
+        raise ValueError("mask needs the picture that it belongs to; give image= as well")

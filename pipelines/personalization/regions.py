@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..images import load_images
+from .prompt_batch import PromptBatch
 from .text_encoding import TextEncoders
 
 
@@ -47,45 +48,48 @@ class Regions:
 
 
 def read_regions(
-    regions: Mapping[str, Image.Image],
+    regions: Mapping[str, Image.Image] | None,
     text: TextEncoders,
-    prompts: Sequence[str],
+    batch: PromptBatch,
     words: Sequence[str],
     size: tuple[int, int],
-    rows: Int[Tensor, " b"],
-) -> Regions:
-    """Masks of words, white where they act.
+) -> Regions | None:
+    """Masks of words, white where the words act.
 
     Args:
-        regions: for each word its mask, as large as the picture that is drawn.
+        regions: for each word its mask, as large as the picture that is drawn; None or empty: no word is confined.
         text: the model's text encoders.
-        prompts: all prompts, those to move away from included.
+        batch: the call's prompts and the rows that follow them.
         words: all loaded words.
         size: width and height of the picture.
-        rows: the prompt of each row of the batch.
 
     Raises:
         ValueError: a word is not loaded or in no prompt; a mask is of another size or all black.
     """
-    tokenized = text.tokenize(prompts, list(words))
+    if not regions:
+        return None
+    tokenized = text.tokenize([prompt or "" for prompt in batch.texts], words)
     positions, masks = [], []
     for word, picture in regions.items():
         if word not in words:
             raise ValueError(f"regions name {word!r}, which is not loaded; loaded are {sorted(words)}")
         if not any(word in part.positions for part in tokenized):
             raise ValueError(f"regions name {word!r}, which is in no prompt; write it there, or leave its region out")
-        (mask,) = load_images([picture])
-        if mask.size != size:
-            found, wanted = (f"{w}x{h}" for w, h in (mask.size, size))
-            raise ValueError(
-                f"the region of {word} has {found} pixels, the picture that is drawn {wanted}; make them the same size"
-            )
-        white = torch.from_numpy(np.array(mask.convert("L"))).float() / 255
-        if not white.any():
-            raise ValueError(f"the region of {word} is black, so the word would act nowhere; mark its place in white")
         nowhere = torch.zeros_like(tokenized[0].ids, dtype=torch.bool)
-        positions.append(
-            torch.stack([part.positions.get(word, nowhere) for part in tokenized]).any(0).to(text.device)[rows]
-        )
-        masks.append(white.to(text.device))
+        anywhere = torch.stack([part.positions.get(word, nowhere) for part in tokenized]).any(0)
+        positions.append(anywhere.to(text.device)[batch.rows])
+        masks.append(_read_mask(word, picture, size).to(text.device))
     return Regions(positions, masks)
+
+
+def _read_mask(word: str, picture: Image.Image, size: tuple[int, int]) -> Float[Tensor, "h w"]:
+    (mask,) = load_images([picture])
+    if mask.size != size:
+        found, wanted = (f"{w}x{h}" for w, h in (mask.size, size))
+        raise ValueError(
+            f"the region of {word} has {found} pixels, the picture that is drawn {wanted}; make them the same size"
+        )
+    white = torch.from_numpy(np.array(mask.convert("L"))).float() / 255
+    if not white.any():
+        raise ValueError(f"the region of {word} is black, so the word would act nowhere; mark its place in white")
+    return white

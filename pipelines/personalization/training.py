@@ -25,7 +25,7 @@ from .domain_check import warn_if_out_of_domain
 from .options import PersonalizeOptions
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
-from .subjects import folder_names, read_sources
+from .subjects import Source, folder_names, read_sources
 from .task import SAMPLE_PROMPTS, NeTITask, sample_grid
 
 
@@ -66,39 +66,50 @@ def personalize(
         TrainingError: training cannot go on; checkpoints in ``output_dir`` are kept.
     """
     config = config or PersonalizeConfig()
-    config = dataclasses.replace(
-        config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
-    )
+    train = config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
+    config = dataclasses.replace(config, train=train)
     sources = read_sources(images, token, category, masks)
-    parts = [source.split(config.held_out) for source in sources]
     output = None if output_dir is None else writable_folder(output_dir)
-    files = [] if output is None else concept_files(output, [source.token for source in sources])
-    on = device or ("cpu" if config.train.cpu else str(PartialState().device))
-    pipeline = NeTIPipeline.from_model(model, device=on)
+    tokens = [source.token for source in sources]
+    files = {} if output is None else dict(zip(tokens, concept_files(output, tokens), strict=True))
+    device = device or ("cpu" if config.train.cpu else str(PartialState().device))
+    pipeline = NeTIPipeline.from_model(model, device=device)
+    task = _task(pipeline, sources, config)
+    with context_attention(pipeline.unet):
+        report = fit(task, config.train, output_dir=output, resume=resume)
+    _load_words(task, sources, {"seed": seed, "steps": report.steps})
+    if files and PartialState().is_main_process:
+        _write_results(pipeline, files, report, config)
+    return pipeline
+
+
+def _task(pipeline: NeTIPipeline, sources: Sequence[Source], config: PersonalizeConfig) -> NeTITask:
+    """What is trained: a new mapper for each word, its pictures, and the pictures that validate it.
+
+    Raises:
+        ValueError: a token is a word that the model knows, or a word has too few pictures.
+    """
+    parts = [source.split(config.held_out) for source in sources]
     for source in sources:
         pipeline.text.check_token(source.token)
     side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     mappers = [_build_mapper(pipeline, source.category, config) for source in sources]
-    subjects = [part[0].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
+    subjects = [first.subject(mapper, side) for (first, _), mapper in zip(parts, mappers, strict=True)]
     held_out = None
     if config.held_out:
-        held_out = [part[1].subject(mapper, side) for part, mapper in zip(parts, mappers, strict=True)]
-    if resolve(model, "text-to-image") == resolve("nano", "text-to-image"):
+        held_out = [last.subject(mapper, side) for (_, last), mapper in zip(parts, mappers, strict=True)]
+    if resolve(pipeline.model_id, "text-to-image") == resolve("nano", "text-to-image"):
         for subject in subjects:
             warn_if_out_of_domain(pipeline.vae, subject.pictures)
-    task = NeTITask(pipeline, subjects, config, held_out)
-    with context_attention(pipeline.unet):
-        report = fit(task, config.train, output_dir=output, resume=resume)
-    about = {"seed": seed, "steps": report.steps}
-    for source, mapper in zip(sources, mappers, strict=True):
-        pipeline.load_concept(Concept(source.token, source.category, mapper, pipeline.base, str(model), dict(about)))
-    if files and PartialState().is_main_process:
-        # The concepts first: whatever fails below, what was learned is on the disk.
-        for subject, file in zip(subjects, files, strict=True):
-            pipeline.save_concept(subject.token, file)
-        for subject, file in zip(subjects, files, strict=True):
-            _write_results(pipeline, subject.token, report, config, file.parent)
-    return pipeline
+    return NeTITask(pipeline, subjects, config, held_out)
+
+
+def _load_words(task: NeTITask, sources: Sequence[Source], origin: Mapping[str, Any]) -> None:
+    """Make the trained words usable in prompts of the task's pipeline."""
+    pipeline = task.pipeline
+    for source, subject in zip(sources, task.subjects, strict=True):
+        token, category, mapper = source.token, source.category, subject.mapper
+        pipeline.load_concept(Concept(token, category, mapper, pipeline.base, pipeline.model_id, dict(origin)))
 
 
 def concept_files(output_dir: Path, tokens: Sequence[str]) -> list[Path]:
@@ -135,13 +146,17 @@ def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConf
 
 
 def _write_results(
-    pipeline: NeTIPipeline, token: str, report: FitReport, config: PersonalizeConfig, output: Path
+    pipeline: NeTIPipeline, files: Mapping[str, Path], report: FitReport, config: PersonalizeConfig
 ) -> None:
-    """``samples.png``, ``loss.png`` and ``report.json``."""
-    sample_grid(pipeline, token, config.train.seed, columns=2).save(output / "samples.png")
-    contents = {
-        "token": token,
-        "model": pipeline.model_id,
-        "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
-    }
-    write_run_report(output, report, contents, settings=config, title=f"Learning {token}", loss_scale="linear")
+    """The words' files, then ``samples.png``, ``loss.png`` and ``report.json`` next to each."""
+    # The concepts first: whatever fails below, what was learned is on the disk.
+    for token, file in files.items():
+        pipeline.save_concept(token, file)
+    for token, file in files.items():
+        sample_grid(pipeline, token, config.train.seed, columns=2).save(file.parent / "samples.png")
+        contents = {
+            "token": token,
+            "model": pipeline.model_id,
+            "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
+        }
+        write_run_report(file.parent, report, contents, settings=config, title=f"Learning {token}", loss_scale="linear")

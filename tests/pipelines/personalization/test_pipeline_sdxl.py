@@ -66,7 +66,7 @@ def test_plain_prompts_are_encoded_as_diffusers_does(sdxl: NeTIPipeline, plain: 
     prompts = ["a photo of a red cat", "a toy"]
     with torch.no_grad():
         context, _, pooled, _ = plain.encode_prompt(prompts, do_classifier_free_guidance=False)
-    ours = sdxl.contexts(tuple(prompts)).at(500.0)
+    ours = sdxl.contexts(prompts).at(500.0)
     for layer in (0, -1):
         torch.testing.assert_close(ours.keys[layer], context, atol=1e-5, rtol=1e-5)
     assert torch.equal(ours.keys, ours.values)
@@ -98,7 +98,7 @@ def test_a_word_with_the_vectors_of_an_ordinary_one_draws_the_same(
 def test_the_bypass_is_added_to_penultimate_states_of_each_encoder(sdxl: NeTIPipeline) -> None:
     mapper = neti()
     know(sdxl, mapper)
-    made = sdxl.contexts((f"a {TOKEN}",)).at(300.0)
+    made = sdxl.contexts([f"a {TOKEN}"]).at(300.0)
     position = sdxl.text.tokenize([f"a {TOKEN}"], [TOKEN])[0].positions[TOKEN][0]
     assert torch.equal((made.keys[7, 0] != made.values[7, 0]).any(-1), position)
     bypass = mapper(torch.tensor([300.0]), torch.tensor([7])).bypass
@@ -121,12 +121,12 @@ def test_heads_have_their_own_norms() -> None:
 def test_a_block_shares_a_context_and_goes_with_words_for_layers(sdxl: NeTIPipeline) -> None:
     know(sdxl, neti(11))
     prompt = f"a {TOKEN}"
-    alone = sdxl.contexts((prompt,)).at(200.0)
+    alone = sdxl.contexts([prompt]).at(200.0)
     assert len(alone.keys) == 11
     assert alone.context_of_layer == sdxl.blocks
     picture = draw(sdxl, prompt)
     know(sdxl, neti(70, seed=8), "<dog>")
-    beside = sdxl.contexts((prompt,)).at(200.0)
+    beside = sdxl.contexts([prompt]).at(200.0)
     assert len(beside.keys) == 70
     for layer, block in enumerate(sdxl.blocks):
         torch.testing.assert_close(beside.keys[layer], alone.keys[block], atol=1e-5, rtol=1e-5)

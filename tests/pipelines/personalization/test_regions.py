@@ -14,6 +14,7 @@ from mappers.neti import NeTIMapper
 from pipelines.personalization.attention import LayerContexts, context_attention, layer_levels
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.pipeline import NeTIPipeline
+from pipelines.personalization.prompt_batch import PromptBatch
 from pipelines.personalization.regions import Regions, read_regions
 
 CAT, DOG = "<cat>", "<dog>"
@@ -90,8 +91,8 @@ def test_with_stable_diffusion_xl(sdxl: NeTIPipeline) -> None:
 
 
 def test_half_precision_reads_regions(knowing: NeTIPipeline) -> None:
-    rows = torch.tensor([0])
-    regions = read_regions({CAT: mask(left=16)}, knowing.text, [f"a {CAT}"], [CAT], (32, 32), rows)
+    batch = PromptBatch.of(f"a {CAT}", None, 1, guided=False, empty="", device=torch.device("cpu"))
+    regions = read_regions({CAT: mask(left=16)}, knowing.text, batch, [CAT], (32, 32))
     bias = regions.bias(torch.zeros(1, 2, 64, 4, dtype=torch.bfloat16))
     assert bias.dtype == torch.bfloat16
     assert bias.shape == (1, 1, 64, knowing.tokenizer.model_max_length)
