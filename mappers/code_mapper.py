@@ -32,9 +32,9 @@ class CodeEditor:
     def displacements(
         self,
         embedding: Float[Tensor, "b d"],
-        codes: Mapping[CodeName, Float[Tensor, "b c"]],
+        codes: Mapping[CodeName, Float[Tensor, "b _"]],
         changed: Sequence[CodeName],
-    ) -> dict[CodeName, Float[Tensor, "b c"]]:
+    ) -> dict[CodeName, Float[Tensor, "b _"]]:
         """Displacement at strength 1 of each code that ``changed`` names; ``codes`` has both."""
         raise NotImplementedError
 
@@ -90,9 +90,9 @@ class BaseCodeMapper(CodeEditor, ModelMixin, ConfigMixin):
     def displacements(
         self,
         embedding: Float[Tensor, "b d"],
-        codes: Mapping[CodeName, Float[Tensor, "b c"]],
+        codes: Mapping[CodeName, Float[Tensor, "b _"]],
         changed: Sequence[CodeName],
-    ) -> dict[CodeName, Float[Tensor, "b c"]]:
+    ) -> dict[CodeName, Float[Tensor, "b _"]]:
         if embedding.shape[-1] != self.config.source:
             raise ValueError(
                 f"the mapper takes embeddings of width {self.config.source}, got {embedding.shape[-1]}: they are from"

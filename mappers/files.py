@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 def replacing(path: str | Path) -> Iterator[Path]:
     """A path to write to in place of ``path``, whose file takes that name when the block ends without an error.
 
-    Its ending is that of ``path``, its folder is made when needed, and its name is the process's own. Whoever may read
-    new files of this process may read it: safetensors' are its owner's alone.
+    The temporary file has the ending of ``path`` and a name of this process's own; its folder is made when needed. The
+    file gets the permissions of other new files of this process: safetensors would write it for its owner alone.
 
     Raises:
         OSError: the folder is not writable or the disk is full; the message names ``path``.

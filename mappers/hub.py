@@ -21,7 +21,7 @@ class EmbeddedModel:
     id: str
     type: ModelType
     about: str
-    """Its layout, or what it is of."""
+    """Its layout, or what it was trained on."""
     package: str
     """Import package that holds it; found without importing upwards."""
     subfolder: str
@@ -79,10 +79,10 @@ def resolve(model: str | Path, *types: ModelType) -> str:
 
     Args:
         model: a folder, the id of an embedded model, or an id of the hub.
-        types: what would do; embedded models of other types are refused.
+        types: types that the caller can use; embedded models of other types are refused.
 
     Raises:
-        FileNotFoundError: it looks like none of them; the message says what was tried.
+        FileNotFoundError: ``model`` is none of them; the message says what was tried.
     """
     if Path(model).expanduser().is_dir():
         return str(Path(model).expanduser().resolve())

@@ -12,9 +12,9 @@ LARGEST, KEPT = 1 << 30, (1 << 31) - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that tensors free, and say whether it could: glibc can, others are left alone.
+    """Let this process keep the memory that tensors free. Returns whether that is so: only glibc offers it.
 
-    As it comes, glibc asks the system for every block of more than 32 MiB and gives it back at once. A training step
+    By default glibc asks the system for every block of more than 32 MiB and gives it back at once. A training step
     frees and takes the same blocks again, and each time the system clears every page of them: with a low-rank tensor of
     17 million weights that is two thirds of a step (``benchmarks/app/allocation.py``).
     """

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 from torch import Tensor, nn
 
 from .neti import Word
@@ -23,8 +23,8 @@ class MixedMapper(ModelMixin, ConfigMixin):
 
     Args:
         first, second: name and settings of each mapper, {"mapper": ..., "config": {...}}.
-        second_layers: cross-attention layers, in execution order, in which the second speaks; None: in all.
-        second_times: lowest and highest timestep at which it does; None: at all.
+        second_layers: cross-attention layers, in execution order, that take the second; None: all.
+        second_times: lowest and highest timestep at which they do; None: all timesteps.
     """
 
     @register_to_config
@@ -72,24 +72,24 @@ class MixedMapper(ModelMixin, ConfigMixin):
 
     def forward(
         self,
-        timesteps: Float[Tensor, " b"],
+        timesteps: Num[Tensor, " b"],
         layers: Int[Tensor, " b"],
         *,
         truncation: int | Int[Tensor, " b"] | None = None,
     ) -> Word:
-        """The word of the mapper whose turn it is."""
-        turn = torch.ones_like(layers, dtype=torch.bool)
+        """At each point the word of the first or of the second mapper."""
+        second_here = torch.ones_like(layers, dtype=torch.bool)
         if self.config.second_layers is not None:
-            turn &= torch.isin(layers, torch.tensor(self.config.second_layers, device=layers.device))
+            second_here &= torch.isin(layers, torch.tensor(self.config.second_layers, device=layers.device))
         if self.config.second_times is not None:
-            turn &= (timesteps >= self.config.second_times[0]) & (timesteps <= self.config.second_times[1])
+            second_here &= (timesteps >= self.config.second_times[0]) & (timesteps <= self.config.second_times[1])
         first, second = (part(timesteps, layers, truncation=truncation) for part in self.parts)
-        embedding = torch.where(turn[:, None], second.embedding, first.embedding)
+        embedding = torch.where(second_here[:, None], second.embedding, first.embedding)
         if first.bypass is None and second.bypass is None:
             return Word(embedding, None)
         # A zero direction is no bypass.
         ours, theirs = (torch.zeros_like(embedding) if w.bypass is None else w.bypass for w in (first, second))
-        return Word(embedding, torch.where(turn[:, None], theirs, ours))
+        return Word(embedding, torch.where(second_here[:, None], theirs, ours))
 
 
 register_mapper("mix", MixedMapper)

@@ -1,4 +1,4 @@
-"""What the commands that train a shipped model share: ``python -m PACKAGE.train... --output RUN --export``."""
+"""Options that the commands which train a shipped model share: ``python -m PACKAGE.train... --output RUN --export``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class ModelTraining(RunLength):
     output: Path
     """Folder of the run: checkpoints, metrics, samples, and mostly the model."""
     threads: int = 1
-    """CPU threads of each process; two small trainings side by side use two cores best."""
+    """CPU threads of each process; two small trainings at once use two cores best."""
     export: bool = False
     """Also write the model where the package looks for it."""
 
     def start(self) -> None:
-        """Take the threads and the seed, before weights are drawn."""
+        """Set the threads and the seed; call it before weights are drawn."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(self.seed)
 
     def with_overrides(self, recipe: TrainConfig) -> TrainConfig:
-        """The recipe with what the command line says in its place."""
+        """The recipe with the options of the command line in place of its own."""
         return recipe.with_overrides(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
 
     def fit(self, task: Task, config: TrainConfig, part: str = ".") -> FitReport:

@@ -1,4 +1,4 @@
-"""What surrounds the training loop: means for the log, trackers, and clean stops by signals."""
+"""Means for the log, trackers, and clean stops by signals, for the training loop."""
 
 from __future__ import annotations
 

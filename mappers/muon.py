@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 NARROWEST = 16
-"""Matrices with fewer rows or columns are left to AdamW: there is little to orthogonalize."""
+"""Matrices with fewer rows or columns are left to AdamW: orthogonalization gains little there."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration: steep at zero, so that five rounds bring every singular value to about one."""
+"""Coefficients of the quintic iteration: steep at zero, so that five rounds bring every singular value to about one."""
 
 
 def orthogonalize(matrix: Float[Tensor, "m n"], rounds: int = 5) -> Float[Tensor, "m n"]:

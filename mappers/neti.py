@@ -1,7 +1,7 @@
 """NeTI's space-time mapper (arXiv 2305.15391) and its baseline, plain textual inversion (arXiv 2208.01618).
 
-Both answer the same question: which input embedding stands for the new word at timestep t in cross-attention
-layer l, and which residual (the textual bypass) is added to its output embedding.
+Both map a timestep t and a cross-attention layer l to the input embedding of the new word, and to the residual (the
+textual bypass) that is added to its output embedding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -92,7 +92,7 @@ class NeTIMapper(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def start_at(self, embedding: Float[Tensor, " d"]) -> None:
-        """Make the mapper answer exactly ``embedding``, with no bypass, at every (t, l) before training.
+        """Make the mapper's output exactly ``embedding``, with no bypass, at every (t, l) before training.
 
         Not in the paper, where training starts in a random direction: the last layer's weights become zero and
         its bias the embedding; the bypass half is zero and so contributes nothing. ``norm`` has to be its length.
@@ -119,7 +119,7 @@ class NeTIMapper(ModelMixin, ConfigMixin):
 
     def forward(
         self,
-        timesteps: Float[Tensor, " b"],
+        timesteps: Num[Tensor, " b"],
         layers: Int[Tensor, " b"],
         *,
         kept: Int[Tensor, " b"] | None = None,
@@ -182,7 +182,7 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
 
     def forward(
         self,
-        timesteps: Float[Tensor, " b"],
+        timesteps: Num[Tensor, " b"],
         layers: Int[Tensor, " b"],
         *,
         kept: Int[Tensor, " b"] | None = None,
@@ -231,7 +231,7 @@ class Envelope:
                 f"an envelope has units >= 0 at timesteps 0..999 and factors 0..1 for layers; look at {wrong}"
             )
 
-    def units(self, timesteps: Float[Tensor, " b"], layers: Int[Tensor, " b"], hidden: int) -> Int[Tensor, " b"]:
+    def units(self, timesteps: Num[Tensor, " b"], layers: Int[Tensor, " b"], hidden: int) -> Int[Tensor, " b"]:
         """Units of ``hidden`` that are kept at each point, rounded."""
         at = sorted(self.times) or [0.0]
         curve = np.interp(timesteps.cpu().numpy(), at, [self.times.get(t, hidden) for t in at])
@@ -266,7 +266,7 @@ class SpaceTimeEncoding(nn.Module):
         self.register_buffer("frequencies", frequencies)
 
     @torch.no_grad()
-    def forward(self, timesteps: Float[Tensor, " b"], layers: Int[Tensor, " b"]) -> Float[Tensor, "b e"]:
+    def forward(self, timesteps: Num[Tensor, " b"], layers: Num[Tensor, " b"]) -> Float[Tensor, "b e"]:
         with torch.autocast(timesteps.device.type, enabled=False):
             points = torch.stack([timesteps.float(), layers.float()], dim=-1)
             angles = points @ self.frequencies.float().T

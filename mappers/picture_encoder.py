@@ -104,11 +104,11 @@ class PictureEncoder(ModelMixin, ConfigMixin):
         """Azimuths of the bins in radians."""
         return torch.arange(self.config.bins) * (2 * math.pi / self.config.bins)
 
-    def forward(self, pictures: Float[Tensor, "n 4 size size"]) -> EncodedPicture:
+    def forward(self, pictures: Float[Tensor, "n c h w"]) -> EncodedPicture:
         """Predict poses and codes.
 
         Args:
-            pictures: RGB on white and mask of the object, in 0..1.
+            pictures: [n, 4, size, size], RGB on white and mask of the object, in 0..1.
 
         Raises:
             ValueError: the pictures have another size.

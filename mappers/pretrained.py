@@ -17,9 +17,9 @@ def load_pretrained(folder: str | Path, classes: tuple[type[Model], ...], what: 
 
     Args:
         folder: holds ``config.json``, which names the class, and the weights.
-        classes: that it may be of.
-        what: it should hold, for messages.
-        command: that trains one.
+        classes: the classes that the model may be of.
+        what: what the folder should hold, for messages.
+        command: the command that trains one, for messages.
 
     Raises:
         FileNotFoundError: there is none.

@@ -29,8 +29,8 @@ def psnr_of(squared_error: Error, *, peak: float = 1.0) -> Error:
 
 
 def psnr(
-    values: Shaped[Tensor, ...] | Shaped[np.ndarray, ...],
-    truth: Shaped[Tensor, ...] | Shaped[np.ndarray, ...],
+    values: Shaped[Tensor, " ..."] | Shaped[np.ndarray, " ..."],
+    truth: Shaped[Tensor, " ..."] | Shaped[np.ndarray, " ..."],
     *,
     peak: float | None = None,
 ) -> float:

@@ -13,9 +13,9 @@ def ridge_regression(
     """Weight and bias of least squared error, in double precision.
 
     Args:
-        x: what is known of each pair.
-        y: what is wanted.
-        penalty: of squared weights, for all or for each column of ``x``; the bias is free.
+        x: inputs, a row for each sample.
+        y: targets, a row for each sample.
+        penalty: of squared weights, one for all or one for each column of ``x``; the bias has none.
     """
     x, y = x.double(), y.double()
     x_mean, y_mean = x.mean(0), y.mean(0)

@@ -41,7 +41,7 @@ def accelerator_for(config: TrainConfig, trackers: list[str], output_dir: Path |
     """The accelerator that ``accelerate launch`` and ``config`` ask for together.
 
     Raises:
-        TrainingError: they ask for what does not go together, or for what this machine does not offer.
+        TrainingError: the two contradict each other, or ask for what this machine does not offer.
     """
     requested = _requested_sharding()
     if requested and config.optimizer == "muon":
@@ -119,11 +119,11 @@ class SharedModel:
             self._configure_deepspeed(config, accelerator.deepspeed_plugin.deepspeed_config)
         optimizer = _optimizer(self.root, config, rates)
         names = {id(p): name for name, p in self.root.named_parameters()}
-        # Taken now: ZeRO puts one flat tensor in the place of each group.
+        # Recorded now: ZeRO replaces each group by one flat tensor.
         self.group_names = [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups]
         self.prepared, self.optimizer = accelerator.prepare(self.root, optimizer)
         self.calls: dict[str, Callable[..., Any]] = {name: partial(self.prepared, name) for name in modules}
-        # Taken only now: FSDP has put shards in the place of the parameters.
+        # Collected only now: FSDP has replaced the parameters by shards.
         self.parameters = [p for p in self.root.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters] if config.ema else []
 
@@ -238,7 +238,7 @@ class SharedModel:
             state["step"].copy_(steps)
 
     def _link_zero_moments(self) -> None:
-        """Tell each parameter where its moments are: DeepSpeed does it too early where rates make several groups."""
+        """Link each parameter with its moments: DeepSpeed does it too early where rates make several groups."""
         from deepspeed.utils import lazy_init_hp_params_optimizer_state  # pyright: ignore[reportMissingImports]
 
         zero = self.optimizer.optimizer

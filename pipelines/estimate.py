@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and the bounds of its 95 % confidence interval."""
+    """A value and the bounds of its 95 % confidence interval."""
 
     value: float
     low: float
@@ -34,10 +34,10 @@ def bootstrap(
             which repeated rows bias upwards.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    resampled = []
     for _ in range(rounds):
         rows = {n: rng.integers(n, size=n) for n in sorted({len(array) for array in arrays})}
-        found.append(figure(*(array[rows[len(array)]] for array in arrays)))
+        resampled.append(figure(*(array[rows[len(array)]] for array in arrays)))
     value = figure(*arrays)
-    low, high = np.percentile(found, [2.5, 97.5]) + (value - np.mean(found) if centred else 0)
+    low, high = np.percentile(resampled, [2.5, 97.5]) + (value - np.mean(resampled) if centred else 0)
     return Estimate(value, float(low), float(high))

@@ -1,4 +1,4 @@
-"""Pictures from wherever users keep them, as RGB of the model's size."""
+"""Pictures from files, folders and arrays, as RGB."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_images(images: Images) -> list[Image.Image]:
 
 
 def load_masks(masks: Images, images: Images, sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
-    """Read the masks of pictures as gray, white where the thing is.
+    """Read the masks of pictures as gray, white on the subject.
 
     Args:
         masks: as `load_images` takes pictures, in their order; or "alpha", the pictures' own transparency.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -26,6 +27,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     import torch
 
     torch.set_num_threads(1)
+
+SHAPES_CHECKED_IN = ("mappers",)
+"""Packages whose functions' shapes are checked while tests run."""
+
+
+def check_shapes(*packages: str) -> None:
+    """Before any of their modules is imported, in every process that runs tests; see ``shapes.py``."""
+    spec = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    shapes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shapes)
+    shapes.install(*packages)
+
+
+if multiprocessing.parent_process() is None:  # a test's own processes may have imported them already
+    check_shapes(*SHAPES_CHECKED_IN)
 
 WORDS = "a photo picture of the one on in red blue object toy cat beach snow night sky two"
 

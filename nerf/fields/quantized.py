@@ -67,7 +67,7 @@ def exponent_of(value: Tensor, bits: int) -> int:
     return exponent - 1 if largest and levels * 2.0 ** (exponent - 1) >= largest else exponent
 
 
-def quantize(value: Float[Tensor, ...], bits: int) -> tuple[Int[Tensor, ...], int]:
+def quantize(value: Float[Tensor, " ..."], bits: int) -> tuple[Int[Tensor, " ..."], int]:
     """Whole multiples of a step nearest to the values (int8), and the step's exponent."""
     exponent = exponent_of(value, bits)
     return torch.round(value.detach() * 2.0**-exponent).to(torch.int8), exponent
@@ -86,7 +86,7 @@ class _Rounded(torch.autograd.Function):
         return grad, None
 
 
-def rounded(value: Float[Tensor, ...], bits: int) -> Float[Tensor, ...]:
+def rounded(value: Float[Tensor, " ..."], bits: int) -> Float[Tensor, " ..."]:
     """The nearest values that ``bits`` hold; gradients pass unchanged (straight through)."""
     return _Rounded.apply(value, bits)  # pyright: ignore[reportReturnType]
 

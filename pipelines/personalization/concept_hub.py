@@ -1,4 +1,4 @@
-"""Learned words as folders and on the Hugging Face hub: ``concept.safetensors`` with a model card beside it."""
+"""Learned words as folders and on the Hugging Face hub: ``concept.safetensors`` and a model card."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def save_pretrained(
 
     Args:
         concept: the word.
-        folder: where to.
+        folder: the folder to write to.
         license: of the pictures that it was learned from, as the hub names licences.
         report: what `pipelines.evaluate` returned.
         samples: a picture for the card.
@@ -100,7 +100,7 @@ def card(concept: Concept, *, license: str, report: Mapping[str, Any] | None, sa
     }
     if concept.model.count("/") == 1 and not concept.model.startswith((".", "/")):
         about["base_model"] = concept.model
-    # The name of a folder of one's own says nothing to others, and may say too much.
+    # The path of a private folder is of no use to others and may reveal more than its owner wants.
     base = about.get("base_model") or Path(concept.model).name or "unknown"
     parts = [f"---\n{yaml.safe_dump(about, sort_keys=False)}---", f"# {concept.token}"]
     parts.append(
@@ -117,8 +117,8 @@ def card(concept: Concept, *, license: str, report: Mapping[str, Any] | None, sa
     parts.append(f"## Settings\n\n```json\n{json.dumps(concept.settings, indent=2)}\n```")
     parts.append(f"## Figures\n\n{_figures(report)}")
     parts.append(
-        f"## Licence and likeness\n\nLicence: {license}; it should be one that the makers of the training pictures "
-        "allow.\n\nIf the word stands for a real person, share it only with that person's consent. Pictures drawn with "
+        f"## Licence and real persons\n\nLicence: {license}; it should be one that the makers of the training pictures "
+        "allow.\n\nIf the word represents a real person, share it only with that person's consent. Pictures drawn with "
         "it are not photographs; do not pass them off as such, nor use them to deceive, harass or demean anyone."
     )
     return "\n\n".join(parts) + "\n"

@@ -13,7 +13,7 @@ from .text_encoding import TextEncoders
 
 
 class ConceptLoaderMixin:
-    """Loads, saves and forgets learned words, which live beside the model and never change it."""
+    """Loads, saves and forgets learned words, which are kept apart from the model and never change it."""
 
     concepts: dict[str, Concept]
     unet: UNet2DConditionModel

@@ -1,4 +1,4 @@
-"""What every cross-attention layer attends to at every timestep, for prompts with learned words in them."""
+"""The contexts that cross-attention layers attend to at each timestep, for prompts with learned words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def layer_contexts(
 ) -> LayerContexts:
     """The contexts of prompts that are each seen at one timestep, by all layers, in one call of each text encoder.
 
-    SDXL's pooled embedding belongs to no layer: it is the mean, over the UNet's layers, of what their words make of it.
+    SDXL's pooled embedding belongs to no layer: it is the mean, over layers, of the embedding with that layer's words.
 
     Args:
         text: the model's text encoders.
@@ -41,23 +41,23 @@ def layer_contexts(
 
 
 class ContextTable:
-    """What all layers attend to for some prompts, by timestep: made in large calls when first asked for, and kept.
+    """The contexts of some prompts at every timestep: computed in large calls when first needed, and cached.
 
     Prompts without a learned word have one context for all timesteps and layers. Of the others keys are kept whole, and
-    of the values only the rows where a word stands, for they differ nowhere else.
+    of the values only the rows at a word's position, because keys and values differ there alone.
 
     Args:
         text: the model's text encoders.
-        prompts: n prompts; None stands for a context of zeros, SDXL's absent negative prompt.
+        prompts: n prompts; None represents a context of zeros, SDXL's absent negative prompt.
         mappers: for each word, what gives it at timesteps [b] and layers [b].
         layers: cross-attention layers, or groups of them that share a context.
         context_of_layer: see `LayerContexts`.
     """
 
     rows_per_call = 256
-    """Sequences that one call of the text encoder takes; bounds the memory of making."""
+    """Sequences in one call of the text encoder; bounds the memory that a call takes."""
     max_bytes = 1 << 30
-    """Contexts beyond this are forgotten and made again: 100 timesteps of two prompts of Stable Diffusion 1."""
+    """Bytes of cached contexts above which they are dropped and computed again: 100 steps of two prompts of SD 1."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class ContextTable:
         if not varying.all():
             with torch.no_grad():
                 encoded = text.encode([part.rows(~varying) for part in tokenized], {})
-            spoken = torch.tensor([prompt is not None for prompt in prompts])[~varying].to(encoded.keys)
-            self.plain = encoded.keys * spoken[:, None, None]
-            self.pooled = None if encoded.pooled is None else encoded.pooled * spoken[:, None]
-        self.kept: dict[float, tuple[Tensor, Tensor, Tensor | None]] = {}
+            present = torch.tensor([prompt is not None for prompt in prompts])[~varying].to(encoded.keys)
+            self.plain = encoded.keys * present[:, None, None]
+            self.pooled = None if encoded.pooled is None else encoded.pooled * present[:, None]
+        self.cache: dict[float, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     @torch.no_grad()
     def at(self, timestep: float, following: Sequence[float] = ()) -> LayerContexts:
@@ -92,14 +92,14 @@ class ContextTable:
 
         Args:
             timestep: the scheduler's, fractional ones too.
-            following: timesteps that will be asked for next, which are then made in the same calls.
+            following: timesteps that will be needed next; they are computed in the same calls.
         """
         plain = None if self.plain is None else self.plain.expand(self.layers, -1, -1, -1)
         if plain is not None and not len(self.varying):
             return LayerContexts(plain, plain, self.pooled, self.context_of_layer)
-        if timestep not in self.kept:
-            self._make([timestep, *following])
-        keys, rows, pooled = self.kept[timestep]
+        if timestep not in self.cache:
+            self._compute([timestep, *following])
+        keys, rows, pooled = self.cache[timestep]
         values = keys.clone()
         values[:, self.position] = rows
         if plain is not None:
@@ -108,10 +108,10 @@ class ContextTable:
                 pooled = torch.cat([pooled, self.pooled])[self.order]
         return LayerContexts(keys, values, pooled, self.context_of_layer)
 
-    def _make(self, timesteps: Sequence[float]) -> None:
-        """Contexts of as many of ``timesteps`` as one call may hold; those that are there are left out."""
+    def _compute(self, timesteps: Sequence[float]) -> None:
+        """Compute the contexts of ``timesteps`` that are not cached, as many as one call may hold."""
         n, layers, device = len(self.varying), self.layers, self.text.device
-        missing = [t for t in dict.fromkeys(timesteps) if t not in self.kept]
+        missing = [t for t in dict.fromkeys(timesteps) if t not in self.cache]
         times = missing[: max(1, self.rows_per_call // (layers * n))]
         at = torch.tensor(times, device=device).repeat_interleave(n * layers)
         layer = torch.arange(layers, device=device).repeat(len(times) * n)
@@ -122,13 +122,13 @@ class ContextTable:
             self.text, [part.rows(rows) for part in self.tokenized], words, layers, self.context_of_layer
         )
         size = made.keys.nbytes
-        if size + sum(keys.nbytes + rows.nbytes for keys, rows, _ in self.kept.values()) > self.max_bytes:
-            self.kept.clear()
+        if size + sum(keys.nbytes + rows.nbytes for keys, rows, _ in self.cache.values()) > self.max_bytes:
+            self.cache.clear()
         for i, t in enumerate(times):
             here = slice(i * n, (i + 1) * n)
-            # Copies, for views would keep the memory of the whole call.
+            # Copies: views would keep the memory of the whole call.
             pooled = None if made.pooled is None else made.pooled[here].clone()
-            self.kept[t] = made.keys[:, here].clone(), made.values[:, here][:, self.position], pooled
+            self.cache[t] = made.keys[:, here].clone(), made.values[:, here][:, self.position], pooled
 
 
 def truncated(

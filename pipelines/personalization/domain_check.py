@@ -12,16 +12,19 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 LIMIT = 0.075
-"""Of the mean share that nano's autoencoder loses. Chosen between four renders of each of the 23 held-out objects (one,
-a crab, lies above; the others reach 0.068) and photographs of nine things (one lies below, at 0.062)."""
+"""Largest mean share of unexplained variance that pictures of nano's world have.
+
+It lies between four renders of each of the 23 held-out objects (one, a crab, is above; the others reach 0.068) and
+photographs of nine things (one is below, at 0.062).
+"""
 
 
 @torch.no_grad()
 def unexplained_variance(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
-    """The share of each picture's variance that the model's autoencoder cannot keep: 0 nothing, 1 all.
+    """The share, in 0..1, of each picture's variance that the model's autoencoder does not reconstruct.
 
-    What does not pass the autoencoder cannot be learned, whatever word is used for it. The error alone would not do:
-    it is small for blurred pictures too.
+    What the autoencoder does not reconstruct cannot be learned by any word. The squared error alone would not tell: it
+    is small for blurred pictures too.
 
     Args:
         vae: the autoencoder.
@@ -36,12 +39,12 @@ def unexplained_variance(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"])
 
 
 def warn_if_out_of_domain(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> None:
-    """Warn when ``pictures``, in [-1, 1], are unlike those that nano was trained on; the mean over them decides."""
+    """Warn when ``pictures``, in [-1, 1], are unlike those that nano was trained on, by the mean over the pictures."""
     lost = float(unexplained_variance(vae, pictures).mean())
     if lost > LIMIT:
         logger.warning(
             "the pictures are far from what nano knows: its autoencoder loses %.1f %% of them, of pictures of its own "
-            "world seldom more than %.1f %%. Expect a poor likeness; give model= a Stable Diffusion folder or hub id "
+            "world seldom more than %.1f %%. Expect a poor similarity; give model= a Stable Diffusion folder or hub id "
             "instead",
             100 * lost,
             100 * LIMIT,

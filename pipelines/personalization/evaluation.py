@@ -1,4 +1,4 @@
-"""How good a learned word is: does it look like the thing, does it obey prompts, does it only copy its pictures?"""
+"""Measures of a learned word: similarity to the subject, agreement with prompts, copies of training pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .pipeline import NeTIPipeline
 from .settings import EvaluateConfig
 
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""Student's t at 97.5 % for 1..15 degrees of freedom; beyond, the normal's 1.96 is less than 9 % too small."""
+"""Student's t at 97.5 % for 1..15 degrees of freedom; beyond, the Gaussian's 1.96 is less than 9 % too small."""
 
 Embed = Callable[[Sequence[Image.Image]], Float[Tensor, "n d"]]
 
@@ -182,7 +182,7 @@ class Measurement:
     Args:
         pipeline: the base model, with the word loaded.
         judges: the embedding models.
-        held_out: pictures of the thing that the word was not learned from.
+        held_out: pictures of the subject that the word was not learned from.
         config: prompts, seeds and steps.
         seed: the first seed of the noise.
     """
@@ -269,8 +269,8 @@ def _copies(
 ) -> tuple[list[int], dict[str, Any]]:
     """The training picture nearest to each generated one, and whether it is nearer than any other real picture is.
 
-    Pictures that are nearer to a training picture than *every* held-out picture is to its own nearest are suspicious:
-    that near, no new photograph of the thing comes.
+    A generated picture is suspicious if it is nearer to a training picture than *every* held-out picture is to its own
+    nearest: no new photograph of the subject is that near.
     """
     memory = embed(seen)
     near, nearest = (embed(pictures) @ memory.T).max(1)
@@ -295,7 +295,7 @@ def _check_held_out(held_out: list[Image.Image], seen: list[Image.Image]) -> Non
 
 
 def draw_curve(curve: Mapping[int, Mapping[str, Any]], category: Mapping[str, Any], path: Path) -> None:
-    """CLIP-I against CLIP-T along the truncation, with intervals, and the category word beside it."""
+    """CLIP-I against CLIP-T along the truncation, with intervals, compared with the category word."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for label, rows in (("units kept", list(curve.values())), ("category word", [category])):
@@ -305,7 +305,7 @@ def draw_curve(curve: Mapping[int, Mapping[str, Any]], category: Mapping[str, An
     for units, row in curve.items():
         at = row["clip_t"]["value"], row["clip_i"]["value"]
         axes.annotate(str(units), at, textcoords="offset points", xytext=(4, 4))
-    axes.set(xlabel="CLIP-T (obeys the prompt)", ylabel="CLIP-I (looks like the thing)")
+    axes.set(xlabel="CLIP-T (agreement with the prompt)", ylabel="CLIP-I (similarity to the subject)")
     axes.legend()
     figure.savefig(path, dpi=110)
 

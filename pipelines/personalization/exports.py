@@ -1,6 +1,6 @@
 """Learned words for programs that know no mappers: one vector per layer (XTI), or one vector (textual inversion).
 
-Each is the mean of what the mapper answers. What that costs is measured by the model itself, see `fidelity`.
+Each vector is a mean of the mapper's output. `fidelity` measures with the model itself what is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ XL "sdxl" replaces the latter two: a vector for each text encoder, clip_l and cl
 def averaged_mapper(mapper: nn.Module, *, per_layer: bool, points: int = 50) -> TextualInversionMapper:
     """The mean of a mapper's input embeddings over timesteps, and unless ``per_layer`` over layers.
 
-    Directions that differ cancel, so the mean is brought back to the mean length. The bypass is lost.
+    Directions that differ cancel, so the mean is scaled to the mean length. The bypass is lost.
 
     Args:
         mapper: any mapper of words.
@@ -60,9 +60,9 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
     """Write a loaded word in the layouts of `FILES`.
 
     Args:
-        pipeline: that has loaded it.
+        pipeline: a pipeline that has loaded the word.
         token: the word.
-        folder: where to.
+        folder: the folder to write to.
 
     Returns:
         The `fidelity` of each layout that was written.
@@ -98,16 +98,16 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
 def fidelity(
     pipeline: NeTIPipeline, token: str, mappers: Mapping[str, nn.Module], *, levels: int = 10, seed: int = 0
 ) -> dict[str, float]:
-    """How much of a word is left when a mapper stands for it: 1 all, 0 no more than the category word has.
+    """How much of a word another mapper keeps: 1 is all, 0 is no more than the category word.
 
     Noise is added to a picture of the word, and the model predicts with the word, with each mapper and with the
     category word. The result is 1 - |with mapper - with word| / |with category - with word|, over all noise levels. It
     may be negative.
 
     Args:
-        pipeline: that has loaded the word.
+        pipeline: a pipeline that has loaded the word.
         token: the word.
-        mappers: what stands for it, by any name.
+        mappers: mappers in the word's place, by any name.
         levels: timesteps, evenly spaced.
         seed: of the picture and the noise.
     """

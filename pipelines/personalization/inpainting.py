@@ -18,7 +18,7 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 
 def timesteps_for_strength(scheduler: Any, steps: int, strength: float) -> Tensor:
-    """The last timesteps of a schedule of ``steps``, the more the larger ``strength`` is.
+    """The last timesteps of a schedule of ``steps``: the share ``strength`` of them.
 
     Raises:
         ValueError: ``strength`` is out of range, or leaves no step.
@@ -36,7 +36,7 @@ def timesteps_for_strength(scheduler: Any, steps: int, strength: float) -> Tenso
 
 
 class InitialPicture:
-    """The picture that is drawn over, as latents.
+    """The picture that a generation starts from, as latents.
 
     Outside the mask the latents of every step are replaced by the picture's, at that step's noise, as diffusers'
     inpainting does with models that know no masks. The result there is the picture after the autoencoder.
@@ -44,9 +44,9 @@ class InitialPicture:
     Args:
         vae: the model's autoencoder.
         image: the picture; its centre is cut to the proportions that are drawn.
-        mask: white where to draw, as large as the picture; None: everywhere.
-        size: width and height of what is drawn, pixels.
-        count: pictures that are drawn.
+        mask: white where new content is drawn, as large as the picture; None: everywhere.
+        size: width and height of the generated pictures, pixels.
+        count: pictures that are generated.
         generator: randomness of the latents and their noise.
         device: where the autoencoder computes.
 
@@ -84,7 +84,7 @@ class InitialPicture:
             self.mask = F.interpolate(torch.from_numpy(white)[None, None].to(device, vae.dtype), latents.shape[-2:])
 
     def start(self, scheduler: Any, first: Tensor, *, whole: bool) -> Tensor:
-        """Latents to begin with at timestep ``first``; of the ``whole`` schedule noise alone, when there is a mask."""
+        """Initial latents at timestep ``first``: the noisy picture, or noise for the ``whole`` schedule with a mask."""
         if whole and self.mask is not None:
             return self.noise * scheduler.init_noise_sigma
         return self.at(scheduler, first)

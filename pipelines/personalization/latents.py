@@ -21,8 +21,8 @@ class LatentPictures:
     Args:
         vae: the autoencoder.
         subjects: the words, with masks for all or for none.
-        outside: weight of the loss where the thing is not.
-        side: pixels; None takes the pictures as they are.
+        outside: weight of the loss outside the masks.
+        side: pixels of the square pictures; None takes the pictures as they are.
 
     Raises:
         ValueError: a mask leaves nothing.
@@ -73,7 +73,7 @@ def _posteriors(vae: AutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_not_black(share: Float[Tensor, "n 1 h w"], subjects: Sequence[Subject]) -> None:
-    """Refuse masks that leave nothing, by word and position.
+    """Refuse masks that leave nothing, by word and number of the picture.
 
     Raises:
         ValueError: there is one.

@@ -26,12 +26,12 @@ PARTS = {
 """Official names of weights and ours. ``net.0`` is the input layer once more."""
 
 
-class _Inert:
-    """Stands for the one class of the official code that its files pickle: holds attributes and does nothing."""
+class _PickledStub:
+    """Replaces the one class that official files pickle: holds attributes and does nothing."""
 
 
 ALLOWED = [
-    (_Inert, f"models.positional_encoding.{name}") for name in ("NeTIPositionalEncoding", "BasicEncoder")
+    (_PickledStub, f"models.positional_encoding.{name}") for name in ("NeTIPositionalEncoding", "BasicEncoder")
 ]  # fmt: skip
 
 

@@ -34,8 +34,8 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
     """Text-to-image with learned words (NeTI, arXiv 2305.15391).
 
     It has the components of a `StableDiffusionPipeline`, or of a `StableDiffusionXLPipeline` with its second text
-    encoder, and changes none of them: learned words live beside the model, so that `unload_concept` leaves it bit for
-    bit as it was. A prompt may hold any loaded word any number of times, and none at all.
+    encoder, and changes none of them: learned words are kept apart from the model, so that `unload_concept` leaves
+    it bit for bit as it was. A prompt may hold any loaded word any number of times, and none at all.
     """
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
@@ -132,7 +132,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         return TextEncoders([self.tokenizer, self.tokenizer_2], [self.text_encoder, self.text_encoder_2], device)
 
     def enable_sequential_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
-        """Not possible: learned words need the weights of the token tables, which would be nowhere between calls.
+        """Not possible: learned words need the token tables' weights, which sequential offload removes between calls.
 
         Raises:
             NotImplementedError: always; the message names what to use instead.
@@ -334,9 +334,9 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         regions: Regions | None = None,
         attention_maps: AttentionMaps | None = None,
     ) -> Tensor:
-        """The UNet's answer to ``sample`` [b, c, h, w] at timestep ``t``, within `context_attention`.
+        """The UNet's prediction for ``sample`` [b, c, h, w] at timestep ``t``, within `context_attention`.
 
-        Stable Diffusion XL is told that the picture has the size that is drawn and was never cropped.
+        Stable Diffusion XL's size conditions are those of an uncropped picture of the generated size.
         """
         conditions = None
         if contexts.pooled is not None:

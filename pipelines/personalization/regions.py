@@ -1,4 +1,4 @@
-"""Parts of the picture that words are confined to while it is drawn."""
+"""Parts of the picture that words are confined to during generation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Regions:
     """Where in the picture words act.
 
     A cell's attention to a word is multiplied by the share of the cell that the word's mask covers, before attention
-    is normalized: 1 changes nothing, and with 0 the word is not there. Rows without the word are left alone.
+    is normalized: 1 changes nothing, and with 0 the cell ignores the word. Rows without the word are unchanged.
 
     Args:
-        positions: for each word, where it stands in each row's prompt.
+        positions: for each word, its positions in each row's prompt.
         masks: for each word, its mask at the picture's size, in 0..1.
     """
 
@@ -32,7 +32,7 @@ class Regions:
         self._bias: dict[int, Tensor] = {}
 
     def bias(self, query: Float[Tensor, "b n q c"]) -> Float[Tensor, "b 1 q s"]:
-        """What a layer adds to its attention scores, before the softmax; kept, for all steps need the same."""
+        """What a layer adds to its attention scores, before the softmax; cached, because all steps need the same."""
         cells = query.shape[2]
         if cells not in self._bias:
             height, width = self.masks[0].shape
@@ -41,7 +41,7 @@ class Regions:
             total = torch.zeros((), device=query.device)
             for position, mask in zip(self.positions, self.masks, strict=True):
                 share = F.interpolate(mask[None, None], size=size, mode="area").flatten()
-                # Where, and not a product: zero times the logarithm of zero is no number.
+                # `where`, not a product: zero times the logarithm of zero is not a number.
                 total = total + torch.where(position[:, None, None, :], share.log()[None, None, :, None], 0.0)
             self._bias[cells] = total.to(query.dtype)
         return self._bias[cells]

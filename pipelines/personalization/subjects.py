@@ -1,4 +1,4 @@
-"""What words are learned from: pictures, masks and category of each, as users give them."""
+"""Pictures, masks and category that each word is learned from, as users give them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Subject:
     pictures: Float[Tensor, "n 3 h w"]
     """In [-1, 1]."""
     inside: Float[Tensor, "n 1 h w"] | None = None
-    """1 where the thing is, 0 elsewhere; None counts whole pictures."""
+    """1 on the subject, 0 elsewhere; None: the whole pictures count."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def folder_names(tokens: Sequence[str]) -> list[str]:
 
 
 def _own(values: T | Mapping[str, T] | None, word: str) -> T | None:
-    """What ``values`` say of a word: its own entry, or what is said of all."""
+    """The value for a word: its own entry in a mapping, or the one value for all words."""
     return values.get(word) if isinstance(values, Mapping) else values
 
 

@@ -32,24 +32,23 @@ TEMPLATES = (
     "a picture of the {}",
     "a photo of the {}",
 )
-"""Sentences of the training; short and plain, so that what else is in a picture is not blamed on a sentence."""
+"""Sentences of the training; short, so that no sentence explains what else is in a picture."""
 
 BACKGROUND = "<background>"
-"""A word for what surrounds the thing, learned beside it from masked pictures and then thrown away."""
+"""A word for the surroundings of the subject, learned with it from masked pictures and then thrown away."""
 
 SAMPLE_PROMPTS = ("a photo of a {}", "a {} on the beach", "a {} in the snow", "a {} in the night sky")
 SAMPLE_STEPS = 15
-"""In which a sample is drawn."""
-
+"""Denoising steps of a sample."""
 
 VALIDATION_SAMPLES = 32
-"""Of a validation loss: as many timesteps, evenly spaced, with the same noise each time."""
+"""Samples of a validation loss: as many timesteps, evenly spaced, with the same noise each time."""
 
 
 class NeTITask:
     """The diffusion model's own loss, as a function of mappers alone (section 3).
 
-    Of several words every sample of a batch shows one, drawn evenly; their mappers are trained side by side.
+    Of several words every sample of a batch shows one, drawn evenly; their mappers are trained together.
 
     Args:
         pipeline: the frozen model.
@@ -89,7 +88,7 @@ class NeTITask:
             self.backgrounds = [name.replace("mapper", "background") for name in self.mappers]
             self.modules |= {name: _background(pipeline, self.layers) for name in self.backgrounds}
             sentences = [f"{sentence} in {BACKGROUND}" for sentence in sentences]
-        # The first word's token stands for whichever word a sample shows: what differs is the embedding put there.
+        # The first word's token is the placeholder in all sentences; a sample's word differs by its embedding only.
         self.prompts = self.text.tokenize([s.format(self.token) for s in sentences], [self.token, BACKGROUND])
         self.context_of_layer = pipeline.context_of_layer([subject.mapper for subject in subjects])
         self.levels = layer_levels(pipeline.unet, pipeline.cross_attentions)
@@ -150,12 +149,12 @@ class NeTITask:
         """What the layers attend to at points in time that each show a word in a sentence."""
         at = times.repeat_interleave(self.layers), torch.arange(self.layers, device=times.device).repeat(len(times))
         kept = None if kept is None else kept.flatten()
-        shown = words.repeat_interleave(self.layers)
-        spoken = {self.token: _select([modules[name](*at, kept=kept) for name in self.mappers], shown)}
+        word_of_row = words.repeat_interleave(self.layers)
+        embedded = {self.token: _select([modules[name](*at, kept=kept) for name in self.mappers], word_of_row)}
         if self.backgrounds:
-            spoken[BACKGROUND] = _select([modules[name](*at) for name in self.backgrounds], shown)
+            embedded[BACKGROUND] = _select([modules[name](*at) for name in self.backgrounds], word_of_row)
         prompts = [part.rows(templates) for part in self.prompts]
-        return layer_contexts(self.text, prompts, spoken, self.layers, self.context_of_layer)
+        return layer_contexts(self.text, prompts, embedded, self.layers, self.context_of_layer)
 
     def _errors(
         self,
@@ -211,14 +210,14 @@ class NeTITask:
         return total / VALIDATION_SAMPLES
 
 
-def _select(words: Sequence[Word], shown: Int[Tensor, " b"]) -> Word:
-    """For each row the word that is shown. All take part in every step, so no process waits for gradients of one."""
+def _select(words: Sequence[Word], word_of_row: Int[Tensor, " b"]) -> Word:
+    """For each row its word. All words take part in every step, so that no process waits for gradients of one."""
     if len(words) == 1:
         return words[0]
-    rows = torch.arange(len(shown), device=shown.device)
-    embedding = torch.stack([word.embedding for word in words])[shown, rows]
+    rows = torch.arange(len(word_of_row), device=word_of_row.device)
+    embedding = torch.stack([word.embedding for word in words])[word_of_row, rows]
     bypasses = [word.bypass for word in words if word.bypass is not None]
-    return Word(embedding, torch.stack(bypasses)[shown, rows] if bypasses else None)
+    return Word(embedding, torch.stack(bypasses)[word_of_row, rows] if bypasses else None)
 
 
 def sample_grid(pipeline: NeTIPipeline, token: str, seed: int, *, columns: int) -> Image.Image:

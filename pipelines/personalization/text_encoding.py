@@ -1,4 +1,4 @@
-"""Prompts with placeholders through one text encoder, or through Stable Diffusion XL's two side by side."""
+"""Prompts with placeholders through one text encoder, or through both text encoders of Stable Diffusion XL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BYPASS_SCALE = 0.2
 
 @dataclass
 class TokenizedPrompts:
-    """Prompts as token ids, and where each concept's word stands.
+    """Prompts as token ids, and the positions of each learned word.
 
     The tokenizer is never changed: prompts are cut at the placeholders and the pieces tokenized.
     """
@@ -49,11 +49,11 @@ class TokenizedPrompts:
 
 
 class Encoded(NamedTuple):
-    """What a UNet's cross-attentions and, in SDXL, its timestep embedding get to know of n prompts."""
+    """Encodings of n prompts, for a UNet's cross-attentions and, in SDXL, its timestep embedding."""
 
     keys: Float[Tensor, "n s d"]
     values: Float[Tensor, "n s d"]
-    """As the keys but for the bypass, where a word stands."""
+    """Equal to the keys except at a word's position, where the bypass is added."""
     pooled: Float[Tensor, "n p"] | None
     """The projected state of the end mark; None where the text encoder has no projection."""
 
@@ -98,7 +98,7 @@ def encode_rows(
 ) -> Encoded:
     """Key and value contexts of prompts whose n rows have a word each, in one text-encoder call.
 
-    The word's input embedding stands in for the placeholder. Its bypass is added to what becomes the values,
+    The word's input embedding replaces the placeholder's. Its bypass is added to what becomes the values,
     h + 0.2 |h| v/|v| (arXiv 2305.15391, section 4.4), before the final LayerNorm; keys do without.
 
     Args:
@@ -127,9 +127,9 @@ def encode_rows(
 
 
 class TextEncoders:
-    """What a model reads prompts with: one tokenizer and text encoder, or SDXL's two, joined along their width.
+    """A model's tokenizer and text encoder, or SDXL's two of each, concatenated along their width.
 
-    A word's vectors for both are joined likewise.
+    A word's vectors for both are concatenated likewise.
 
     Args:
         tokenizers: one or two.
@@ -174,13 +174,13 @@ class TextEncoders:
         return [category_embedding(tokenizer, encoder, category) for tokenizer, encoder in pairs]
 
     def check_token(self, token: str) -> None:
-        """Refuse a token that could not stand for a new word; see `pipelines.personalization.concepts.check_token`."""
+        """Refuse a token that cannot name a new word; see `tokens.check_token`."""
         for tokenizer in self.tokenizers:
             check_token(token, tokenizer)
 
 
 def check_text_encoders(unet: Any, first: Any, second: Any) -> None:
-    """Refuse a model whose text encoders are not those that its UNet listens to.
+    """Refuse a model whose text encoders do not have the width that its UNet reads.
 
     Raises:
         ValueError: one is missing.
@@ -209,7 +209,7 @@ def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:
 def _replaced_embeddings(
     text_encoder: CLIPTextModel, replacements: list[tuple[Bool[Tensor, "r s"], Float[Tensor, "r d"]]]
 ) -> Iterator[None]:
-    """Let the token table answer with the words' embeddings at their positions; the table itself stays."""
+    """Replace the token table's output by the words' embeddings at their positions; the table itself is unchanged."""
 
     def replace(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         for position, embedding in replacements:

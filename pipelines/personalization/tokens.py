@@ -27,7 +27,7 @@ def category_embedding(tokenizer: Any, text_encoder: CLIPTextModel, category: st
 
 
 def check_token(token: str, tokenizer: Any) -> None:
-    """Refuse a token that could not stand for a new word.
+    """Refuse a token that cannot name a new word.
 
     Raises:
         ValueError: it is empty, has spaces, or is a word of the vocabulary.

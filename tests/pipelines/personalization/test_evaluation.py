@@ -97,11 +97,11 @@ def test_copies_are_found(monkeypatch: pytest.MonkeyPatch, pipeline: NeTIPipelin
     seen, held_out = pictures(4, 1), pictures(2, 2)
     learned = concept(pipeline, NeTIMapper(16, 16, 20.0), tiny_model)
     config = dataclasses.replace(CONFIG, truncations=(1.0,))
-    monkeypatch.setattr("pipelines.personalization.evaluation._draw", lambda *_: seen)
+    monkeypatch.setattr("pipelines.personalization.evaluation.Measurement._draw", lambda *_: seen)
     copied = pipelines.evaluate(learned, held_out, training=seen, config=config, device="cpu")["copies"]
     assert copied["suspicious"] == 1.0
     assert copied["nearest"] == pytest.approx(1.0, abs=1e-5)
-    monkeypatch.setattr("pipelines.personalization.evaluation._draw", lambda *_: held_out * 2)
+    monkeypatch.setattr("pipelines.personalization.evaluation.Measurement._draw", lambda *_: held_out * 2)
     new = pipelines.evaluate(learned, held_out, training=seen, config=config, device="cpu")["copies"]
     assert new["suspicious"] == 0.0
 
