@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -284,7 +285,7 @@ class RidgeCodeMapper(BaseCodeMapper):
         codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
         for name, code in codes.items():
             weight, bias = ridge_regression(x, code, ridge * len(x))
-            regression = self.guesses[name]
+            regression = cast(nn.Linear, self.guesses[name])
             regression.weight.copy_(weight)
             regression.bias.copy_(bias)
             predicted, centered = (values - values.mean(0) for values in (x.double() @ weight.T, code.double()))

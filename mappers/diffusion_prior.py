@@ -121,7 +121,7 @@ class DiffusionPriorMapper(EmbeddingMapper):
         noise = draws.normal("noise", clean.shape[1:])
         u = draws.uniform("prior", (3,))
         timesteps = (u[:, 0] * TIMESTEPS).long()
-        noisy = self.noising.add_noise(clean, noise, timesteps)
+        noisy = self.noising.add_noise(clean, noise, timesteps)  # pyright: ignore[reportArgumentType]
         predicted = forward(
             noisy, timesteps, normalize_rms(condition),
             with_condition=u[:, 1] >= self.config.drop, with_target=u[:, 2] >= self.config.drop,
@@ -167,7 +167,7 @@ class DiffusionPriorMapper(EmbeddingMapper):
             if scale != 1:
                 without = self(noisy, times, seen, with_condition=nothing).float()
                 clean = without + scale * (clean - without)
-            sample = scheduler.step(clean, timestep, sample).prev_sample
+            sample = scheduler.step(clean, timestep, sample).prev_sample  # pyright: ignore[reportArgumentType]
         return F.normalize(sample, dim=-1)
 
 

@@ -38,7 +38,7 @@ class MixedMapper(ModelMixin, ConfigMixin):
         super().__init__()
         self.parts = nn.ModuleList(mapper_class(part["mapper"])(**part["config"]) for part in (first, second))
         self.layers, self.widths = self.parts[0].layers, self.parts[0].widths
-        self.hidden = min(part.hidden for part in self.parts)
+        self.hidden = min(cast(int, part.hidden) for part in self.parts)
 
     @classmethod
     def of(
@@ -65,7 +65,7 @@ class MixedMapper(ModelMixin, ConfigMixin):
         if times is None and (layers is None or len(layers) == count):
             raise ValueError("give layers or times; without either the mix would be the second word alone")
         parts = ({"mapper": mapper_name(m), "config": mapper_config(m)} for m in (first, second))
-        mixed = cls(*parts, second_layers=layers, second_times=None if times is None else tuple(times))
+        mixed = cls(*parts, second_layers=layers, second_times=None if times is None else (times[0], times[1]))
         for part, source in zip(mixed.parts, (first, second), strict=True):
             part.load_state_dict(source.state_dict())
         return mixed.eval().requires_grad_(False)

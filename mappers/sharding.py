@@ -55,7 +55,7 @@ def accelerator_for(config: TrainConfig, trackers: list[str], output_dir: Path |
         # As a plugin, because the launcher's environment overrules a bare number of steps.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=config.gradient_accumulation),
         mixed_precision="no" if requested == DistributedType.DEEPSPEED else _mixed_precision(config),
-        log_with=trackers or None,
+        log_with=[*trackers] or None,
         project_dir=output_dir / "logs" if output_dir else None,
         cpu=config.cpu,
         fsdp_plugin=_fsdp_plugin() if requested == DistributedType.FSDP else None,
@@ -208,7 +208,7 @@ class SharedModel:
         if self.deepspeed:
             self._load_zero(weights, optimizer["state"])
         else:
-            set_model_state_dict(self.root, weights, options=_FULL)
+            set_model_state_dict(self.root, {**weights}, options=_FULL)
             set_optimizer_state_dict(self.root, self.optimizer.optimizer, optimizer, options=_FULL)
         for i, target in enumerate(self.average):
             value = average[str(i)].to(target.device)
@@ -228,7 +228,7 @@ class SharedModel:
         with torch.enable_grad():
             self.accelerator.backward(torch.stack([(p * 0).sum() for p in self.parameters]).sum())
         self._link_zero_moments()
-        set_model_state_dict(self.root, weights, options=_FULL)
+        set_model_state_dict(self.root, {**weights}, options=_FULL)
         for name, parameter in self._named_parameters().items():
             safe_set_full_fp32_param(parameter, parameter.detach())
             for slot in _MOMENTS:

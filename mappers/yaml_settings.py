@@ -51,7 +51,7 @@ def _arguments(cls: type, values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} must hold settings by name, got {values!r}")
     hints = typing.get_type_hints(cls)
-    factories = {field.name: field.default_factory for field in dataclasses.fields(cls)}
+    factories: dict[str, Any] = {field.name: field.default_factory for field in dataclasses.fields(cls)}
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
