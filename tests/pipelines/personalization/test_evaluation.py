@@ -117,7 +117,7 @@ def test_intervals_are_students() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prompts": ("a toy",)}, "prompts must each have one {}"),
+        ({"prompts": ("a toy",)}, "each of prompts must have one {}"),
         ({"seeds": 1}, "seeds must be at least 2"),
         ({"truncations": (2.0,)}, "truncations must be shares"),
     ],
