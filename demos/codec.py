@@ -36,18 +36,17 @@ def code(file: str, target_bytes: int, folder: Path) -> dict[str, Any]:
     plot({"mapfield, a leading share of the file": [*points, (len(done.data), done.psnr)], **curves}, target_bytes,
          folder / "rate.png")  # fmt: skip
     jpeg = _jpeg(picture, len(done.data))
-    lines = ["| | bytes | PSNR |", "|---|---|---|", f"| mapfield | {len(done.data)} | {_shown(done.psnr)} |"]
+    rows = [("mapfield", str(len(done.data)), _shown(done.psnr))]
     made = {"input": str(folder / "input.png"), "decoded": str(folder / "decoded.png")}
     if jpeg is None:
-        lines.append(f"| JPEG | no file of {len(done.data)} bytes or less | |")
+        rows.append(("JPEG", f"no file of {len(done.data)} bytes or less", ""))
     else:
         (folder / "jpeg.jpg").write_bytes(jpeg)
         with Image.open(folder / "jpeg.jpg") as opened:
-            lines.append(f"| JPEG | {len(jpeg)} | {_shown(_psnr(opened, picture))} |")
+            rows.append(("JPEG", str(len(jpeg)), _shown(_psnr(opened, picture))))
         made["jpeg"] = str(folder / "jpeg.jpg")
-    return {
-        **made, "file": str(folder / "picture.mfc"), "table": "\n".join(lines), "plot": str(folder / "rate.png")
-    }  # fmt: skip
+    table = pipelines.markdown_table(["", "bytes", "PSNR"], rows)
+    return {**made, "file": str(folder / "picture.mfc"), "table": table, "plot": str(folder / "rate.png")}
 
 
 def _psnr(decoded: Any, picture: Any) -> float:

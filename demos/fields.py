@@ -37,13 +37,14 @@ def teach(scene: str, family: str, count: int, seed: int, teachers: Path, folder
     for name, run in (("teacher", teacher), ("student", student)):
         nerf.render_film(run, nerf.turntable(run, VIEWS, size=SIZE), folder / f"{name}.gif", fps=8)
         made[name] = str(folder / f"{name}.gif")
-    rows = [("teacher, hash", teacher, "teacher_psnr"), (f"student, {family}", student, "psnr")]
-    lines = ["| | parameters | PSNR on test views |", "|---|---|---|"]
-    for label, run, figure in rows:
+    fields = [("teacher, hash", teacher, "teacher_psnr"), (f"student, {family}", student, "psnr")]
+    rows = []
+    for label, run, figure in fields:
         parameters = sum(p.numel() for p in run.field.parameters())
-        lines.append(f"| {label} | {parameters:,} | {student.figures[figure]:.1f} dB |")
+        rows.append((label, f"{parameters:,}", f"{student.figures[figure]:.1f} dB"))
     plot(folder, folder / "psnr.png")
-    return {**made, "table": "\n".join(lines), "plot": str(folder / "psnr.png"), "folder": str(folder)}
+    table = pipelines.markdown_table(["", "parameters", "PSNR on test views"], rows)
+    return {**made, "table": table, "plot": str(folder / "psnr.png"), "folder": str(folder)}
 
 
 def plot(folder: Path, path: Path) -> None:

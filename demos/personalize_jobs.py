@@ -94,11 +94,13 @@ def measure(concept: str, pictures: list[str], models: tuple[str, ...], folder: 
 
     config = pipelines.EvaluateConfig(prompts=PROMPTS, truncations=SHARES)
     result = pipelines.evaluate(_known(concept, models), pictures, output_dir=folder, config=config)
-    lines = ["| | like the thing (CLIP-I) | obeys the prompt (CLIP-T) |", "|---|---|---|"]
-    for name, scores in result["scores"].items():
-        lines.append(f"| {name} | {scores['clip_i']['value']:.3f} | {scores['clip_t']['value']:.3f} |")
+    rows = [
+        (name, f"{scores['clip_i']['value']:.3f}", f"{scores['clip_t']['value']:.3f}")
+        for name, scores in result["scores"].items()
+    ]
+    table = pipelines.markdown_table(["", "similarity to the thing (CLIP-I)", "fit to the prompt (CLIP-T)"], rows)
     curve = folder / "truncation.png"
-    return {"curve": str(curve) if curve.is_file() else None, "table": "\n".join(lines)}
+    return {"curve": str(curve) if curve.is_file() else None, "table": table}
 
 
 @contextmanager

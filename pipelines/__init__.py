@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mappers.hub import EMBEDDED, embedded_models
     from mappers.neti import Envelope
+    from mappers.tables import markdown_table
     from mappers.yaml_settings import load_settings
 
     from .audio.evaluation import evaluate_audio
@@ -57,6 +58,7 @@ _HOMES = {
     "load_images": "pipelines.images",
     "load_session": "pipelines.editing.session",
     "load_settings": "mappers.yaml_settings",
+    "markdown_table": "mappers.tables",
     "personalize": "pipelines.personalization.training",
     "save_concept": "pipelines.personalization.concepts",
     "turntable_frames": "pipelines.editing.files",
@@ -92,6 +94,7 @@ __all__ = [
     "load_images",
     "load_session",
     "load_settings",
+    "markdown_table",
     "personalize",
     "save_concept",
     "turntable_frames",
@@ -102,7 +105,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: torch takes seconds, ``--help`` must not."""
+    """Import a public name at its first use: importing torch takes seconds, and ``--help`` must be instant."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
