@@ -21,12 +21,7 @@ IDIOMS = {
     r"by heart": "overfits, from memory",
 }
 """A pattern of whole words, and what to write."""
-NOTEBOOK = ROOT / "docs" / "notebook"
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if NOTEBOOK not in path.parents),
-]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 CLEAN = ("nerf", "demos")
 """Packages whose code has none of them either; the others follow."""
