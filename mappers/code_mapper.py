@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from .normalization import CodeName, normalize_rms, whiten
 from .pretrained import load_pretrained
 from .registry import register_mapper
-from .ridge import ridge_regression
 
 INITIAL_STD = 0.03
 """Standard deviation of the initial directions F of a `CodeMapper`, in standard deviations of the codes."""
@@ -281,6 +280,8 @@ class RidgeCodeMapper(BaseCodeMapper):
                 f"a fit needs two pairs or more, got {len(embedding)} embeddings, {len(shape_code)} shape codes and"
                 f" {len(appearance_code)} appearance codes"
             )
+        from .ridge import ridge_regression  # an editor, which loads this module, fits nothing
+
         x = normalize_rms(embedding)
         codes: dict[CodeName, Tensor] = {"shape": shape_code, "appearance": appearance_code}
         for name, code in codes.items():

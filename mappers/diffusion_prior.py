@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .draws import Draws
 from .normalization import normalize_rms
 from .registry import register_mapper
+from .training.draws import Draws
 from .v2a import EmbeddingMapper
 
 __all__ = ["DiffusionPriorMapper", "ModelMixin"]  # diffusers finds the loader of a pipeline's part by this name here

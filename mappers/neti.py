@@ -18,8 +18,8 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .draws import Draws
 from .registry import register_mapper
+from .training.draws import Draws
 
 ANCHOR_TIMES = range(0, 1000, 100)
 

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .draws import Draws
-from .trainer import Prepared
+from .training.draws import Draws
+from .training.trainer import Prepared
 from .v2a import EmbeddingMapper
 
 

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .draws import Draws
 from .normalization import normalize_rms
 from .registry import register_mapper
 from .ridge import ridge_regression
+from .training.draws import Draws
 
 
 class EmbeddingMapper(ModelMixin, ConfigMixin):

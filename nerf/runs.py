@@ -13,9 +13,9 @@ import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
 
-from mappers.monitoring import TrainingError
-from mappers.run_report import REPORT, write_run_report
-from mappers.trainer import FitReport
+from mappers.training.monitoring import TrainingError
+from mappers.training.run_report import REPORT, write_run_report
+from mappers.training.trainer import FitReport
 
 from .cameras import Cameras, orbit
 from .fields import Field, FieldError, load_field, save_field

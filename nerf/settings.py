@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 from mappers.yaml_settings import load_settings
 
 MOVING = {"cam": "cam-time"}

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
-from mappers.trainer import FitReport, fit
+from mappers.training.draws import Draws
+from mappers.training.trainer import FitReport, fit
 
 from .cameras import Rays
 from .evaluation import picture_of

@@ -48,7 +48,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings and generations of `STEPS` steps where an example takes the default number."""
-    from mappers.train_config import TrainConfig
+    from mappers.training.train_config import TrainConfig
     from pipelines.personalization.pipeline import NeTIPipeline
 
     with_overrides = TrainConfig.with_overrides

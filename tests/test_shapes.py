@@ -6,9 +6,9 @@ import pytest
 import torch
 from beartype.roar import BeartypeCallHintViolation, BeartypeDoorHintViolation
 
-from mappers.draws import Draws
 from mappers.pairs import Pairs
 from mappers.ridge import ridge_regression
+from mappers.training.draws import Draws
 
 
 def test_a_wrong_argument_is_caught() -> None:

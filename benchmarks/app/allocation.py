@@ -1,8 +1,8 @@
 """Training on a CPU with freed memory kept and given back: ``python -m benchmarks.app.allocation``.
 
-Three trainings run in a process of their own each, with `mappers.malloc.keep_freed_memory` and without: the low-rank
-tensor of paper size (17 million weights), the small perceptron, and nano's personalization. For each: processor seconds
-of a step in the program and in the system, page faults of a step, and the highest memory of the process.
+Three trainings run in a process of their own each, with `mappers.training.malloc.keep_freed_memory` and without: the
+low-rank tensor of paper size (17 million weights), the small perceptron, and nano's personalization. For each: processor
+seconds of a step in the program and in the system, page faults of a step, and the highest memory of the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
-from mappers import trainer
+from mappers.training import trainer
 
 OUTPUT = result_path(__file__)
 JOBS = {"vm, paper size": 6, "mlp, small": 60, "personalize": 6}
@@ -38,7 +38,7 @@ def steps_of(job: str, steps: int) -> None:
         return
     import dataclasses
 
-    from mappers.trainer import fit
+    from mappers.training.trainer import fit
     from mappers.yaml_settings import load_settings
     from nerf.fields import build_field
     from nerf.scenes import load_scene

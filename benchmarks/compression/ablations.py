@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Table, result_path
-from mappers.trainer import fit
+from mappers.training.trainer import fit
 from mappers.yaml_settings import load_settings
 from nerf.compression.block_order import block_order_of
 from nerf.compression.decoder import decode_latents, synthesize

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from benchmarks.editing.edits import leak
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.decoder.task import DecoderTask, measured
 from nerf.conditional.families.splits import split_of

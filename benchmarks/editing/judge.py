@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common.command import run
-from mappers.trainer import fit
+from mappers.training.trainer import fit
 from pipelines.nano.recipes.clip_families import (
     FamiliesTask,
     build_families_clip,

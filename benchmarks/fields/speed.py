@@ -20,8 +20,8 @@ from torch import Tensor
 from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, median_seconds, result_path
 from benchmarks.fields.references import BUILDERS, COARSE, FINE, NAMES, found
-from mappers.draws import Draws
 from mappers.quality import psnr
+from mappers.training.draws import Draws
 from mappers.yaml_settings import load_settings
 from nerf.cameras import Rays
 from nerf.fields import FIELDS, Field, build_field

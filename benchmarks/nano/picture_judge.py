@@ -22,9 +22,9 @@ from torchvision.transforms.functional import gaussian_blur
 
 from benchmarks.common.command import run
 from benchmarks.common.results import RUNS
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import Prepared, fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import Prepared, fit
 from pipelines.nano import world
 from pipelines.nano.recipes.vae import pictures_of
 

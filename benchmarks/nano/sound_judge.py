@@ -24,9 +24,9 @@ from torchvision.transforms.functional import gaussian_blur
 
 from benchmarks.common.command import run
 from benchmarks.common.results import RUNS
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import Prepared, fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import Prepared, fit
 from pipelines.nano.world.moments import FACTORS, NAMES, Clips
 from pipelines.nano.world.sounds import RATE
 

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pipelines
-from mappers.draws import Draws
-from mappers.trainer import Prepared, fit
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared, fit
 from pipelines.personalization.latents import LatentPictures
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import read_sources

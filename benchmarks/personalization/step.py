@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from benchmarks.personalization.step_references import Plain, Sample, build, in_bf16
-from mappers.draws import Draws
 from mappers.neti import NeTIMapper
-from mappers.train_config import TrainConfig
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
 from pipelines.personalization.attention import context_attention
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.contexts import ContextTable

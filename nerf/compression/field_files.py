@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from mappers.files import replacing
-from mappers.run_report import REPORT
-from mappers.trainer import FitReport
+from mappers.training.run_report import REPORT
+from mappers.training.trainer import FitReport
 
 from ..evaluation import picture_of
 from ..export import write_film

@@ -17,8 +17,8 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from mappers.model_training import ModelTraining
-from mappers.trainer import FitReport
+from mappers.training.model_training import ModelTraining
+from mappers.training.trainer import FitReport
 from mappers.yaml_settings import load_settings
 
 from .encoder import EncodeConfig, Encoder

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from mappers.model_training import ModelTraining
-from mappers.trainer import FitReport
+from mappers.training.model_training import ModelTraining
+from mappers.training.trainer import FitReport
 from mappers.yaml_settings import load_settings
 
 from .decoder.adversarial import AdversarialTask

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from mappers.model_training import ModelTraining
 from mappers.picture_encoder import PictureEncoder
+from mappers.training.model_training import ModelTraining
 
 from .inversion.encoder_task import EncoderConfig, EncoderTask
 from .model import ENCODER, ConditionalModel, located

@@ -13,7 +13,7 @@ import tyro
 
 from mappers.code_mapper import BaseCodeMapper
 from mappers.files import replacing
-from mappers.model_training import ModelTraining
+from mappers.training.model_training import ModelTraining
 
 from .clip.scorer import DEFAULT, Scorer
 from .mapping.caption_library import PAIRS, fit_ridge

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from ..cameras import Cameras, Rays
 from ..rendering.compositing import Rendered

@@ -18,10 +18,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr_of
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.trainer import fit
 
 from ..cameras import Rays
 from ..evaluation import picture_of, psnr_between

@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.files import replacing
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
-from mappers.run_report import write_run_report
-from mappers.trainer import FitReport, fit
+from mappers.training.draws import Draws
+from mappers.training.run_report import write_run_report
+from mappers.training.trainer import FitReport, fit
 
 from ..evaluation import error_map, picture_of, ssim
 from ..export import write_film

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mappers.draws import Draws
 from mappers.files import replacing
+from mappers.training.draws import Draws
 
 from ..cameras import Rays
 from .samplers import Density, Sampler

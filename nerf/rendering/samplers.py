@@ -12,7 +12,7 @@ from typing import Any, Self
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from ..cameras import Rays
 from .sampling import Marching, Samples, span, uniform_samples

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from mappers.draws import key
 from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
 from mappers.options import declared_by
 from mappers.tables import markdown_table
+from mappers.training.draws import key
 from mappers.v2a import EmbeddingMapper
 
 from ..estimate import Estimate, bootstrap

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mappers.draws import key
 from mappers.hub import resolve
 from mappers.options import declared_by
 from mappers.pictures import VIDEO_ENDINGS
+from mappers.training.draws import key
 
 from ..images import load_images
 from .audioldm import AudioLDMBackend

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from mappers.files import replacing, writable_folder
 from mappers.hub import resolve
 from mappers.options import RunLength, declared_by
 from mappers.pairs import Pairs, PairTask
-from mappers.run_report import write_run_report
-from mappers.trainer import FitReport, fit
+from mappers.training.run_report import write_run_report
+from mappers.training.trainer import FitReport, fit
 from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
 
 from .clap import Clap

@@ -239,7 +239,7 @@ class Editor:
 
     def run(self) -> Run:
         """The current object as a `nerf.Run`, which films, meshes, point clouds and distillation take as input."""
-        from mappers.trainer import FitReport
+        from mappers.training.trainer import FitReport
         from nerf.runs import Run
 
         model, codes = self.model, self.codes

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import Prepared, fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import Prepared, fit
 from nerf.cameras import Cameras
 from nerf.conditional.clip.scorer import DEFAULT, Scorer, clip_distance
 from nerf.fields import Field, density_of

@@ -19,9 +19,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
-from mappers.model_training import ModelTraining
-from mappers.train_config import TrainConfig
-from mappers.trainer import FitReport
+from mappers.training.model_training import ModelTraining
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import FitReport
 
 from . import world
 from .recipes.clip import MEAN, STD, CLIPTask, build_clip

@@ -27,10 +27,10 @@ from transformers import (
 
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import space_id
-from mappers.model_training import ModelTraining
 from mappers.pairs import PairTask
-from mappers.train_config import TrainConfig
-from mappers.trainer import FitReport
+from mappers.training.model_training import ModelTraining
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import FitReport
 from mappers.v2a import RegressionMapper
 
 from ..audio.clap import Clap

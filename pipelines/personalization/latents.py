@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from .subjects import Subject
 

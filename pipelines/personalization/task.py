@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.neti import TextualInversionMapper, Word
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 
 from .attention import LayerContexts, layer_levels
 from .attention_loss import MAP_SIDE, AttentionMaps, attention_loss

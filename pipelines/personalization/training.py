@@ -15,8 +15,8 @@ from mappers.files import writable_folder
 from mappers.hub import resolve
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.options import RunLength, declared_by
-from mappers.run_report import write_run_report
-from mappers.trainer import FitReport, fit
+from mappers.training.run_report import write_run_report
+from mappers.training.trainer import FitReport, fit
 
 from ..images import Images
 from .attention import context_attention

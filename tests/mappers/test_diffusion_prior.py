@@ -10,10 +10,10 @@ from diffusers import DDIMScheduler
 from torch.nn import functional as F
 
 from mappers.diffusion_prior import MAX_DISTANCE, DiffusionPriorMapper, PositionBias, prior_scheduler
-from mappers.draws import Draws
 from mappers.pairs import Pairs, PairTask
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from mappers.v2a import RegressionMapper
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.pairs import Pairs, PairTask
+from mappers.training.draws import Draws
 from mappers.v2a import RegressionMapper
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.neti import ANCHOR_TIMES, NeTIMapper, SpaceTimeEncoding, TextualInversionMapper, nested_dropout
 from mappers.registry import mapper_class, mapper_name, register_mapper
+from mappers.training.draws import Draws
 
 
 def points(*pairs: tuple[float, int]) -> tuple[Tensor, Tensor]:

@@ -98,7 +98,7 @@ def test_a_mapper_of_other_models_is_refused_even_at_equal_width() -> None:
 
 def test_training_starts_at_the_loss_of_the_mean_and_gradients_reach_every_weight() -> None:
     mapper = tiny("v2a-regression")
-    from mappers.draws import Draws
+    from mappers.training.draws import Draws
 
     loss = mapper.loss(mapper, torch.randn(64, 12), torch.randn(64, 12), Draws(0, 0, range(64)))
     loss.backward()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 from nerf.fields.hash_grid import HashConfig
 from nerf.runs import Run
 from nerf.scenes import Scene, load_scene, make_scene

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from mappers.draws import Draws
-from mappers.monitoring import TrainingError
 from mappers.quality import psnr
+from mappers.training.draws import Draws
+from mappers.training.monitoring import TrainingError
 from nerf.distillation.training import distill
 from nerf.fields import FIELDS, FieldError, build_field
 from nerf.fields.cam import CAMConfig

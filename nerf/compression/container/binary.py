@@ -8,14 +8,7 @@ from __future__ import annotations
 
 import zlib
 
-from .errors import (
-    ChecksumError,
-    HeaderError,
-    NotCompressedError,
-    TrailingBytesError,
-    TruncatedError,
-    VersionError,
-)
+from .errors import ChecksumError, HeaderError, NotCompressedError, TrailingBytesError, TruncatedError, VersionError
 
 MAGIC = b"mfc\xb1"
 """The first bytes of a file; text never has the last one."""

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mappers.draws import Draws, key
 from mappers.quality import psnr_of
-from mappers.train_config import TrainConfig, learning_rate
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws, key
+from mappers.training.train_config import TrainConfig, learning_rate
+from mappers.training.trainer import Prepared
 
 from ..description import Description
 from ..model.amortiser import Amortiser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 
 from ..description import Description
 

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from ...cameras import Cameras, Rays, pixel_centers
 from ...evaluation import picture_of

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from ...cameras import Cameras
 from ..families import Family

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from mappers.draws import Draws
 from mappers.quality import psnr
+from mappers.training.draws import Draws
 
 from ...cameras import Rays
 from ...fields.conditional import ConditionalField

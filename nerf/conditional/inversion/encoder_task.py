@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mappers.draws import Draws
 from mappers.picture_encoder import EncodedPicture, PictureEncoder
-from mappers.train_config import TrainConfig
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import Prepared
 
 from ...cameras import degrees_between
 from ..families.family import ELEVATION, RADIUS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from ...cameras import Cameras
 from ..families import Family

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mappers.code_mapper import RidgeCodeMapper
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 
 from ..clip.scorer import Scorer
 from ..families.splits import split_of

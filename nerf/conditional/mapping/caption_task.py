@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mappers.code_mapper import CodeMapper, gaussian_nll
-from mappers.draws import Draws
 from mappers.normalization import CODE_NAMES
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 
 from .render_task import MapperTask
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mappers.code_mapper import CodeEditor
-from mappers.draws import Draws
 from mappers.normalization import CodeName
+from mappers.training.draws import Draws
 
 from ..clip.scorer import Scorer
 from ..model import ConditionalModel

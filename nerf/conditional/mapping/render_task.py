@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mappers.code_mapper import CodeMapper
-from mappers.draws import Draws
 from mappers.normalization import CODE_NAMES
-from mappers.train_config import TrainConfig
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import Prepared
 
 from ...cameras import Cameras
 from ..clip.scorer import Scorer

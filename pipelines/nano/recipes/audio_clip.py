@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
-from mappers.draws import Draws
 from mappers.hub import resolve
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 
 from ..world.captions import with_article
 from ..world.moments import FACTORS, NAMES, Moment, numbered_moment, sample_moment

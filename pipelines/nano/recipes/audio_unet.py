@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from mappers.draws import Draws
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 
 from ...audio.clap import Clap
 from ..world.moments import Clips

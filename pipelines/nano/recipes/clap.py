@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
 
-from mappers.draws import Draws
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 
 from ...audio.clap import Clap
 from ..world.captions import with_article

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from mappers.draws import Draws
 from mappers.files import replacing
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 from nerf.conditional.clip.models import OPEN_CLIP_CONFIG
 from nerf.conditional.clip.scorer import resized
 from nerf.conditional.families import FAMILIES, Family

@@ -12,8 +12,8 @@ from diffusers.utils import make_image_grid
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from mappers.draws import Draws
-from mappers.trainer import Prepared
+from mappers.training.draws import Draws
+from mappers.training.trainer import Prepared
 
 from .. import world
 from .clip import text_config, tokens_of

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 from nerf.compression.container.errors import (
     ChecksumError,
     CompressedFileError,

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mappers.hub import resolve
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.families import FAMILIES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 from mappers.yaml_settings import load_settings
 from nerf.conditional.families import FAMILIES
 from nerf.conditional.settings import CategoryConfig, GanConfig

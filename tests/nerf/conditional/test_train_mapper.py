@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mappers.code_mapper import CodeMapper, RidgeCodeMapper, load_code_mapper
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.mapping.objective import ObjectiveConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from nerf.cameras import Cameras, Rays, orbit
 from nerf.distillation.hard_examples import HardExamples, _replace, heaviest_samples, rotations
 from nerf.rendering.compositing import Rendered

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mappers.draws import Draws
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.trainer import fit
 from nerf.cameras import Rays
 from nerf.distillation import training as distillation
 from nerf.distillation.training import DistillationTask, distill, inherit_head

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
 from nerf.cli import main
 from nerf.export import write_film
 from nerf.fields import FieldError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from mappers.yaml_settings import load_settings
 from nerf.cameras import Rays
 from nerf.distillation.training import distill

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from nerf.cameras import Rays
 from nerf.fields import build_field
 from nerf.fields.mlp import MLPConfig

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mappers.trainer import TrainingError
+from mappers.training.trainer import TrainingError
 from mappers.v2a import LinearMapper, RegressionMapper
 from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.domain_gap import Domain

@@ -263,7 +263,7 @@ def test_the_editor_loads_no_training_code() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert len(loaded) <= 50, sorted(loaded)
-    training = ("mappers.trainer", "mappers.v2a", "nerf.scenes.loading", "nerf.training")
+    training = ("mappers.training.trainer", "mappers.v2a", "nerf.scenes.loading", "nerf.training")
     rooms = tuple(f"nerf.conditional.{room}." for room in ("decoder", "inversion", "mapping"))
     assert not [name for name in loaded if name in training or name.startswith(rooms)]
 

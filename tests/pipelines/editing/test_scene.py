@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import pipelines
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import FitReport, TrainingError
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import FitReport, TrainingError
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.families import FAMILIES
 from nerf.fields import build_field

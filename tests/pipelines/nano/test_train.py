@@ -10,7 +10,7 @@ import torch
 from transformers import CLIPModel
 
 from mappers.hub import resolve
-from mappers.trainer import FitReport
+from mappers.training.trainer import FitReport
 from pipelines.nano import train
 from pipelines.nano.train import build_task, shared_tokenizer
 

@@ -12,9 +12,7 @@ from transformers import ClapModel, ClapProcessor
 from pipelines.audio.clap import Clap
 from pipelines.audio.pipeline import VisionToAudioPipeline
 from pipelines.nano import train_audio
-from pipelines.nano.recipes.clap import (
-    embed_clips,
-)
+from pipelines.nano.recipes.clap import embed_clips
 from pipelines.nano.train_audio import build_task
 from pipelines.nano.world.moments import Clips
 

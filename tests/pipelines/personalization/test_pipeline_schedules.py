@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mappers.draws import Draws
 from mappers.neti import NeTIMapper
-from mappers.train_config import TrainConfig
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
 from pipelines import personalize
 from pipelines.personalization.attention import context_attention
 from pipelines.personalization.pipeline import NeTIPipeline

@@ -13,7 +13,7 @@ from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
 from mappers.neti import NeTIMapper, TextualInversionMapper
-from mappers.train_config import TrainConfig
+from mappers.training.train_config import TrainConfig
 from pipelines import personalize
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.exports import averaged_mapper, export_concept

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from nerf.compression.description import Description, Modality
 from nerf.compression.learning.crops import Crops
 from nerf.compression.learning.prior_task import PriorTask

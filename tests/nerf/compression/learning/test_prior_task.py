@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from nerf.compression.description import Description
 from nerf.compression.learning.linear_start import principal_components, water_level
 from nerf.compression.learning.posteriors import Posteriors

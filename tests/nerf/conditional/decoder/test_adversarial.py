@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from mappers.yaml_settings import load_settings
 from nerf.cameras import Cameras
 from nerf.conditional import ConditionalModel

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from nerf.conditional.decoder.point_supervision import DENSITY_WEIGHT, STEP, PointSupervision, sample_supervision
 from nerf.conditional.families import FAMILIES
 

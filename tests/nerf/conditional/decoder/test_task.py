@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from nerf.conditional.decoder.task import DecoderTask
 from nerf.conditional.settings import CategoryConfig
 from nerf.fields.conditional import ConditionalConfig

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mappers.draws import Draws
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.families import FAMILIES
 from nerf.conditional.families.splits import split_of

@@ -6,9 +6,9 @@ import dataclasses
 
 import torch
 
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import fit
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
 from nerf.conditional.mapping.objective import ObjectiveConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from pipelines.nano.recipes.audio_unet import AudioDiffusionTask
 from pipelines.nano.recipes.mel_vae import LATENT_SHAPE
 from pipelines.nano.train_audio import build_task

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from pipelines.nano.recipes.clap import (
     CLAPTask,
     build_extractor,

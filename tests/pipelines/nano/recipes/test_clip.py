@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from pipelines.nano.recipes.clip import CLIPTask
 from pipelines.nano.train import build_task
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mappers.draws import Draws
+from mappers.training.draws import Draws
 from nerf.conditional.clip.models import OpenCLIPTowers
 from nerf.conditional.clip.scorer import DEFAULT, Scorer, resized
 from nerf.conditional.families import FAMILIES

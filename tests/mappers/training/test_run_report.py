@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mappers.run_report import write_run_report
-from mappers.trainer import FitReport
+from mappers.training.run_report import write_run_report
+from mappers.training.trainer import FitReport
 
 
 @dataclass(frozen=True)

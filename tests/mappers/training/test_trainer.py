@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mappers import checkpoints
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig, learning_rate
-from mappers.trainer import Prepared, TrainingError, fit
+from mappers.training import checkpoints
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig, learning_rate
+from mappers.training.trainer import Prepared, TrainingError, fit
 
 CONFIG = TrainConfig(steps=20, batch_size=8, learning_rate=1e-2, save_every=5, log_every=1, ema=0.9, cpu=True)
 
@@ -340,7 +340,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    root = Path(checkpoints.__file__).parents[1]
+    root = Path(checkpoints.__file__).parents[2]
     return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
 
 

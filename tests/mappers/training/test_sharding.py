@@ -19,12 +19,12 @@ from accelerate.state import PartialState
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mappers import checkpoints
-from mappers.draws import Draws
-from mappers.train_config import TrainConfig
-from mappers.trainer import Prepared, TrainingError, fit
+from mappers.training import checkpoints
+from mappers.training.draws import Draws
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import Prepared, TrainingError, fit
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
 CONFIG = TrainConfig(
     steps=20, batch_size=8, gradient_accumulation=2, learning_rate=1e-2, clip_norm=0.5, ema=0.9, save_every=5,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mappers.muon import Muon, matrix_parameters, orthogonalize
+from mappers.training.muon import Muon, matrix_parameters, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(24, 60), (60, 24), (40, 40)])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import matplotlib.figure
 
-from .files import replacing
+from ..files import replacing
 from .trainer import FitReport
 
 REPORT, CURVE = "report.json", "loss.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mappers.draws import Draws, key
+from mappers.training.draws import Draws, key
 
 
 def test_a_sample_draws_the_same_in_any_batch() -> None:

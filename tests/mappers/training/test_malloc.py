@@ -23,7 +23,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(kind: str) -> tuple[str, int]:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, kind], cwd=root, capture_output=True, text=True, check=True
     ).stdout.split()

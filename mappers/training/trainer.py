@@ -1,9 +1,9 @@
 """The training loop of every capability: a :class:`Task` says what to train, :func:`fit` trains it.
 
 The loop runs unchanged on a laptop CPU and under ``accelerate launch`` with any number of processes. All
-randomness is keyed by (seed, step, global sample index) (:mod:`mappers.draws`), so a resumed run equals an
+randomness is keyed by (seed, step, global sample index) (:mod:`mappers.training.draws`), so a resumed run equals an
 uninterrupted one bit for bit on a CPU, and N processes give the weights of one with the same global batch. How the
-processes share the model is :mod:`mappers.sharding`'s part.
+processes share the model is :mod:`mappers.training.sharding`'s part.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ..files import replacing
 from . import checkpoints
 from .draws import Draws, key
-from .files import replacing
 from .malloc import keep_freed_memory
 from .monitoring import MetricWindow, TrainingError, catch_signals, trackers
 from .sharding import SharedModel, accelerator_for, micro_batch_size

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mappers import checkpoints
-from mappers.checkpoints import Checkpoint, CheckpointError
+from mappers.training import checkpoints
+from mappers.training.checkpoints import Checkpoint, CheckpointError
 
 
 def example(step: int) -> Checkpoint:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How `mappers.trainer.fit` trains. Schedules depend on steps only, never on time."""
+    """How `mappers.training.trainer.fit` trains. Schedules depend on steps only, never on time."""
 
     steps: int = 1000
     """Optimizer steps of the whole run."""

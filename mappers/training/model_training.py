@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from .options import RunLength
+from ..options import RunLength
 from .train_config import TrainConfig
 from .trainer import FitReport, Task, fit
 
