@@ -1,7 +1,7 @@
 """Training on a CPU with freed memory kept and given back: ``python -m benchmarks.app.allocation``.
 
 Three trainings run in a process of their own each, with `mappers.training.malloc.keep_freed_memory` and without: the
-low-rank tensor of paper size (17 million weights), the small perceptron, and nano's personalization. For each: processor
+low-rank tensor of paper size (17 million weights), the small perceptron, nano's personalization. For each: processor
 seconds of a step in the program and in the system, page faults of a step, and the highest memory of the process.
 """
 

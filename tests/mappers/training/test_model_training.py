@@ -10,7 +10,7 @@ import tyro
 from mappers.training.model_training import ModelTraining
 from mappers.training.train_config import TrainConfig
 
-from ..test_trainer import Regression, equal
+from .test_trainer import Regression, equal
 
 RECIPE = TrainConfig(steps=6, batch_size=8, learning_rate=1e-2, save_every=2, cpu=True)
 
