@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import torch
-from mappers.allocation import keep_freed_memory
+from mappers.training.malloc import keep_freed_memory
 if sys.argv[1] == "kept":
     print(keep_freed_memory())
     torch.zeros(1 << 25)
