@@ -316,7 +316,7 @@ import importlib.util, sys
 import accelerate
 from pathlib import Path
 from safetensors.torch import save_file
-from mappers.trainer import fit
+from mappers.training.trainer import fit
 spec = importlib.util.spec_from_file_location("task", {file!r})
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
