@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A path to write to in place of ``path``, whose file takes that name when the block ends without an error.
+    """A path to write to instead of ``path``, whose file takes that name when the block ends without an error.
 
     The temporary file has the ending of ``path`` and a name of this process's own; its folder is made when needed. The
     file gets the permissions of other new files of this process: safetensors would write it for its owner alone.

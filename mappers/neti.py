@@ -28,7 +28,7 @@ class Word(NamedTuple):
     """A word at some (timestep, layer) points."""
 
     embedding: Float[Tensor, "b d"]
-    """Input embedding, in place of the placeholder's token embedding."""
+    """Input embedding, which replaces the placeholder's token embedding."""
     bypass: Float[Tensor, "b d"] | None
     """Direction added to the output embedding; None without a bypass."""
 

@@ -23,9 +23,10 @@ IDIOMS = {
 """A pattern of whole words, and what to write."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-CLEAN = ("nerf", "demos")
-"""Packages whose code has none of them either; the others follow."""
-MODULES = [path for top in CLEAN for path in sorted((ROOT / top).rglob("*.py"))]
+CODE = ("mappers", "nerf", "pipelines", "demos", "benchmarks")
+SAVED_NAMES = {"mappers/code_mapper.py": r"\"told\"|self\.told"}
+"""Names in files written so far, which stay readable."""
+MODULES = [path for top in CODE for path in sorted((ROOT / top).rglob("*.py"))]
 
 
 def idioms_in(text: str) -> list[str]:
@@ -45,7 +46,10 @@ def test_pages_are_in_plain_english(page: Path) -> None:
 
 
 def test_modules_are_in_plain_english() -> None:
-    found = {str(path.relative_to(ROOT)): idioms_in(path.read_text(encoding="utf-8")) for path in MODULES}
+    found = {}
+    for path in MODULES:
+        name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        found[name] = idioms_in(re.sub(SAVED_NAMES[name], "", text) if name in SAVED_NAMES else text)
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 

@@ -22,7 +22,7 @@ LOUDEST = 9.457798957824707
 """The largest value of its training spectrograms, by which they are divided."""
 
 NUMBERS = [(np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
-"""What its file has beside tensors: counts of classes, as numpy's numbers."""
+"""What its file has besides tensors: counts of classes, as numpy's numbers."""
 
 
 def installed() -> bool:

@@ -83,7 +83,7 @@ class Results:
         return self.rows[key]
 
     def put(self, key: str, row: Mapping[str, Any]) -> None:
-        """Write a row in place of the one that may be there, and print it."""
+        """Write a row, which replaces one of the same key, and print it."""
         self._read()  # another process may have measured other rows meanwhile
         self.rows[key] = dict(row)
         for run in self.runs:

@@ -51,7 +51,7 @@ ORDERED = ("published", "shipped")
 RATE = 1e-3
 """Learning rate of "published" and its variants; at the shipped 2e-3 the network diverged at step 250."""
 MATRICES = 0.05
-"""Learning rate of its square matrices beside that; at the full rate 140 bits a patch came to 12.6 dB."""
+"""Learning rate of its square matrices, relative to the others'. At the full rate, 140 bits a patch gave 12.6 dB."""
 Change = Callable[[PriorTask], None]
 
 

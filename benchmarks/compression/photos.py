@@ -40,7 +40,7 @@ def main(*, data: Path, whole: bool = False, model: str | None = None, output: P
 
     Args:
         data: Folder that holds kodak/.
-        whole: Measure whole photographs in place of their middle 256x256 pixels.
+        whole: Measure whole photographs instead of their middle 256x256 pixels.
         model: Folder of a codec model; the shipped one when not given.
         output: Results.
         images: Folder of the plot and of the strip of pictures, which show crops.

@@ -123,7 +123,7 @@ def one_by_one(frames: Frames, target: int) -> tuple[int, Frames]:
 
 
 def in_bits(curves: Mapping[str, list[Point]], points: int) -> dict[str, list[Point]]:
-    """Curves over bits per pixel or voxel in place of bytes."""
+    """Curves over bits per pixel or voxel instead of bytes."""
     return {name: [(8 * size / points, value) for size, value in curve] for name, curve in curves.items()}
 
 

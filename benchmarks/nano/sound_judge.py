@@ -119,13 +119,17 @@ class ClassifierTask:
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
         training = self.model.training
         self.model.eval()
-        ways, told, _ = judge(self.model, self.held_out.waves(slice(None)).to(next(self.model.parameters()).device))
+        ways, predicted, _ = judge(
+            self.model, self.held_out.waves(slice(None)).to(next(self.model.parameters()).device)
+        )
         self.model.train(training)
         right = ways.argmax(1).cpu() == torch.tensor([moment.sound_class for moment in self.held_out.moments])
         objects = ways.argmax(1).cpu() // 2 == torch.tensor(
             [moment.sound_class // 2 for moment in self.held_out.moments]
         )
-        size = torch.stack([told[:, 0].cpu(), torch.tensor([moment.factors[0] for moment in self.held_out.moments])])
+        size = torch.stack(
+            [predicted[:, 0].cpu(), torch.tensor([moment.factors[0] for moment in self.held_out.moments])]
+        )
         return {
             "way": right.float().mean().item(),
             "object": objects.float().mean().item(),

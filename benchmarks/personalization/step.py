@@ -103,7 +103,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int | None:
-    """Memory that ``call`` needs at its highest beyond what was there before; None where that cannot be told."""
+    """Peak memory of ``call`` beyond what was in use before; None where that cannot be measured."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -223,7 +223,7 @@ def measure_contexts(pipeline: NeTIPipeline, steps: int) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure_generation(pipeline: NeTIPipeline, steps: int, rounds: int) -> dict[str, Any]:
-    """Latents of a prompt with a learned word, contexts already there, beside diffusers' pipeline with a plain word."""
+    """Latents of a prompt with a learned word, contexts computed before, and of diffusers' pipeline with a plain word."""
     parts = pipeline.components | {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
     plain = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     plain.set_progress_bar_config(disable=True)

@@ -29,7 +29,7 @@ class ModelTraining(RunLength):
         torch.manual_seed(self.seed)
 
     def with_overrides(self, recipe: TrainConfig) -> TrainConfig:
-        """The recipe with the options of the command line in place of its own."""
+        """The recipe with the options of the command line instead of its own."""
         return recipe.with_overrides(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
 
     def fit(self, task: Task, config: TrainConfig, part: str = ".") -> FitReport:

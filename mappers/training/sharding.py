@@ -139,7 +139,7 @@ class SharedModel:
 
     @torch.no_grad()
     def use_average(self) -> None:
-        """The averaged weights in place of the trained ones, where an average is kept."""
+        """The averaged weights instead of the trained ones, where an average is kept."""
         for parameter, value in zip(_locals(self.parameters), _locals(self.average), strict=False):
             parameter.copy_(value)
 

@@ -82,7 +82,7 @@ class TrainConfig:
             )
 
     def with_overrides(self, **values: Any) -> TrainConfig:
-        """A copy with ``values`` in place of these settings; values that are None change nothing."""
+        """A copy with ``values`` instead of these settings; values that are None change nothing."""
         return dataclasses.replace(self, **{name: value for name, value in values.items() if value is not None})
 
 

@@ -15,7 +15,7 @@ from .settings import SoundConfig
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GenerateOptions:
-    """Everything that a generator is told besides the embeddings."""
+    """All inputs of a generator other than the embeddings."""
 
     seconds: float
     """Length of each sound."""

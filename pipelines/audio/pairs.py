@@ -156,7 +156,7 @@ class EmbeddedPairs:
     target_space: str
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, which `fit_mapper` accepts in place of a folder of pairs."""
+        """Write one safetensors file, which `fit_mapper` accepts instead of a folder of pairs."""
         names = json.dumps({"pictures": self.pictures.names, "sounds": self.sounds.names})
         with replacing(path) as temporary:
             save_file(

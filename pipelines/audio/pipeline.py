@@ -176,8 +176,8 @@ class VisionToAudioPipeline(DiffusionPipeline):
         Args:
             image: one picture or several; each gets its own sounds.
             video: frames of one video, which share their sounds.
-            image_embeds: CLIP image embeddings, given in place of pictures.
-            audio_embeds: CLAP embeddings of any length, given in place of pictures; no mapper is used. Shape [b, w, a]
+            image_embeds: CLIP image embeddings, given instead of pictures.
+            audio_embeds: CLAP embeddings of any length, given instead of pictures; no mapper is used. Shape [b, w, a]
                 has embeddings of w equal windows along each sound, which is then generated in overlapping tiles.
             prompt: text whose CLAP embedding is mixed in.
             prompt_weight: weight of the prompt, 0..1.

@@ -194,10 +194,10 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`.
             contexts: what the method `contexts` gave for these prompts, so that they are not encoded anew.
             regions: for some words the part of the picture that they act in, in white, as large as the picture.
-            image, mask: a picture to start from in place of noise; where to draw over it, in white (None: everywhere).
+            image, mask: a picture to start from instead of noise; where to draw over it, in white (None: everywhere).
             strength: share of the schedule that is run on ``image``: near 0 hardly anything changes, 1 runs all of it.
             generator: randomness of the initial noise and of stochastic schedulers.
-            latents: initial noise [b, c, h/f, w/f] in place of drawn noise.
+            latents: initial noise [b, c, h/f, w/f] instead of drawn noise.
             height, width: pixels, multiples of the autoencoder's factor; None takes the model's own size.
             output_type: "pil", "np", "pt" or "latent".
             callback_on_step_end: called as in diffusers with {"latents": ...}; may return changed ones.

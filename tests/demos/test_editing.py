@@ -292,10 +292,10 @@ def address(chairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_the_endpoints_keep_each_page_s_place(address: str, disc: str) -> None:
     pages = [Client(address, verbose=False) for _ in range(2)]
     visitors = [page.predict("", api_name="/visitor") for page in pages]
-    wish = ("a tall red chair", None, 1, True, True, *START)
+    options = ("a tall red chair", None, 1, True, True, *START)
     for i, (page, visitor) in enumerate(zip(pages, visitors, strict=True)):
         assert page.predict(visitor, api_name="/enter")[7] == "→ instance 0"
-        assert page.predict("chairs", 3 + i, *wish, visitor, api_name="/edit")[2] == (
+        assert page.predict("chairs", 3 + i, *options, visitor, api_name="/edit")[2] == (
             f"instance {3 + i}\n→ a tall red chair"
         )
     assert pages[0].predict(*START, api_name="/undo")[2] == "→ instance 3\na tall red chair"
@@ -316,9 +316,9 @@ def test_the_endpoints_keep_each_page_s_place(address: str, disc: str) -> None:
     assert views[0] != views[1]
     for name, arguments, message in (
         ("/undo", (*START,), "nothing to undo"),
-        ("/edit", ("/etc", 0, *wish, visitors[0]), "not in the list of choices"),
-        ("/edit", ("chairs", 0, " ", *wish[1:], visitors[0]), "the text is empty"),
-        ("/edit", ("chairs", 0, *wish, "../../etc"), "visitor"),
+        ("/edit", ("/etc", 0, *options, visitors[0]), "not in the list of choices"),
+        ("/edit", ("chairs", 0, " ", *options[1:], visitors[0]), "the text is empty"),
+        ("/edit", ("chairs", 0, *options, "../../etc"), "visitor"),
         ("/find", ("chairs", 0, None, 0, visitors[0]), "no picture yet"),
     ):
         with pytest.raises(Exception, match=message):

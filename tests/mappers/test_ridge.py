@@ -1,4 +1,4 @@
-"""Ridge regression against least squares on rows that stand for the penalty."""
+"""Ridge regression against least squares on rows that represent the penalty."""
 
 from __future__ import annotations
 

@@ -33,6 +33,6 @@ def faults(kind: str) -> tuple[str, int]:
 def test_blocks_of_64_mb_are_not_cleared_again_and_again() -> None:
     answer, kept = faults("kept")
     if answer != "True":
-        pytest.skip("this C library's allocator cannot be told to keep memory")
+        pytest.skip("this C library's allocator has no setting that keeps memory")
     _, given_back = faults("given back")
     assert kept < 0.5 * given_back  # the first few blocks come from the system

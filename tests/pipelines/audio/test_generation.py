@@ -119,8 +119,8 @@ def test_a_video_has_the_sound_of_its_mean_frame_and_its_own_length(sonifier: So
     sounds = make(sonifier, clip, duration=None)
     assert sounds.audios.shape == (1, 9_600)
     still = Image.fromarray(np.full((32, 32, 3), 40, dtype=np.uint8))
-    likeness = (sounds.audio_embeds * make(sonifier, still).audio_embeds).sum()
-    assert likeness > 0.999
+    similarity = (sounds.audio_embeds * make(sonifier, still).audio_embeds).sum()
+    assert similarity > 0.999
 
 
 def test_windows_of_a_video_follow_its_pictures(sonifier: Sonifier, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The mel front end beside an independent computation."""
+"""The mel front end against an independent computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures to sounds on a tiny random model in AudioLDM's layout, beside diffusers' own pipeline for that layout."""
+"""Pictures to sounds on a tiny random model in AudioLDM's layout, against diffusers' own pipeline for that layout."""
 
 from __future__ import annotations
 

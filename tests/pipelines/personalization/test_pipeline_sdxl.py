@@ -126,10 +126,10 @@ def test_a_block_shares_a_context_and_goes_with_words_for_layers(sdxl: NeTIPipel
     assert alone.context_of_layer == sdxl.blocks
     picture = draw(sdxl, prompt)
     know(sdxl, neti(70, seed=8), "<dog>")
-    beside = sdxl.contexts([prompt]).at(200.0)
-    assert len(beside.keys) == 70
+    together = sdxl.contexts([prompt]).at(200.0)
+    assert len(together.keys) == 70
     for layer, block in enumerate(sdxl.blocks):
-        torch.testing.assert_close(beside.keys[layer], alone.keys[block], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(together.keys[layer], alone.keys[block], atol=1e-5, rtol=1e-5)
     np.testing.assert_allclose(draw(sdxl, prompt), picture, atol=1e-4)
     with pytest.raises(ValueError, match="one word has 11 layers, the other 70"):
         sdxl.concepts[TOKEN].mix(sdxl.concepts["<dog>"], layers=[0])

@@ -81,7 +81,7 @@ def test_shared_points_share_timestep_and_sentence_only(pipeline: NeTIPipeline) 
 
 
 def test_min_snr_weights_each_sample() -> None:
-    """SNRs of 9, 1 and 1/9; both weights stand for min(snr, 5) times the squared error of the clean latents."""
+    """SNRs of 9, 1 and 1/9; both weights represent min(snr, 5) times the squared error of the clean latents."""
     alphas = torch.tensor([0.9, 0.5, 0.1])
     noise, velocity = (min_snr_weight(alphas, 5.0, velocity=flag) for flag in (False, True))
     torch.testing.assert_close(noise, torch.tensor([5 / 9, 1.0, 1.0]))

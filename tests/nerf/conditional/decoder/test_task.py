@@ -1,4 +1,4 @@
-"""The auto-decoder objective: held-out pairs stay unseen, lessons between objects and pictures teach, runs resume."""
+"""The auto-decoder objective: held-out pairs stay unseen, supervision between objects teaches, runs resume."""
 
 from __future__ import annotations
 

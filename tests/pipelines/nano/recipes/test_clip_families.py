@@ -1,4 +1,4 @@
-"""nano-clip-families: its words, its lessons, and that the shipped model knows the families."""
+"""nano-clip-families: its words, its training data, and that the shipped model knows the families."""
 
 from __future__ import annotations
 
