@@ -223,7 +223,7 @@ def measure_contexts(pipeline: NeTIPipeline, steps: int) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure_generation(pipeline: NeTIPipeline, steps: int, rounds: int) -> dict[str, Any]:
-    """Latents of a prompt with a learned word, contexts computed before, and of diffusers' pipeline with a plain word."""
+    """Latents of a prompt with a learned word and prepared contexts, and of diffusers' pipeline with a plain word."""
     parts = pipeline.components | {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
     plain = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     plain.set_progress_bar_config(disable=True)

@@ -42,8 +42,9 @@ TEXT_TO_IMAGE, CLIP = HERE / "text_to_image", HERE / "clip"
 
 RECIPES: dict[str, TrainConfig] = {
     "vae": TrainConfig(
-        steps=60_000, batch_size=8, learning_rate=1e-3, warmup_steps=200, betas=(0.9, 0.99), weight_decay=0.0,
-        clip_norm=1.0, precision="auto", ema=0.999, save_every=1000, validate_every=1000, log_every=50,
+        steps=6_000, batch_size=16, optimizer="muon", learning_rate=2e-3, schedule="linear", warmup_steps=100,
+        betas=(0.9, 0.99), weight_decay=0.0, clip_norm=1.0, precision="auto", ema=0.998, save_every=250,
+        validate_every=250, log_every=50,
     ),
     "clip": TrainConfig(
         steps=8_000, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.98),
@@ -72,6 +73,8 @@ class Arguments(ModelTraining):
     """Peak learning rate; the recipe's own when not given."""
     shipped: bool = False
     """Start from the weights in the package instead of from random ones."""
+    text_to_image: Path = TEXT_TO_IMAGE
+    """Folder of the text-to-image model: its parts are read from here and exported to here."""
 
 
 def main(arguments: Arguments) -> FitReport:
@@ -79,10 +82,10 @@ def main(arguments: Arguments) -> FitReport:
     arguments.start()
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
     config = arguments.with_overrides(config).with_overrides(learning_rate=arguments.learning_rate)
-    task = build_task(arguments.part, shipped=arguments.shipped)
+    task = build_task(arguments.part, shipped=arguments.shipped, text_to_image=arguments.text_to_image)
     report = arguments.fit(task, config)
     if arguments.export:
-        export(task, report)
+        export(task, arguments.text_to_image)
     print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))
     return report
 
@@ -90,10 +93,16 @@ def main(arguments: Arguments) -> FitReport:
 NanoTask = VAETask | CLIPTask | FamiliesTask | DiffusionTask
 
 
-def build_task(part: str, *, shipped: bool = False) -> NanoTask:
-    """The task of ``part``, with new or shipped weights; parts that it depends on are read from the package."""
+def build_task(part: str, *, shipped: bool = False, text_to_image: Path = TEXT_TO_IMAGE) -> NanoTask:
+    """The task of ``part``, with new weights or those in the package.
+
+    Args:
+        part: as on the command line.
+        shipped: start from the weights in the package, or in ``text_to_image``.
+        text_to_image: folder of the text-to-image model, for its parts and the denoiser, which needs its autoencoder.
+    """
     if part == "decoder" or (part == "vae" and shipped):
-        return VAETask(AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae"), freeze_encoder=part == "decoder")
+        return VAETask(AutoencoderKL.from_pretrained(text_to_image / "vae"), freeze_encoder=part == "decoder")
     if part == "vae":
         return VAETask(build_vae())
     if part == "families":
@@ -106,11 +115,11 @@ def build_task(part: str, *, shipped: bool = False) -> NanoTask:
     tokenizer = shared_tokenizer()
     if part == "clip":
         return CLIPTask(CLIPModel.from_pretrained(CLIP) if shipped else build_clip(tokenizer), tokenizer)
-    vae = AutoencoderKL.from_pretrained(TEXT_TO_IMAGE / "vae")
+    vae = AutoencoderKL.from_pretrained(text_to_image / "vae")
     if shipped:
-        unet = UNet2DConditionModel.from_pretrained(TEXT_TO_IMAGE / "unet")
-        return DiffusionTask(unet, CLIPTextModel.from_pretrained(TEXT_TO_IMAGE / "text_encoder"), tokenizer, vae)
-    return DiffusionTask(build_unet(), build_text_encoder(tokenizer), tokenizer, vae)
+        unet = UNet2DConditionModel.from_pretrained(text_to_image / "unet")
+        return DiffusionTask(unet, CLIPTextModel.from_pretrained(text_to_image / "text_encoder"), tokenizer, vae)
+    return DiffusionTask(build_unet(vae.config.latent_channels), build_text_encoder(tokenizer), tokenizer, vae)
 
 
 def shared_tokenizer() -> CLIPTokenizer:
@@ -121,15 +130,18 @@ def shared_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def export(task: NanoTask, report: FitReport) -> None:
-    """Write the trained model into the package as fp16 safetensors, in its library's own layout."""
+def export(task: NanoTask, text_to_image: Path = TEXT_TO_IMAGE) -> None:
+    """Write the trained model as fp16 safetensors, in its library's own layout.
+
+    Parts of the text-to-image model go into the folder ``text_to_image``, the others into the package.
+    """
     if isinstance(task, VAETask):
         if task.vae.encoder.conv_in.weight.requires_grad:
             rng = torch.Generator().manual_seed(0)
             names = [task.names[i] for i in torch.randint(len(task.names), (256,), generator=rng)]
             standardize_latents(task.vae, pictures_of(world.scenes_of(names, seed=0)))
-        task.vae.half().save_pretrained(TEXT_TO_IMAGE / "vae")
-        _tidy_config(TEXT_TO_IMAGE / "vae" / "config.json")
+        task.vae.half().save_pretrained(text_to_image / "vae")
+        _tidy_config(text_to_image / "vae" / "config.json")
     elif isinstance(task, CLIPTask):
         task.clip.half().save_pretrained(CLIP)
         _tidy_config(CLIP / "config.json", dtype="float32")
@@ -142,12 +154,12 @@ def export(task: NanoTask, report: FitReport) -> None:
         save_open_clip(task.clip, task.config, families_tokenizer(), FOLDER)
     else:
         # Autoencoder and tokenizer were read from the package and are unchanged.
-        task.unet.half().save_pretrained(TEXT_TO_IMAGE / "unet")
-        task.text_encoder.half().save_pretrained(TEXT_TO_IMAGE / "text_encoder")
-        task.scheduler.save_pretrained(TEXT_TO_IMAGE / "scheduler")
-        task.pipeline().save_config(TEXT_TO_IMAGE)
-        _tidy_config(TEXT_TO_IMAGE / "unet" / "config.json")
-        _tidy_config(TEXT_TO_IMAGE / "text_encoder" / "config.json", dtype="float32")
+        task.unet.half().save_pretrained(text_to_image / "unet")
+        task.text_encoder.half().save_pretrained(text_to_image / "text_encoder")
+        task.scheduler.save_pretrained(text_to_image / "scheduler")
+        task.pipeline().save_config(text_to_image)
+        _tidy_config(text_to_image / "unet" / "config.json")
+        _tidy_config(text_to_image / "text_encoder" / "config.json", dtype="float32")
 
 
 STAMPS = ("_name_or_path", "is_local", "local_files_only", "processor_class")

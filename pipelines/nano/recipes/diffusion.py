@@ -20,12 +20,12 @@ from .clip import text_config, tokens_of
 from .vae import pictures_of
 
 
-def build_unet() -> UNet2DConditionModel:
+def build_unet(latent_channels: int) -> UNet2DConditionModel:
     """10 million weights; 11 cross-attentions: 4 in the down blocks, 1 in the middle, 6 in the up blocks."""
     return UNet2DConditionModel(
         sample_size=16,
-        in_channels=4,
-        out_channels=4,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
         block_out_channels=(64, 128, 128),
         layers_per_block=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

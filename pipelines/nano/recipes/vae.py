@@ -1,4 +1,4 @@
-"""The nano autoencoder: 64x64 pictures to 16x16 latents of 4 channels, a small AutoencoderKL."""
+"""The nano autoencoder: 64x64 pictures to 16x16 latents of 8 channels, a small AutoencoderKL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build_vae() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(16, 32, 64),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=8,
         norm_num_groups=8,
         sample_size=64,
         scaling_factor=1.0,

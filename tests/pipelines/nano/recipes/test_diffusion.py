@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from mappers.training.draws import Draws
 from pipelines.nano.recipes.diffusion import DiffusionTask, build_scheduler
+from pipelines.nano.recipes.vae import build_vae
 from pipelines.nano.train import build_task
 
 
@@ -29,6 +32,16 @@ def test_diffusion_loss_is_the_velocity_error() -> None:
     alpha = task.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
     velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch[0]
     torch.testing.assert_close(loss, velocity.square().mean(), atol=1e-5, rtol=1e-4)
+
+
+def test_the_denoiser_fits_the_autoencoder_of_its_folder(tmp_path: Path) -> None:
+    build_vae().save_pretrained(tmp_path / "vae")
+    task = build_task("diffusion", text_to_image=tmp_path)
+    assert isinstance(task, DiffusionTask)
+    draws = Draws(0, 0, range(1))
+    latents, _ = task.batch(draws)
+    assert latents.shape == (1, 8, 16, 16)
+    assert task.loss(task.modules, task.batch(draws), draws)["loss"].isfinite()
 
 
 def test_the_denoiser_learns_from_calm_poses_half_of_them_named_and_centred() -> None:

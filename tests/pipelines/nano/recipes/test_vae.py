@@ -21,9 +21,9 @@ def test_standardized_latents_decode_to_the_same_pictures() -> None:
         posterior = vae.encode(pictures).latent_dist
         after = vae.decode(posterior.mode()).sample
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(posterior.mode().mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(posterior.mode().mean((0, 2, 3)), torch.zeros(8), atol=1e-4, rtol=0)
     variance = posterior.mode().var((0, 2, 3)) + posterior.var.mean((0, 2, 3))
-    torch.testing.assert_close(variance, torch.ones(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(variance, torch.ones(8), atol=1e-4, rtol=0)
     scale = first.mode().std((0, 2, 3)) / posterior.mode().std((0, 2, 3))
     torch.testing.assert_close(posterior.std, first.std / scale[:, None, None], atol=1e-4, rtol=1e-4)
 
