@@ -137,7 +137,7 @@ def read_draft(commands: Any, words: Sequence[str]) -> Draft[Any] | None:
 def _unchecked_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
     """How tyro builds a dataclass of which no field is required and none is checked."""
     cls: Any = info.type
-    if not dataclasses.is_dataclass(cls) or issubclass(cls, Program | Group):
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)) or issubclass(cls, Program | Group):
         return None
     hints = typing.get_type_hints(cls, include_extras=True)
     specs = [_optional(field, hints[field.name], info.default) for field in dataclasses.fields(cls)]
@@ -151,7 +151,8 @@ def _optional(field: dataclasses.Field[Any], hint: Any, parent: Any) -> StructFi
     plain, *notes = (hint.__origin__, *hint.__metadata__) if typing.get_origin(hint) is Annotated else (hint,)
     default = _own_default(field, otherwise=tyro.MISSING_NONPROP)
     if default is tyro.MISSING_NONPROP and not dataclasses.is_dataclass(plain):
-        return StructFieldSpec(field.name, Annotated[(plain | None, tyro.conf.arg(), *notes)], None)
+        optional: Any = Annotated[(plain | None, tyro.conf.arg(), *notes)]
+        return StructFieldSpec(field.name, optional, None)
     return StructFieldSpec(field.name, hint, default)
 
 
