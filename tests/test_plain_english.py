@@ -21,7 +21,13 @@ IDIOMS = {
     r"by heart": "overfits, from memory",
 }
 """A pattern of whole words, and what to write."""
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = ("docs", "benchmarks", "nerf", "pipelines")
+"""Folders of the manual, of the benchmarks' overview and of the model cards."""
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for top in TEXTS for path in sorted((ROOT / top).rglob("*.md"))),
+]
 
 CODE = ("mappers", "nerf", "pipelines", "demos", "benchmarks")
 SAVED_NAMES = {"mappers/code_mapper.py": r"\"told\"|self\.told"}
