@@ -42,7 +42,8 @@ def check_shapes(*packages: str) -> None:
     shapes.install(*packages)
 
 
-if multiprocessing.parent_process() is None:  # a test's own processes may have imported them already
+# Processes that a test starts import this file too; "_inheriting" says so before they know their parent.
+if not getattr(multiprocessing.current_process(), "_inheriting", False):
     check_shapes(*SHAPES_CHECKED_IN)
 
 WORDS = "a photo picture of the one on in red blue object toy cat beach snow night sky two"

@@ -53,6 +53,12 @@ def student_of(teacher: Run, name: str, seed: int = 0) -> Field:
     return build_field(name, teacher.field.bounds, SIZES[name], seed=seed)
 
 
+def batch_of(task: DistillationTask, draws: Draws) -> Any:
+    """A step's batch, as the trainer asks for it."""
+    task.begin_step(task.modules, draws)
+    return task.batch(draws)
+
+
 def equal(a: Field, b: Field) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
@@ -104,7 +110,7 @@ def test_self_distillation_from_copied_weights_has_no_loss(teacher: Run) -> None
     student.load_state_dict(teacher.field.state_dict())
     task = DistillationTask(teacher, student, settings(points_until=0.0))
     draws = Draws(0, 5, range(256))
-    losses = task.loss(task.modules, task.batch(draws), draws)
+    losses = task.loss(task.modules, batch_of(task, draws), draws)
     assert losses["loss"] < 1e-12
     losses["loss"].backward()
     assert all(p.grad is None or p.grad.abs().max() < 1e-6 for p in student.parameters())
@@ -124,7 +130,7 @@ def test_how_empty_and_how_solid_does_not_matter(teacher: Run) -> None:
     task = DistillationTask(
         dataclasses.replace(teacher, field=build_field("hash", teacher.field.bounds)), student, config
     )
-    batch, draws = task.batch(Draws(0, 3, range(256))), Draws(0, 3, range(256))
+    batch, draws = batch_of(task, Draws(0, 3, range(256))), Draws(0, 3, range(256))
 
     def constant(log_density: float) -> Any:
         return lambda points: torch.cat([torch.full((len(points), 1), log_density), torch.zeros(len(points), 15)], -1)
@@ -154,7 +160,7 @@ def test_stages_begin_at_their_steps(teacher: Run, monkeypatch: pytest.MonkeyPat
     for step in (9, 10, 19, 20):
         draws = Draws(0, step, range(256))
         calls.clear()
-        seen[step] = float(task.loss(task.modules, task.batch(draws), draws)["loss"].detach()), len(calls)
+        seen[step] = float(task.loss(task.modules, batch_of(task, draws), draws)["loss"].detach()), len(calls)
     assert seen[9] == (0.0, 0)
     assert seen[10] == (0.0, 2)
     assert seen[19] == (0.0, 2)
@@ -179,7 +185,7 @@ def test_both_fields_see_the_same_points(teacher: Run) -> None:
     try:
         task = DistillationTask(teacher, student, settings())
         draws = Draws(0, 3, range(256))
-        task.loss(task.modules, task.batch(draws), draws)
+        task.loss(task.modules, batch_of(task, draws), draws)
         assert asked["teacher"] is asked["student"]
     finally:
         del teacher.field.features
@@ -190,7 +196,7 @@ def test_losses_do_not_depend_on_the_number_of_rays(teacher: Run) -> None:
         config = settings(features_until=features_until, points_until=points_until)
         task = DistillationTask(teacher, student_of(teacher, "mlp"), config)
         draws = Draws(0, 1, range(256))
-        rays, background, jitter = task.batch(draws)
+        rays, background, jitter = batch_of(task, draws)
         twice = (rays[list(range(256)) * 2], torch.cat([background] * 2), torch.cat([jitter] * 2))
         once = task.loss(task.modules, (rays, background, jitter), draws)["loss"]
         torch.testing.assert_close(task.loss(task.modules, twice, draws)["loss"], once)
@@ -241,7 +247,8 @@ def test_active_learning_switched_off_is_plain_distillation(teacher: Run) -> Non
     rays = Rays(torch.rand(8, 3), torch.rand(8, 3), torch.rand(8, 3))
     assert task.hard.rays(rays, draws) is rays
     cameras = task.teacher.viewpoints.draw(4, torch.Generator())
-    assert task.hard.cameras(cameras, torch.Generator()) is cameras
+    task.hard.choose_cameras(cameras, torch.Generator())
+    assert task.hard.step_cameras is cameras
 
 
 def test_public_names() -> None:
