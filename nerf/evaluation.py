@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -37,12 +38,11 @@ def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:
 
 def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
     """Structural similarity with the Gaussian window of Wang and others (2004), sigma 1.5."""
-    return float(
-        structural_similarity(
-            picture.clamp(0, 1).cpu().numpy(), truth.cpu().numpy(), channel_axis=-1, data_range=1.0,
-            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-        )
+    mean = structural_similarity(
+        picture.clamp(0, 1).cpu().numpy(), truth.cpu().numpy(), channel_axis=-1, data_range=1.0,
+        gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
     )  # fmt: skip
+    return float(cast("np.floating", mean))  # a tuple only if gradient or full is set
 
 
 def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:

@@ -140,8 +140,7 @@ def load_run(folder: str | Path) -> Run:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         marching = Marching(**result["marching"])
-        seen = {name: tuple(v) if isinstance(v, list) else v for name, v in result["viewpoints"].items()}
-        viewpoints = Viewpoints(**seen)
+        viewpoints = Viewpoints.from_json(result["viewpoints"])
         sampler = _load_sampler(folder, field, result.get("fine", 0))
         metrics = result["metrics"]
         report = FitReport(metrics["steps"], metrics["seconds"], metrics["stopped"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -59,6 +60,16 @@ class Viewpoints:
             focal=float(cameras.focal.mean()),
             ndc_near=cameras.ndc_near,
         )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Viewpoints:
+        """The region from its fields as JSON holds them, with lists for tuples.
+
+        Raises:
+            TypeError: a field is missing, or unknown.
+        """
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**fields)
 
     def draw(self, count: int, generator: torch.Generator) -> Cameras:
         """Random cameras of the region."""

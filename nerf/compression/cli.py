@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -84,7 +84,8 @@ class Decompress:
             decompress_field(options.source, options.output)
         else:
             region = None if options.region is None else numbers(options.region)
-            decompress(**vars(options) | {"region": region})
+            given: dict[str, Any] = {**vars(options), "region": region}
+            decompress(**given)
         print(options.output)
 
 

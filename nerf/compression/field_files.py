@@ -154,7 +154,8 @@ def compress_run(
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     built, about = _of_media(folder, report) if "media" in report else _of_scene(load_run(folder))
     if bits is None:
-        bits = report["settings"].get("bits") or MOST
+        trained: int | Mapping[str, int] | None = report["settings"].get("bits")
+        bits = trained or MOST
     if target_bytes is None:
         data = to_field_file(built, bits, about).write()
     else:
@@ -265,11 +266,9 @@ def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
         sampler = grid = OccupancyGrid(built.bounds, resolution)
         grid.occupied.copy_(occupied)
         grid.density.copy_(occupied.float())
-    seen = {name: tuple(v) if isinstance(v, list) else v for name, v in about["viewpoints"].items()}
+    seen = Viewpoints.from_json(about["viewpoints"])
     marching = Marching(**about["marching"])
-    Run(built, sampler, marching, Viewpoints(**seen), about["scene"], about["downscale"], FitReport()).save(
-        folder, None
-    )
+    Run(built, sampler, marching, seen, about["scene"], about["downscale"], FitReport()).save(folder, None)
 
 
 def describe_field(data: bytes) -> dict[str, str | int | float]:

@@ -163,7 +163,7 @@ class ConditionalModel:
         if size < 1:
             raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
         angles = torch.deg2rad(torch.tensor([[azimuth], [elevation]]))
-        return self.family.seen_from(*angles, size)
+        return self.family.seen_from(angles[0], angles[1], size)
 
     @torch.no_grad()
     def grid(self, shape_code: Float[Tensor, " s"], resolution: int) -> OccupancyGrid:

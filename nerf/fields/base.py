@@ -113,6 +113,7 @@ class Field(nn.Module):
 
     Args:
         bounds: lower and upper corner of the box, [2, 3], in world units; outside, density is 0.
+        config: sizes, an instance of the family's configuration; None for a field without any.
     """
 
     name: ClassVar[str]
@@ -131,10 +132,11 @@ class Field(nn.Module):
     head: nn.Module
     config: Any
 
-    def __init__(self, bounds: Float[Tensor, "2 3"]):
+    def __init__(self, bounds: Float[Tensor, "2 3"], config: Any = None):
         super().__init__()
         if tuple(bounds.shape) != (2, 3) or not bool((bounds[1] > bounds[0]).all()):
             raise ValueError(f"bounds must be a lower and an upper corner, [2, 3], got {bounds.tolist()}")
+        self.config = config
         self.register_buffer("bounds", bounds.float().clone())
 
     @classmethod
@@ -144,7 +146,7 @@ class Field(nn.Module):
         Raises:
             KeyError, RuntimeError: tensors are missing, or have other shapes.
         """
-        field = cls(state["bounds"], config)  # pyright: ignore[reportCallIssue]
+        field = cls(state["bounds"], config)
         field.load_state_dict(state)
         return field
 

@@ -104,8 +104,7 @@ class CAMField(Field):
     name = "cam"
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: CAMConfig):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         inputs = 3 * (1 + 2 * config.octaves)
         sizes = [inputs] + [config.width] * config.layers
         self.skip_layer = (config.layers + 1) // 2

@@ -79,8 +79,7 @@ class CAMTimeField(Field):
     moves = True
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: CAMTimeConfig):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         inputs, moments = 3 * (1 + 2 * config.octaves), 1 + 2 * config.time_octaves
         self.warp = Trunk(inputs + moments, config.warp_width, config.warp_layers, config)
         self.shift = nn.Linear(config.warp_width, 3)

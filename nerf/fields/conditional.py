@@ -165,10 +165,11 @@ class ConditionedField(Field):
     """The field of one object: a conditional field with both codes fixed."""
 
     name = "conditional"
+    shape_code: Tensor
 
     def __init__(self, field: ConditionalField, shape_code: Float[Tensor, " s"], appearance_code: Float[Tensor, " a"]):
-        super().__init__(field.bounds)
-        self.field, self.config = field, field.config
+        super().__init__(field.bounds, field.config)
+        self.field = field
         self.register_buffer("shape_code", shape_code)
         self.head = ConditionedHead(field, appearance_code)
 
@@ -185,6 +186,8 @@ class ConditionedField(Field):
 
 class ConditionedHead(nn.Module):
     """The colour branch with a fixed appearance code."""
+
+    appearance_code: Tensor
 
     def __init__(self, field: ConditionalField, appearance_code: Float[Tensor, " a"]):
         super().__init__()

@@ -82,8 +82,7 @@ class HashField(Field):
     name = "hash"
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: HashConfig):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         self.encoding = HashEncoding(config)
         self.net = feature_net(config.levels * config.level_features)
         self.head = ColorHead()

@@ -90,8 +90,7 @@ class VMField(LowRankField):
     along = LINES
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: LowRankConfig):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         rank, size = config.density_rank + config.color_rank, config.resolution
         self.planes = nn.Parameter(0.1 * torch.randn(3, rank, size, size))
         self.lines = nn.Parameter(0.1 * torch.randn(3, rank, size))
@@ -138,8 +137,7 @@ class CPField(LowRankField):
     along = (0, 1, 2)
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: LowRankConfig):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         rank, size = config.density_rank + config.color_rank, config.resolution
         self.lines = nn.Parameter(0.2 * torch.randn(3, rank, size))
         self.basis = nn.Linear(config.color_rank, 15, bias=False)

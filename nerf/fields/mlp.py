@@ -45,8 +45,7 @@ class MLPField(Field):
     name = "mlp"
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: MLPConfig):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         inputs = 3 * (1 + 2 * config.octaves)
         self.skip_layer = (config.layers + 1) // 2
         sizes = [inputs] + [config.width] * config.layers

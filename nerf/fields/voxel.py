@@ -43,8 +43,7 @@ class VoxelField(Field):
     empty: Tensor
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: VoxelConfig, kept: Bool[Tensor, "z y x"] | None = None):
-        super().__init__(bounds)
-        self.config = config
+        super().__init__(bounds, config)
         size = (config.resolution,) * 3
         kept = torch.ones(size, dtype=torch.bool) if kept is None else kept
         rows = torch.zeros(size, dtype=torch.int64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..fields.modulation import Modulation, modulated, normalized
 
 Modulated = Literal["cam", "normed", "plain"]
-MODULATIONS: tuple[str, ...] = get_args(Modulated)
+MODULATIONS: tuple[Modulated, ...] = get_args(Modulated)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class PictureConfig:
 class PictureField(nn.Module):
     """Fourier features through a perceptron whose hidden layers one scale and one shift per pixel modulates."""
 
-    name = "picture"
+    name: ClassVar[str] = "picture"
     frequencies: Tensor
 
     def __init__(self, config: PictureConfig):
@@ -110,7 +110,7 @@ class VideoField(nn.Module):
     NeRV's decoder (arXiv 2110.13903) with CAM's grids. The norm is over the pixels of one channel of one frame.
     """
 
-    name = "video"
+    name: ClassVar[str] = "video"
 
     def __init__(self, config: VideoConfig):
         super().__init__()

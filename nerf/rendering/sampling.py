@@ -27,7 +27,8 @@ class Samples:
         """Some of the samples, of as many rays."""
         if chosen.dtype == torch.bool:
             chosen = chosen.nonzero()[:, 0]
-        return Samples(*(values.index_select(0, chosen) for values in (self.ray, self.start, self.end)), self.rays)
+        ray, start, end = (values.index_select(0, chosen) for values in (self.ray, self.start, self.end))
+        return Samples(ray, start, end, self.rays)
 
     @property
     def middle(self) -> Float[Tensor, " m"]:

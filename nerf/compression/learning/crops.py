@@ -61,7 +61,8 @@ class Crops:
             raise ValueError(
                 f"none of {len(wholes)} data is as large as a crop of {shape}; give larger data or a smaller crop"
             )
-        self.modality, self.wholes, self.shape, self.largest_shrink = modality, fits, shape, largest_shrink
+        self.modality: Modality = modality
+        self.wholes, self.shape, self.largest_shrink = fits, shape, largest_shrink
         self.weights = torch.tensor([float(math.prod(whole.shape[1:])) for whole in fits])
 
     def draw(self, generator: torch.Generator) -> Float[Tensor, "channels ..."]:

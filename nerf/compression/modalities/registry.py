@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..description import Modality
-from .modality import Compressible, ModalityCodec, Sound, Video
+from .modality import ModalityCodec, Sound, Video
 from .pictures import PictureCodec
 from .sounds import SoundCodec
 from .videos import VideoCodec
@@ -23,7 +23,7 @@ MODALITY_CODECS: dict[Modality, ModalityCodec] = {
 _CLASSES: dict[type, Modality] = {Image.Image: "picture", Sound: "sound", Video: "video", np.ndarray: "volume"}
 
 
-def modality_codec_of(source: Compressible | str | Path) -> ModalityCodec:
+def modality_codec_of(source: object) -> ModalityCodec:
     """The codec for a file by its ending, or for an object by its class.
 
     A folder is a video's frames, and a file of an unknown ending is taken for a picture.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..description import Description
-from .network import split
+from .network import convolution_of, split
 
 START_STD = 2.0
 """Noise of an uninformative observation, where priors have a standard deviation of 1; all observations of weights start
@@ -30,15 +30,16 @@ class Amortiser(nn.Module):
     def __init__(self, description: Description, hidden: int = 64):
         super().__init__()
         self.description = description
-        axes, sizes = len(description.patch), [description.channels, *description.upsampler[-2::-1], hidden]
-        convolution_class = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        sizes = [description.channels, *description.upsampler[-2::-1], hidden]
+        convolution_class = convolution_of(len(description.patch))
         strides = description.factors[::-1]
-        self.convolutions = nn.ModuleList(
+        convolutions = [
             convolution_class(
                 a, b, tuple(s + 1 + s % 2 for s in stride), stride=stride, padding=tuple((s + 1) // 2 for s in stride)
             )
             for a, b, stride in zip(sizes[:-1], sizes[1:], strides, strict=True)
-        )
+        ]
+        self.convolutions = nn.ModuleList(convolutions)
         rates, channels = len(description.budgets), description.latent_channels
         self.gain = nn.Parameter(torch.ones(rates, channels, 1))
         self.log_std = nn.Parameter(torch.full((rates, channels, 1), math.log(START_STD)))
@@ -46,10 +47,11 @@ class Amortiser(nn.Module):
         self.mix = nn.Linear(hidden, hidden)
         self.encoding = nn.Linear(hidden, 2 * description.latent_channels)
         self.weights = nn.Linear(hidden, 2 * sum(description.weight_sizes))
-        self.above = nn.ModuleList(nn.Linear(hidden, 2 * columns) for columns in description.columns[1:])
-        for convolution in self.convolutions:
+        above = [nn.Linear(hidden, 2 * columns) for columns in description.columns[1:]]
+        self.above = nn.ModuleList(above)
+        for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight)
-        for head in (self.encoding, self.weights, *self.above):
+        for head in (self.encoding, self.weights, *above):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 

@@ -6,7 +6,7 @@ All modules compute a batch of rows, one row for each patch. Arrays are channel 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -50,15 +50,15 @@ class Upsampler(nn.Module):
 
     def __init__(self, description: Description):
         super().__init__()
-        axes = len(description.patch)
-        convolution_class = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        convolution_class = convolution_of(len(description.patch))
         sizes = (description.latent_channels, *description.upsampler)
         self.factors = [tuple(float(f) for f in factor) for factor in description.factors]
-        self.convolutions = nn.ModuleList(
+        convolutions = [
             convolution_class(a, b, description.kernel, padding=description.kernel // 2)
             for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
-        for convolution in self.convolutions:
+        ]
+        self.convolutions = nn.ModuleList(convolutions)
+        for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight)
 
     def forward(self, encoding: Float[Tensor, "n c *latent"]) -> Float[Tensor, "n f *patch"]:
@@ -165,6 +165,11 @@ class Representation(nn.Module):
             parts, each = [p[None] for p in tiles.split([math.prod(grid) for grid in grids])], grids
         features = [split(self.upsampler(stitch(part, g)), g) for part, g in zip(parts, each, strict=True)]
         return torch.cat([part.flatten(0, 1) for part in features]).flatten(2)
+
+
+def convolution_of(axes: int) -> Callable[..., nn.Conv1d | nn.Conv2d | nn.Conv3d]:
+    """The class of convolutions along 1, 2 or 3 axes."""
+    return (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
 
 
 def split(whole: Float[Tensor, "n c ..."], grid: tuple[int, ...]) -> Float[Tensor, "n r c *patch"]:

@@ -105,11 +105,11 @@ class DecoderTask:
         chance, way = draws.uniform("share", (2,)).cpu().unbind(1)
         share = torch.where(chance < TABLE_SHARE, 0.0, way * (1 + 2 * EXTRAPOLATION) - EXTRAPOLATION)
         shapes, palettes = self.split.shapes[shape], self.split.palettes[palette]
-        supervision = sample_supervision(
-            self.family, *(between(ends, share).clamp(0, 1) for ends in (shapes, palettes)), config.points, draws
-        )
+        shape_between, palette_between = (between(ends, share).clamp(0, 1) for ends in (shapes, palettes))
+        supervision = sample_supervision(self.family, shape_between, palette_between, config.points, draws)
         pictures = self._pictures(shapes[:, 0], palettes[:, 0], draws) if draws.step >= config.taught_steps else None
-        return Batch(*(value.to(draws.device) for value in (shape, palette, share)), supervision, pictures)
+        device = draws.device
+        return Batch(shape.to(device), palette.to(device), share.to(device), supervision, pictures)
 
     def _pictures(self, shapes: Float[Tensor, "b p"], palettes: Float[Tensor, "b q"], draws: Draws) -> Pictures:
         """Rays of one picture of each object."""
@@ -125,8 +125,10 @@ class DecoderTask:
         # Random background colours, so that the field cannot explain the object by empty space.
         target = torch.where(hit, rgb.flatten(1, 2)[picture, pixel], background)
         rays = cameras.rays(picture, torch.stack([pixel % size, pixel // size], -1) + 0.5)
-        values = (picture, rays, target, background, uniform[:, 3])
-        return Pictures(*(value.to(draws.device) for value in values))
+        device = draws.device
+        return Pictures(
+            picture.to(device), rays.to(device), target.to(device), background.to(device), uniform[:, 3].to(device)
+        )
 
     def _chances(self, alpha: Float[Tensor, "b h w"]) -> Float[Tensor, "b p"]:
         """Probability of each pixel to be drawn: most are near the object, some anywhere."""

@@ -59,7 +59,7 @@ def caption(
     if colored and len(set(colors)) == 1:
         adjectives.append(colors[0])
     elif colored:
-        order = torch.randperm(len(parts), generator=generator).tolist()
+        order: list[int] = torch.randperm(len(parts), generator=generator).tolist()
         named = order[: int(torch.randint(1, len(parts) + 1, (), generator=generator))]
         phrases += [_part(colors[i], parts[i]) for i in named]
     sentence = " ".join([*adjectives, noun])

@@ -103,8 +103,9 @@ class Family:
     def viewpoints(self, size: int) -> Viewpoints:
         """Poses of random cameras: on the upper hemisphere, towards the middle."""
         return Viewpoints(
-            kind="orbit", center=(0, 0, 0), radius=(RADIUS, RADIUS), elevation=ELEVATION, lower=(-RADIUS,) * 3,
-            upper=(RADIUS,) * 3, width=size, height=size, focal=FOCAL * size,
+            kind="orbit", center=(0, 0, 0), radius=(RADIUS, RADIUS), elevation=ELEVATION,
+            lower=(-RADIUS, -RADIUS, -RADIUS), upper=(RADIUS, RADIUS, RADIUS),
+            width=size, height=size, focal=FOCAL * size,
         )  # fmt: skip
 
     def cameras(self, count: int, size: int, generator: torch.Generator) -> Cameras:

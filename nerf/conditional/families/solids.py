@@ -63,7 +63,7 @@ class Scenes:
 
     def __init__(self, solids: list[SolidBatch], parts: tuple[str, ...]):
         n = len(solids[0].center)
-        self.kinds = [solid.kind for solid in solids]
+        self.kinds: list[SolidShape] = [solid.kind for solid in solids]
         self.part = torch.tensor([parts.index(solid.part) for solid in solids])
         self.center = torch.stack([solid.center for solid in solids], 1)
         self.half = torch.stack([solid.half for solid in solids], 1)

@@ -265,7 +265,8 @@ class Search:
     @torch.no_grad()
     def final_loss(self, attempt: Attempt) -> float:
         """The loss without noise, over all pixels."""
-        return float(self.loss(*attempt.groups.values(), attempt.home, self.config.code_clip))
+        pose, shape, appearance = attempt.groups.values()
+        return float(self.loss(pose, shape, appearance, attempt.home, self.config.code_clip))
 
 
 def invert(

@@ -78,7 +78,7 @@ class PromptOptimizer(CodeEditor):
         config, priors = self.config, {name: self.model.prior(name) for name in codes}
         before = [code.detach().expand(config.views, -1) for code in codes.values()]
         # Whitened codes, so that one learning rate suits all their components.
-        z = {name: priors[name].whiten(code.detach()).clone() for name, code in codes.items()}
+        z: dict[CodeName, Tensor] = {name: priors[name].whiten(code.detach()).clone() for name, code in codes.items()}
         adam = torch.optim.Adam([z[name].requires_grad_() for name in changed], config.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.steps)
         target = EditTarget(embedding.expand(config.views, -1))
