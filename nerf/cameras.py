@@ -372,6 +372,6 @@ def nearest_to_axes(cameras: Cameras) -> Float[Tensor, " 3"]:
     return torch.linalg.solve(system, right)
 
 
-def degrees_between(a: Float[Tensor, "*n 3"], b: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+def degrees_between(a: Float[Tensor, "*#n 3"], b: Float[Tensor, "*#n 3"]) -> Float[Tensor, "*#n"]:
     """Angles between directions of any length, in 0..180."""
     return torch.rad2deg(torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1, 1).acos())

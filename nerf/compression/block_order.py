@@ -85,7 +85,7 @@ class BlockOrder:
             self.count += len(block.rows)
 
     @cached_property
-    def places(self) -> list[Int[Tensor, "rows columns"]]:
+    def places(self) -> list[Int[Tensor, "_rows _columns"]]:
         """The place of every latent number of each level, or `NEVER`."""
         places = [
             torch.full((rows, columns), NEVER) for rows, columns in zip(self.tiling.rows, self.columns, strict=True)

@@ -22,7 +22,7 @@ from .model.network import Representation, stitch
 from .windows import windows
 
 
-def needed_rows(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " rows"]]:
+def needed_rows(model: CodecModel, tiling: Tiling, box: Box) -> list[Bool[Tensor, " _rows"]]:
     """Of each level, which rows are needed for the values of a box."""
     chosen = [torch.zeros(rows, dtype=torch.bool) for rows in tiling.rows]
     for window in windows(model.description, tiling, box):
@@ -36,8 +36,8 @@ def decode_latents(
     model: CodecModel,
     order: BlockOrder,
     indices: Sequence[int],
-    needed: Sequence[Bool[Tensor, " rows"]] | None = None,
-) -> list[Float[Tensor, "rows columns"]]:
+    needed: Sequence[Bool[Tensor, " _rows"]] | None = None,
+) -> list[Float[Tensor, "_rows _columns"]]:
     """Latent numbers of every level in double precision; those whose index is missing have the prior's mean.
 
     Args:
@@ -65,7 +65,7 @@ def decode_latents(
 def synthesize(
     model: CodecModel,
     tiling: Tiling,
-    latents: Sequence[Float[Tensor, "rows columns"]],
+    latents: Sequence[Float[Tensor, "_rows _columns"]],
     *,
     box: Box | None = None,
     fast: bool = False,

@@ -45,7 +45,7 @@ class Patches:
     """Patches that reach over a datum's edge repeat its last values there."""
     weights: Float[Tensor, "r 1 points"]
     """1 where a point belongs to its datum, 0 beyond the edge."""
-    parents: list[Int[Tensor, " r"]]
+    parents: list[Int[Tensor, " _r"]]
     """For each level above the first, the row there of every patch."""
 
     @classmethod

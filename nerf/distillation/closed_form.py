@@ -181,7 +181,7 @@ def _unflattened(folded: Float[Tensor, "c p l"], along: int) -> Float[Tensor, "c
     return torch.stack([_spread(part.view(size, size, size), along) for part in folded])
 
 
-def _product(*factors: Float[Tensor, "n r"]) -> Tensor:
+def _product(*factors: Float[Tensor, "_n r"]) -> Tensor:
     """The tensor with the given factors, one factor for each dimension."""
     letters = "abcd"[: len(factors)]
     return torch.einsum(",".join(f"{letter}r" for letter in letters) + "->" + letters, *factors)
@@ -189,7 +189,7 @@ def _product(*factors: Float[Tensor, "n r"]) -> Tensor:
 
 def cp_decomposition(
     tensor: Tensor, rank: int, rounds: int = ROUNDS, start: list[Tensor] | None = None
-) -> list[Float[Tensor, "n r"]]:
+) -> list[Float[Tensor, "_n r"]]:
     """A canonical polyadic decomposition by alternating least squares.
 
     Args:

@@ -240,7 +240,7 @@ def test_impossible_cameras_are_refused(kind: str, sentence: str) -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"poses of 1 cameras must have the shape \[1, 3, 4\], got \[1, 4, 4\]"):
-        Cameras.pinhole(torch.eye(4)[None], width=2, height=2, focal=1.0)
+        Cameras(torch.eye(4)[None], torch.ones(1, 2), torch.ones(1, 2), 2, 2)
     with pytest.raises(ValueError, match=r"focal of 1 cameras must have the shape \[1, 2\]"):
         Cameras(FRONT, torch.ones(1), torch.ones(1, 2), 2, 2)
     with pytest.raises(ValueError, match="at least one pixel, got 0x2"):

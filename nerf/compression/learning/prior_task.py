@@ -171,7 +171,7 @@ class PriorTask:
         parts = sample.split([count * width for count, width in zip(rows, columns, strict=True)], dim=1)
         return [part.reshape(-1, width) for part, width in zip(parts, columns, strict=True)]
 
-    def parents(self, count: int, device: torch.device) -> list[Int[Tensor, " r"]]:
+    def parents(self, count: int, device: torch.device) -> list[Int[Tensor, " _r"]]:
         """For each level above the first, the row there of every patch of ``count`` data."""
         offsets = torch.arange(count, device=device)[:, None]
         return [

@@ -60,8 +60,8 @@ class Amortiser(nn.Module):
         patches: Float[Tensor, "r channels *patch"],
         rate: Int[Tensor, " r"],
         transform: Float[Tensor, "latent channels *block"],
-        parents: Sequence[Int[Tensor, " r"]] = (),
-    ) -> list[tuple[Float[Tensor, "rows columns"], Float[Tensor, "rows columns"]]]:
+        parents: Sequence[Int[Tensor, " _r"]] = (),
+    ) -> list[tuple[Float[Tensor, "_rows _columns"], Float[Tensor, "_rows _columns"]]]:
         """Observations of the rows of each level, and the logarithms of the standard deviations of their noise.
 
         Args:

@@ -47,14 +47,14 @@ class Rate:
 
     prior: list[DiagonalGaussian]
     """Prior of each level, [components, columns]."""
-    blocks: list[Int[Tensor, "components columns"]]
+    blocks: list[Int[Tensor, "_components _columns"]]
     """For each level, the number of each column's block; -1 for columns that are never sent."""
     beta: float
     """Squared error that training traded for a nat of information."""
     component_code: PrefixCode
     """Prefix code of the components that patches choose."""
 
-    def members(self, level: int, component: int) -> list[Int[Tensor, " d"]]:
+    def members(self, level: int, component: int) -> list[Int[Tensor, " _d"]]:
         """The columns of each block of a level and component."""
         blocks = self.blocks[level][component]
         return [torch.nonzero(blocks == number)[:, 0] for number in range(int(blocks.max()) + 1)]

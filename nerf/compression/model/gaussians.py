@@ -88,7 +88,7 @@ def choose_component(
 
 
 def aggregate_prior(
-    count: Float[Tensor, "k 1"],
+    count: Float[Tensor, " k #d"],
     mean: Float[Tensor, "k d"],
     square: Float[Tensor, "k d"],
     variance: Float[Tensor, "k d"],

@@ -122,8 +122,8 @@ class Representation(nn.Module):
 
     def forward(
         self,
-        latents: Sequence[Float[Tensor, "rows columns"]],
-        parents: Sequence[Int[Tensor, " r"]] = (),
+        latents: Sequence[Float[Tensor, "_rows _columns"]],
+        parents: Sequence[Int[Tensor, " _r"]] = (),
         grids: Sequence[tuple[int, ...]] = (),
     ) -> Float[Tensor, "r channels points"]:
         """Values of every patch, in the network's own units.

@@ -54,7 +54,7 @@ class EncoderConfig:
 class LabelledPictures:
     """Pictures with their true poses and expected codes."""
 
-    pictures: Float[Tensor, "n 4 s s"]
+    pictures: Float[Tensor, "n 4 side side"]
     """RGB on white and mask, in 0..1."""
     azimuth: Float[Tensor, " n"]
     """Radians."""

@@ -57,9 +57,9 @@ class PromptOptimizer(CodeEditor):
     def displacements(
         self,
         embedding: Float[Tensor, "b d"],
-        codes: Mapping[CodeName, Float[Tensor, "b c"]],
+        codes: Mapping[CodeName, Float[Tensor, "b _c"]],
         changed: Sequence[CodeName],
-    ) -> dict[CodeName, Float[Tensor, "b c"]]:
+    ) -> dict[CodeName, Float[Tensor, "b _c"]]:
         if not changed:
             return {}
         rows = [
@@ -71,9 +71,9 @@ class PromptOptimizer(CodeEditor):
     def _optimized(
         self,
         embedding: Float[Tensor, "1 d"],
-        codes: Mapping[CodeName, Float[Tensor, " c"]],
+        codes: Mapping[CodeName, Float[Tensor, " _c"]],
         changed: Sequence[CodeName],
-    ) -> dict[CodeName, Float[Tensor, " c"]]:
+    ) -> dict[CodeName, Float[Tensor, " _c"]]:
         """Both codes of one object after the optimisation of those that ``changed`` names."""
         config, priors = self.config, {name: self.model.prior(name) for name in codes}
         before = [code.detach().expand(config.views, -1) for code in codes.values()]

@@ -32,7 +32,7 @@ def cast(*solids: SolidBatch) -> Hits:
 
 
 def row(*numbers: float) -> Tensor:
-    return torch.tensor([numbers])
+    return torch.tensor([numbers], dtype=torch.float32)
 
 
 def test_a_ball_is_met_where_its_equation_says() -> None:
