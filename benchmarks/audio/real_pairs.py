@@ -20,7 +20,7 @@ import pipelines
 from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from mappers.yaml_settings import load_settings
-from pipelines.audio.backends import GenerateOptions
+from pipelines.audio.backends import BackendOptions
 from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.files import read_sound
 from pipelines.audio.generation import Sonifier
@@ -99,7 +99,7 @@ def generate(sonifier: Sonifier, rows: torch.Tensor, seed: int, *, from_sounds: 
         seeds = [seed + DRAWS * number + draw for draw in range(DRAWS)]
         if from_sounds:
             noise = [torch.Generator().manual_seed(each) for each in seeds]
-            options = GenerateOptions(seconds=seconds, generator=noise)
+            options = BackendOptions(seconds=seconds, generator=noise)
             waves = sonifier.backend.generate(row.expand(DRAWS, -1), options).numpy()
         else:
             config = SoundConfig()

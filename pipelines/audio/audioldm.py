@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .backends import GenerateOptions
+from .backends import BackendOptions
 from .clap import clap_space
 from .pipeline import VisionToAudioPipeline
 
@@ -36,7 +36,7 @@ class AudioLDMBackend:
     def encode_prompt(self, prompts: Sequence[str]) -> Float[Tensor, "b a"]:
         return self.pipeline.encode_prompt(prompts).cpu()
 
-    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: GenerateOptions) -> Float[Tensor, "n samples"]:
+    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: BackendOptions) -> Float[Tensor, "n samples"]:
         out = self.pipeline(
             audio_embeds=audio_embeds,
             audio_length_in_s=options.seconds,

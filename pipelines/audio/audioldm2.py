@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .backends import GenerateOptions
+from .backends import BackendOptions
 from .clap import clap_space
 
 
@@ -52,7 +52,7 @@ class AudioLDM2Backend:
         return F.normalize(found.float(), dim=-1).cpu()
 
     @torch.no_grad()
-    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: GenerateOptions) -> Float[Tensor, "n samples"]:
+    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: BackendOptions) -> Float[Tensor, "n samples"]:
         options.refuse_time(audio_embeds, "AudioLDM 2")
         count = len(audio_embeds)
         text, mask, condition = self._condition(audio_embeds, "")

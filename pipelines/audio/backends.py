@@ -14,7 +14,7 @@ from .settings import SoundConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GenerateOptions:
+class BackendOptions:
     """All inputs of a generator other than the embeddings."""
 
     seconds: float
@@ -40,7 +40,7 @@ class GenerateOptions:
         seconds: float,
         generator: Generators = None,
         frame_gain: Float[Tensor, " frames"] | None = None,
-    ) -> GenerateOptions:
+    ) -> BackendOptions:
         """The options that ``config`` sets; tiles are twice as long as ``config.window``."""
         return cls(
             seconds=seconds,
@@ -84,7 +84,7 @@ class AudioBackend(Protocol):
         """CLAP text embeddings of unit length."""
         ...
 
-    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: GenerateOptions) -> Float[Tensor, "n samples"]:
+    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: BackendOptions) -> Float[Tensor, "n samples"]:
         """Generate one sound for each embedding.
 
         Args:

@@ -24,7 +24,7 @@ from mappers.v2a import EmbeddingMapper
 
 from ..estimate import Estimate, bootstrap
 from . import metrics
-from .backends import GenerateOptions
+from .backends import BackendOptions
 from .clap import Clap
 from .conditioning import load_mapper
 from .encoders import NANO_CLAP
@@ -266,7 +266,7 @@ def _generate(
         embeds = dataset.pictures.rows[rows, None]
         parts["generated"].append(sonifier.from_embeddings(embeds, seeds, seconds=seconds, config=config).audios)
         noise = [torch.Generator().manual_seed(key(each, 0, "sound")) for each in seeds]
-        options = GenerateOptions.from_config(config, seconds=seconds, generator=noise)
+        options = BackendOptions.from_config(config, seconds=seconds, generator=noise)
         parts["oracle"].append(sonifier.backend.generate(true[rows], options).numpy())
     return {name: np.concatenate(waves) for name, waves in parts.items()}
 

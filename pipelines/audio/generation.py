@@ -24,7 +24,7 @@ from mappers.training.draws import key
 
 from ..images import load_images
 from .audioldm import AudioLDMBackend
-from .backends import AudioBackend, GenerateOptions
+from .backends import AudioBackend, BackendOptions
 from .clap import Clap
 from .conditioning import aggregate, remove_directions, translate
 from .encoders import NANO, NANO_CLAP, VisionEncoder, load_vision_encoder
@@ -163,7 +163,7 @@ class Sonifier:
         if not self.backend.keeps_time or (config.window is None and seconds <= self.backend.native_seconds):
             audio_embeds = audio_embeds[:, 0]
         generators = _generators(seeds, candidates, "sound")
-        options = GenerateOptions.from_config(config, seconds=seconds, generator=generators, frame_gain=frame_gain)
+        options = BackendOptions.from_config(config, seconds=seconds, generator=generators, frame_gain=frame_gain)
         waves = self.backend.generate(audio_embeds, options)
         mean = audio_embeds if audio_embeds.ndim == 2 else F.normalize(audio_embeds.mean(1), dim=-1)
         return self._ranked(waves.numpy(), mean, candidates)

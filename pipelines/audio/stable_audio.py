@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from .backends import GenerateOptions
+from .backends import BackendOptions
 from .clap import Clap
 
 TAGS = """
@@ -79,7 +79,7 @@ class StableAudioBackend:
         return [", ".join(self.tags[i] for i in row) for row in nearest]
 
     @torch.no_grad()
-    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: GenerateOptions) -> Float[Tensor, "n samples"]:
+    def generate(self, audio_embeds: Float[Tensor, "n *w a"], options: BackendOptions) -> Float[Tensor, "n samples"]:
         options.refuse_time(audio_embeds, "Stable Audio")
         longest = self.native_seconds
         if options.seconds > longest:

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from pipelines.audio.audioldm2 import AudioLDM2Backend
-from pipelines.audio.backends import GenerateOptions
+from pipelines.audio.backends import BackendOptions
 from pipelines.audio.clap import Clap, clap_space
 from pipelines.audio.generation import Sonifier, vision_to_audio
 from pipelines.audio.loading import load_backend
@@ -149,8 +149,8 @@ def test_audioldm2_makes_different_sounds_of_different_embeddings(audioldm2: Pat
     backend.pipeline.set_progress_bar_config(disable=True)  # pyright: ignore
     assert backend.space_id == clap_space(ClapModel.from_pretrained(folders.clap))
 
-    def options(*seeds: int, **given: Any) -> GenerateOptions:
-        return GenerateOptions(seconds=0.31, num_inference_steps=2, generator=generators(*seeds), **given)
+    def options(*seeds: int, **given: Any) -> BackendOptions:
+        return BackendOptions(seconds=0.31, num_inference_steps=2, generator=generators(*seeds), **given)
 
     both = backend.generate(embeds(0, 1), options(0, 0))
     assert both.shape == (2, 4_960)
@@ -160,7 +160,7 @@ def test_audioldm2_makes_different_sounds_of_different_embeddings(audioldm2: Pat
     away = backend.generate(embeds(1), options(0, negative_prompt="a dog"))
     assert (away - alone).abs().max() > 1e-7
     with pytest.raises(ValueError, match="one embedding for each sound"):
-        backend.generate(embeds(0, 1)[None], GenerateOptions(seconds=0.3))
+        backend.generate(embeds(0, 1)[None], BackendOptions(seconds=0.3))
 
 
 def test_stable_audio_reads_the_nearest_tags(stable_audio: Path, folders: Any) -> None:
@@ -174,14 +174,14 @@ def test_stable_audio_reads_the_nearest_tags(stable_audio: Path, folders: Any) -
     assert all(len(words.split(", ")) == 2 for words in texts)
     assert len(set(backend.tags)) == len(backend.tags)
     waves, again = (
-        backend.generate(embeds(0, 1), GenerateOptions(seconds=0.25, num_inference_steps=2, generator=generators(0, 1)))
+        backend.generate(embeds(0, 1), BackendOptions(seconds=0.25, num_inference_steps=2, generator=generators(0, 1)))
         for _ in range(2)
     )
     assert waves.shape == (2, 1_000)
     assert torch.isfinite(waves).all()
     torch.testing.assert_close(waves, again)
     with pytest.raises(ValueError, match=r"makes at most 0.50 seconds, got 9"):
-        backend.generate(embeds(0), GenerateOptions(seconds=9))
+        backend.generate(embeds(0), BackendOptions(seconds=9))
 
 
 @pytest.mark.parametrize("layout", ["audioldm2", "stable_audio"])
