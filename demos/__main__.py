@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-Name = Literal["all", "personalize", "explorer", "sound", "fields", "editing", "codec", "example"]
+Name = Literal["all", "personalize", "explore", "sound", "fields", "editing", "compress", "example"]
 
 
 def main(
@@ -40,7 +40,7 @@ def main(
         return 0
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from .app import TABS, launch
-    from .editing_models import CategoryError
+    from .tabs.editing_models import CategoryError
 
     names = list(TABS) if name == "all" else [name]
     try:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import gradio as gr
 
-from . import codec, editing, explorer, fields, personalize, sound
-from .editing_models import found
 from .jobs import Worker
+from .tabs import compress, editing, explore, fields, personalize, sound
+from .tabs.editing_models import found
 from .visitors import Studio, new_visitor
 
 TABS: dict[str, tuple[str, Callable[[Studio, gr.BrowserState], None]]] = {
     "personalize": ("Word", personalize.tab),
-    "explorer": ("Map", explorer.tab),
+    "explore": ("Map", explore.tab),
     "sound": ("Sound", sound.tab),
     "fields": ("Fields", fields.tab),
     "editing": ("Edit", editing.tab),
-    "codec": ("File", codec.tab),
+    "compress": ("File", compress.tab),
 }
 """Name on the command line: title, short enough for all to stand in one row, and what builds it."""
 UPLOAD_LIMIT = "20mb"

@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .editing_models import Category, Editors
 from .jobs import Cancelled, JobError, Progress, Worker
+from .tabs.editing_models import Category, Editors
 
 if TYPE_CHECKING:
     import gradio as gr  # otherwise where a page needs it: the worker's process starts sooner without

@@ -18,10 +18,10 @@ from gradio_client import Client, handle_file
 from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from demos.app import TABS, launch
-from demos.codec import examples as codec_examples
-from demos.fields import SCENES
-from demos.personalize_jobs import examples as object_examples
-from demos.sound import examples as sound_examples
+from demos.tabs.compress import examples as codec_examples
+from demos.tabs.fields import SCENES
+from demos.tabs.personalize_jobs import examples as object_examples
+from demos.tabs.sound import examples as sound_examples
 from mappers.yaml_settings import load_settings
 from pipelines.personalization.settings import PersonalizeConfig
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from demos.app import TABS, launch
 from demos.jobs import Cancelled, JobError, Progress, Worker
-from demos.personalize_jobs import loaded
+from demos.tabs.personalize_jobs import loaded
 from demos.visitors import Studio, job, new_visitor
 from mappers.neti import NeTIMapper
 from pipelines.personalization.concepts import Concept, Fingerprint, save_concept

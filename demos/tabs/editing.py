@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from ..visitors import Studio, job, refusal
 from . import editing_jobs as jobs
 from .editing_jobs import LONGEST, PREVIEW, SHOWN, START, VIEWS, Angles, Place, Scene, Way
 from .editing_models import SHIPPED, TRAINING, Category
-from .visitors import Studio, job, refusal
 
 EXAMPLES = {
     "chairs": ("a tall red chair", "a chair with thin blue legs", "a wide chair with a green back"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from .visitors import Studio, job, refusal
+from ..visitors import Studio, job, refusal
 
 NAMES = ("bell", "dog", "train")
 """Of the example pictures: objects that the embedded model knows by sound."""

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from .visitors import Studio, job, refusal
+from ..visitors import Studio, job, refusal
 
 SCENES = ("robot", "lighthouse", "still-life")
 """Shipped scenes that do not move."""

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from demos import editing_models as categories
 from demos.__main__ import main
-from demos.editing_models import CategoryError, Editors, found
+from demos.tabs import editing_models as categories
+from demos.tabs.editing_models import CategoryError, Editors, found
 
 
 def test_the_list_of_models_is_the_installation_s_or_what_the_app_is_started_with(

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .visitors import Studio, job, refusal
+from ..visitors import Studio, job, refusal
 
 SIDE = 128
 """Pixels of the longer side that a picture is brought to: a patch of 32x32 takes about half a second of a core."""

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..visitors import VISITOR, Studio, refusal, refusals
 from .editing_models import Category, opened
-from .visitors import VISITOR, Studio, refusal, refusals
 
 if TYPE_CHECKING:
     from PIL import Image

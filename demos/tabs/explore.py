@@ -11,10 +11,10 @@ from typing import Any
 
 import gradio as gr
 
+from ..visitors import Studio, job, refusal
 from . import treemap
 from .personalize_jobs import loaded
 from .treemap import Tree
-from .visitors import Studio, job, refusal
 
 PROMPTS = "\n".join(f"a photo of a {thing} {place}" for thing, place in product(
     ("bell", "dog", "train"), ("on the beach", "in the snow")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from ..visitors import Studio, job, refusal
 from . import personalize_jobs as jobs
 from .personalize_jobs import UNITS, examples, nano_settings
-from .visitors import Studio, job, refusal
 
 
 class Handlers:

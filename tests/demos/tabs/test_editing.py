@@ -20,12 +20,12 @@ from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from demos import editing
-from demos import editing_jobs as edits
-from demos import editing_models as categories
 from demos.app import build, launch
-from demos.editing_jobs import PREVIEW, SESSION, SHOWN, START, Place
-from demos.editing_models import found
+from demos.tabs import editing
+from demos.tabs import editing_jobs as edits
+from demos.tabs import editing_models as categories
+from demos.tabs.editing_jobs import PREVIEW, SESSION, SHOWN, START, Place
+from demos.tabs.editing_models import found
 from demos.visitors import Studio, new_visitor
 from nerf.conditional import model
 from nerf.conditional.inversion import inversion

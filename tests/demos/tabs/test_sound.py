@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from demos.sound import examples, listen
+from demos.tabs.sound import examples, listen
 from mappers.hub import resolve
 from pipelines.audio.encoders import NANO, load_vision_encoder
 from pipelines.audio.pipeline import VisionToAudioPipeline

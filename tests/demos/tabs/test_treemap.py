@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from demos.explorer import join
-from demos.treemap import Box, Tree, draw, layout, squarify
+from demos.tabs.explore import join
+from demos.tabs.treemap import Box, Tree, draw, layout, squarify
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,1 @@
+"""Tabs of the app: for each its components (layout), its events (the plain name) and its jobs."""
