@@ -9,10 +9,10 @@ SPREAD := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: app demo docs test test-fast lint format clean
 
 demo: $(STAMP)
-	$(BIN)/python -m demos example
+	$(BIN)/mapfield demo
 
 app: $(STAMP)
-	$(BIN)/python -m demos
+	$(BIN)/mapfield app
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml

@@ -1,1 +1,1 @@
-"""Things to try, built on the public API only: ``python -m demos`` opens the app."""
+"""Things to try, built on the public API only: ``mapfield app`` opens the app."""

@@ -11,6 +11,8 @@ import pipelines
 from pipelines.nano import world
 
 OBJECT, TOKEN = "teapot", "<new-thing>"
+MARK = "demo.txt"
+"""File by which a folder is known as an earlier demo."""
 SCENES = (
     "on the beach",
     "in the snow",
@@ -26,10 +28,12 @@ def run(output: Path) -> Path:
 
     Returns:
         The path of the grid: the four pictures on top, then one row of samples for each new place.
+
+    Raises:
+        ValueError: the folder holds files that are not of an earlier demo.
     """
     inputs = world.render_all(world.reference_scenes(OBJECT))
-    if output.exists():
-        shutil.rmtree(output)
+    _make_room(output)
     pipeline = pipelines.personalize(inputs, TOKEN, category=world.find_object(OBJECT).category, output_dir=output)
     rows = [("the four pictures it learns from", inputs)]
     for place in SCENES:
@@ -46,3 +50,15 @@ def run(output: Path) -> Path:
     pipelines.labelled_grid(rows).save(path)
     print(f"look at {path}: four pictures of an unseen object on top, the learned object in new places below")
     return path
+
+
+def _make_room(output: Path) -> None:
+    """Make the folder; an earlier demo there is deleted, anything else is not."""
+    if output.is_dir() and any(output.iterdir()) and not (output / MARK).is_file():
+        raise ValueError(f"{output} holds files that are not of an earlier demo; choose another output folder")
+    if output.is_dir():
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    (output / MARK).write_text(
+        "mapfield demo made this folder, and replaces it when it runs again.\n", encoding="utf-8"
+    )

@@ -172,16 +172,17 @@ def _flat(value: Mapping[str, Any]) -> bool:
 
 def command_line() -> str:
     """The help of every command, as it is printed."""
+    from mapfield.cli import main
+    from mapfield.commands import Command
     from nerf import cli as fields
-    from pipelines import cli
 
     parts = [
-        "# Command line\n\n`mapfield COMMAND` is `python -m pipelines COMMAND`, and `mapfield nerf COMMAND` is"
-        " `python -m nerf COMMAND`. Tab completion: see [the quick start](../quick-start.md#on-the-command-line)."
+        "# Command line\n\nThe help of every command, as it is printed. Tab completion: see"
+        " [the quick start](../quick-start.md#on-the-command-line)."
     ]
-    tasks = [[name] for name in _names(cli.Command) if name != "nerf"]
+    tasks = [[name] for name in _names(Command) if name != "nerf"]
     for words in [*tasks, *(["nerf", name] for name in _names(fields.Command))]:
-        parts.append(f"## mapfield {' '.join(words)}\n\n```text\n{_help(cli.main, words)}\n```")
+        parts.append(f"## mapfield {' '.join(words)}\n\n```text\n{_help(main, words)}\n```")
     return "\n\n".join(parts) + "\n"
 
 

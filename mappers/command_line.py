@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
@@ -88,6 +89,9 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
         The exit code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    if [*words] == ["--version"]:
+        print(f"mapfield {version('mapfield')}")
+        return 0
     draft = read_draft(commands, words)
     debug = draft is not None and draft.debug
     try:
@@ -111,9 +115,11 @@ def parse(commands: Any, words: Sequence[str], *, prog: str, draft: Draft[Any] |
     """
     command = None if draft is None else _with_settings(draft.command)
     default = tyro.MISSING_NONPROP if command is None else _unchecked(Program, command=command, debug=False)
+    about = f"'{prog} COMMAND --help' describes a command; 'mapfield --version' prints the version."
     return tyro.cli(
-        Program[commands], args=words, prog=prog, default=default, config=(tyro.conf.CascadeSubcommandArgs,)
-    )
+        Program[commands], args=words, prog=prog, description=about, default=default,
+        config=(tyro.conf.CascadeSubcommandArgs,),
+    )  # fmt: skip
 
 
 def read_draft(commands: Any, words: Sequence[str]) -> Draft[Any] | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Literal
 
 ModelType = Literal["text-to-image", "CLIP", "OpenCLIP", "vision-to-audio", "CLAP", "category field", "codec"]
 """What a model is for."""
+PACKAGES = Path(__file__).resolve().parents[1]
+"""Folder of all packages of mapfield. Files in them are read by path, because other programs use the same names."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,13 @@ class EmbeddedModel:
     about: str
     """Its layout, or what it was trained on."""
     package: str
-    """Import package that holds it; found without importing upwards."""
+    """Package that holds it."""
     subfolder: str
 
     @property
     def folder(self) -> Path:
         """Absolute folder of the model."""
-        spec = find_spec(self.package)
-        if spec is None or not spec.submodule_search_locations:
-            raise FileNotFoundError(f"the package {self.package} is not installed; reinstall mapfield")
-        return Path(next(iter(spec.submodule_search_locations))).resolve() / self.subfolder
+        return PACKAGES / self.package / self.subfolder
 
     @property
     def files(self) -> list[Path]:

@@ -10,11 +10,12 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
+
+from .hub import PACKAGES
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ def load_settings(cls: type[T], source: str | Path, *, task: str) -> T:
         FileNotFoundError: there is no such file or name; the message lists the names.
         ValueError: the file is not YAML, or has an unknown key or a wrong value.
     """
-    folder = files("configs") / task
+    folder = PACKAGES / "configs" / task
     shipped = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
     if str(source) in shipped:
         text = shipped[str(source)].read_text(encoding="utf-8")

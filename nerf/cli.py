@@ -1,4 +1,4 @@
-"""The command line ``python -m nerf``: radiance fields, fields of pictures and videos, and compressed files."""
+"""The command line ``mapfield nerf``: radiance fields, fields of pictures and videos, and compressed files."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    return run_command(Command, words, prog="python -m nerf")
+    return run_command(Command, words, prog="mapfield nerf")
 
 
 def _figures(values: Mapping[str, float | str]) -> str:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from mappers.extras import extra
 from mappers.files import replacing
 from mappers.quality import psnr
 
@@ -38,6 +38,8 @@ def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:
 
 def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
     """Structural similarity with the Gaussian window of Wang and others (2004), sigma 1.5."""
+    with extra("fields"):
+        from skimage.metrics import structural_similarity
     mean = structural_similarity(
         picture.clamp(0, 1).cpu().numpy(), truth.cpu().numpy(), channel_axis=-1, data_range=1.0,
         gaussian_weights=True, sigma=1.5, use_sample_covariance=False,

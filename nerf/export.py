@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import torch
-import trimesh
 from jaxtyping import Float, UInt8
 from PIL import Image
-from skimage.measure import marching_cubes
 from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
+from mappers.extras import extra
 from mappers.files import replacing
 
 from .cameras import Cameras
 from .evaluation import depth_map
 from .fields import Field, density_of
 from .runs import Run
+
+if TYPE_CHECKING:
+    import trimesh
 
 MESHES, CLOUDS, FILMS = (".ply", ".glb", ".obj"), (".ply",), (".mp4", ".gif")
 
@@ -99,6 +102,9 @@ def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh
     Raises:
         ValueError: no density in the box reaches the threshold; the message says the largest.
     """
+    with extra("fields"):
+        import trimesh
+        from skimage.measure import marching_cubes
     volume = density_volume(run.field, resolution)
     if not volume.min() < threshold < volume.max():
         raise ValueError(
@@ -119,6 +125,8 @@ def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh
 @torch.no_grad()
 def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
     """Points at the mean depth of the rays of ``cameras`` whose opacity exceeds one half, with the rendered colours."""
+    with extra("fields"):
+        import trimesh
     points, colors = [], []
     for index in tqdm(range(len(cameras)), unit="view", desc="points", disable=None):
         view, rays = run.draw(cameras[index]), cameras[index].picture_rays(0)
@@ -135,7 +143,7 @@ def write_shape(shape: trimesh.Trimesh | trimesh.PointCloud, path: Path) -> None
     Raises:
         ValueError: the file has another ending.
     """
-    allowed = MESHES if isinstance(shape, trimesh.Trimesh) else CLOUDS
+    allowed = MESHES if hasattr(shape, "faces") else CLOUDS
     if path.suffix.lower() not in allowed:
         raise ValueError(f"{path} must end in {' or '.join(allowed)}")
     with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""Options that functions of `nerf` share with the commands of ``python -m nerf``. Free of torch."""
+"""Options that functions of `nerf` share with the commands of ``mapfield nerf``. Free of torch."""
 
 from __future__ import annotations
 

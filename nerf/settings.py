@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -204,7 +203,7 @@ def scene_moves(scene: str | Path) -> bool:
     """
     folder = Path(scene).expanduser()
     if not folder.is_dir():
-        folder = Path(str(files("nerf"))) / "scenes" / "data" / str(scene)
+        folder = Path(__file__).parent / "scenes" / "data" / str(scene)
     for name in ("transforms_train.json", "transforms.json"):
         try:
             frames = json.loads((folder / name).read_text(encoding="utf-8"))["frames"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,4 +110,18 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use: importing torch takes seconds, and ``--help`` must be instant."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        if foreign := _foreign():
+            raise ImportError(f"{foreign}; rename it, or use the command mapfield, which is safe from it") from error
+        raise
+
+
+def _foreign() -> str:
+    """What was imported instead of a package of mapfield, in words; "" if nothing was."""
+    for name in ("mappers", "nerf"):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path is not None and Path(path).resolve().parents[1] != Path(__file__).resolve().parents[1]:
+            return f"Python imported {path} instead of mapfield's package {name}"
+    return ""

@@ -1,4 +1,4 @@
-"""The command ``mapfield``, which is also ``python -m pipelines``. ``mapfield nerf`` has the commands of `nerf.cli`.
+"""Commands of ``mapfield`` that need no app. ``mapfield nerf`` has the commands of `nerf.cli`.
 
 Each command is a typed dataclass that tyro reads. torch is imported when a command runs, so that ``--help`` answers at
 once. One parser holds all commands, so that help, suggestions and shell completion know every one.

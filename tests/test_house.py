@@ -15,7 +15,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("pipelines", "mappers", "nerf", "demos", "configs")
+PACKAGES = ("mapfield", "pipelines", "mappers", "nerf", "demos", "configs")
 CODE = (*PACKAGES, "benchmarks")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_OF_A_FOLDER = 400, 60, 25
 STRAY_NAMES = ("utils", "helpers", "misc")
@@ -112,6 +112,7 @@ def test_the_wheel_holds_the_packages_and_their_data(tmp_path: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES)
     for needed in (
+        *(f"{package}/py.typed" for package in PACKAGES),
         "configs/personalize/nano.yaml",
         "configs/accelerate/multi_gpu_ddp.yaml",
         "configs/compression/pictures32.yaml",

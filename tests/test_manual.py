@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from mapfield.cli import main
+from mapfield.commands import Command
 from mappers.command_line import parse, read_draft
-from pipelines import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-OURS = ("python -m pipelines ", "python -m nerf ", "mapfield ")
+OURS = re.compile(r"(?:^|[/ ])mapfield ")
 
 
 def blocks(page: Path, *languages: str) -> Iterator[str]:
@@ -33,9 +34,9 @@ def commands() -> list[tuple[str, str]]:
     for page in PAGES:
         for block in blocks(page, "", "sh"):
             for line in re.split(r"\n|&&", block.replace("\\\n", " ")):
-                start = next((line.index(ours) for ours in OURS if ours in line), None)
-                if start is not None and "..." not in line:
-                    found.append((str(page.relative_to(ROOT)), line[start:]))
+                ours = OURS.search(line.strip())
+                if ours and "..." not in line:
+                    found.append((str(page.relative_to(ROOT)), line.strip()[ours.end() :]))
     return found
 
 
@@ -43,15 +44,22 @@ def commands() -> list[tuple[str, str]]:
 def test_a_command_parses(page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_settings.yaml").write_text("method: neti\n")
-    for ours in OURS:
-        line = line.replace(ours, "nerf " if "nerf" in ours else "", 1)
     words = shlex.split(line.partition(" > ")[0], comments=True)
     if {"--help", "--tyro-print-completion"} & set(words):
         with pytest.raises(SystemExit) as stopped:
-            cli.main(words)
+            main(words)
         assert not stopped.value.code
     else:
-        parse(cli.Command, words, prog="mapfield", draft=read_draft(cli.Command, words))
+        parse(Command, words, prog="mapfield", draft=read_draft(Command, words))
+
+
+def test_commands_have_one_spelling() -> None:
+    """``python -m nerf`` looks into the working folder first, where another package of this name may lie."""
+    other = re.compile(r"python -m (?:pipelines|nerf|demos)(?![.\w])")
+    modules = [path for top in ("mappers", "nerf", "pipelines") for path in (ROOT / top).rglob("*.py")]
+    cards = [path for top in ("nerf", "pipelines") for path in (ROOT / top).rglob("*.md")]
+    texts = {path: path.read_text(encoding="utf-8") for path in (*PAGES, *cards, *modules) if path.stem != "__main__"}
+    assert [str(path.relative_to(ROOT)) for path, text in texts.items() if other.search(text)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -178,7 +178,7 @@ def to_field_file(built: Any, bits: int | Mapping[str, int], about: dict[str, An
             dtype = str(value.dtype).removeprefix("torch.")
             raise ValueError(
                 f"cannot quantize a {built.name} field: its tensor {name!r} is {dtype}, and only float tensors are"
-                " supported; distill it to another family first (python -m nerf distill)"
+                " supported; distill it to another family first (mapfield nerf distill)"
             )
     return FieldFile(built.name, dataclasses.asdict(built.config), state, bits_per_tensor(built, bits), about or {})
 

@@ -1,6 +1,6 @@
 """Fields of pictures and videos, each modulated or not, and their files.
 
-`MODULATIONS` names what ``python -m nerf fit --field`` may be: "cam" as published, "normed" with the norm alone and
+`MODULATIONS` names what ``mapfield nerf fit --field`` may be: "cam" as published, "normed" with the norm alone and
 "plain" with neither; all else about the three is the same.
 """
 

@@ -1,4 +1,4 @@
-"""Generates sound files for picture and video files: ``python -m pipelines vision-to-audio``."""
+"""Generates sound files for picture and video files: ``mapfield vision-to-audio``."""
 
 from __future__ import annotations
 

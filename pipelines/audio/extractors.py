@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mappers.extras import extra
 from mappers.hub import resolve
 
 from .clap import Clap
@@ -92,7 +93,8 @@ class Cnn14(nn.Module):
 
     def log_mel(self, waves: Float[Tensor, "n samples"]) -> Float[Tensor, "n 1 frames 64"]:
         """Decibels of mel power."""
-        import librosa
+        with extra("audio"):
+            import librosa
 
         size = 1024 if self.sampling_rate == 32_000 else 512
         window = torch.hann_window(size, device=waves.device)

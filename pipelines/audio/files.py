@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from mappers.extras import extra
 from mappers.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def resample(wave: Wave, rate: int, wanted: int) -> Wave:
     """``wave`` at another sampling rate. All code uses this one resampler, because metrics depend on it."""
     if rate == wanted:
         return wave
-    import librosa
+    with extra("audio"):
+        import librosa
 
     return librosa.resample(wave, orig_sr=rate, target_sr=wanted, res_type="soxr_hq").astype(np.float32)
 
@@ -134,7 +136,8 @@ def write_sound(path: str | Path, wave: Wave, sampling_rate: int) -> None:
         ValueError: another ending, or an unusable wave.
         OSError: the file cannot be written.
     """
-    import soundfile
+    with extra("audio"):
+        import soundfile
 
     path = Path(path)
     if path.suffix.lower() not in (".wav", ".flac"):
@@ -208,8 +211,10 @@ def write_spectrogram(path: str | Path, wave: Wave, sampling_rate: int, title: s
     Raises:
         OSError: the file cannot be written.
     """
-    import librosa
     import matplotlib.figure
+
+    with extra("audio"):
+        import librosa
 
     hop = sampling_rate // 100
     size = 2 ** math.ceil(math.log2(sampling_rate / 20))

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from mappers.extras import extra
+
 RATE = 16_000
 WINDOW = 1024
 """Samples of the Hann window and of the Fourier transform."""
@@ -46,6 +48,7 @@ def log_mel(waves: Float[Tensor, "n samples"], sampling_rate: int = RATE) -> Flo
 @cache
 def mel_filters() -> Float[Tensor, "64 513"]:
     """Weights of the Slaney bands over the bins of the Fourier transform."""
-    import librosa
+    with extra("audio"):
+        import librosa
 
     return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BINS, fmin=0, fmax=RATE / 2))

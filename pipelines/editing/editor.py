@@ -250,7 +250,7 @@ class Editor:
     def export(self, folder: str | Path, *, field: str = "hash", size: str = "small", steps: int | None = None) -> Run:
         """Distill the current object into a field of another family (PVD) and write the folder of its run.
 
-        ``python -m nerf render``, ``export`` and ``distill`` take that folder; they do not know fields with codes.
+        ``mapfield nerf render``, ``export`` and ``distill`` take that folder; they do not know fields with codes.
 
         Args:
             folder: folder of the new run.

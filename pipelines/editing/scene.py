@@ -148,7 +148,7 @@ def edit_scene(
     """Recolour a trained field of any family by text; its density stays as it is.
 
     Args:
-        run: a run of ``python -m nerf train`` or ``distill``, or its folder, which is left as it is.
+        run: a run of ``mapfield nerf train`` or ``distill``, or its folder, which is left as it is.
         text: what it should look like, such as "a golden robot".
         output_dir: folder for checkpoints, metrics and the recoloured run.
         clip: CLIP that judges: folder, embedded or hub id.

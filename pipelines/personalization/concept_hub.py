@@ -126,7 +126,7 @@ def card(concept: Concept, *, license: str, report: Mapping[str, Any] | None, sa
 
 def _figures(report: Mapping[str, Any] | None) -> str:
     if report is None:
-        return "Not measured; `python -m pipelines evaluate` does."
+        return "Not measured; `mapfield evaluate` does."
     names = sorted({name for scores in report["scores"].values() for name in scores})
     rows = [
         [row, *(_interval(scores[name]) if name in scores else None for name in names)]

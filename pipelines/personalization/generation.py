@@ -1,4 +1,4 @@
-"""Pictures of a prompt as one file: what ``python -m pipelines generate`` does."""
+"""Pictures of a prompt as one file: what ``mapfield generate`` does."""
 
 from __future__ import annotations
 

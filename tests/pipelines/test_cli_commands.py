@@ -1,44 +1,13 @@
-"""Every command of ``mapfield`` with its flags, as they have always been; and which settings a command line chooses."""
+"""Which settings a command line chooses, and where options may stand."""
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import io
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mappers.command_line import parse, read_draft
 from pipelines import cli
-
-EXPECTED = Path(__file__).parents[1] / "expected" / "commands.json"
-OF_ALL = ("-h", "--help", "--debug", "--no-debug")
-
-
-def specification() -> dict[str, Any]:
-    """What shell completion knows of the command line."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        cli.main(["--tyro-print-completion", "bash"])
-    line = next(line for line in printed.getvalue().splitlines() if line.startswith("COMPLETION_SPEC = "))
-    return ast.literal_eval(line.partition(" = ")[2])
-
-
-def commands(spec: dict[str, Any], name: str = "mapfield") -> Iterator[tuple[str, list[str]]]:
-    if not spec.get("subcommands"):
-        yield name, sorted(flag for option in spec["options"] for flag in option["flags"])
-    for word, inner in spec.get("subcommands", {}).items():
-        yield from commands(inner, f"{name} {word}")
-
-
-def test_commands_keep_their_flags() -> None:
-    found = dict(commands(specification()))
-    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
-    assert {name: " ".join(flag for flag in flags if flag not in OF_ALL) for name, flags in found.items()} == expected
 
 
 def parsed(*words: str) -> Any:

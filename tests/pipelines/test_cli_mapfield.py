@@ -31,7 +31,7 @@ def test_help_knows_both_command_lines(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_settings_of_a_field_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    """As ``python -m nerf`` reads them: the defaults in the help come from the family's file."""
+    """As ``mapfield nerf`` reads them: the defaults in the help come from the family's file."""
     shown = []
     for family in ("hash", "cp"):
         assert refused("nerf", "train", "--field", family, "--help") == 0

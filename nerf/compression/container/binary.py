@@ -96,7 +96,7 @@ class ByteReader:
             VersionError: it has another layout.
         """
         if not self.data or self.data[: len(MAGIC)] != MAGIC[: len(self.data)]:
-            raise NotCompressedError("this is not a file of `python -m nerf compress`; it does not begin with 'mfc'")
+            raise NotCompressedError("this is not a file of `mapfield nerf compress`; it does not begin with 'mfc'")
         self.take(len(MAGIC))
         found = self.integer(1)
         if found != version:

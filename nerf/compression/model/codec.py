@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +206,7 @@ def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> by
 
 def shipped_models() -> dict[str, Path]:
     """Folders of the models in the package, by name."""
-    root = Path(str(files("nerf"))) / "nano"
+    root = Path(__file__).parents[2] / "nano"
     return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
 
 

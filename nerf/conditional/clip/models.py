@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import open_clip
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer
+
+from mappers.extras import extra
 
 HUB = "hf-hub:"
 """Prefix of hub ids with files in open_clip's layout; it is open_clip's own prefix."""
@@ -69,6 +70,8 @@ class OpenCLIPTowers:
     """A model of open_clip: a folder with `open_clip_config.json`, or ``hf-hub:organisation/name``."""
 
     def __init__(self, source: str):
+        with extra("editing"):
+            import open_clip
         name = source if source.startswith(HUB) else f"local-dir:{source}"
         self.model: Any = open_clip.create_model(name, require_pretrained=True)
         self.tokenizer = open_clip.get_tokenizer(name)

@@ -39,7 +39,7 @@ def test_the_list_of_models_is_the_installation_s_or_what_the_app_is_started_wit
 
 
 def test_the_command_refuses_a_model_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("editing", output=tmp_path, categories=("nano-trucks",)) == 2
+    assert main(["editing", "--output", str(tmp_path), "--categories", "nano-trucks"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 
