@@ -99,7 +99,7 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
         program.command.run()
     except KeyboardInterrupt:
         return 130
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
         return _fail(error, 2, debug)
     except (RuntimeError, OSError) as error:
         return _fail(error, 1, debug)

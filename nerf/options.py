@@ -39,6 +39,8 @@ class FitOptions:
     """cam has feature normalization and modulation grids, normed has normalization alone, plain has neither."""
     size: str = "small"
     """Named size: small or paper."""
+    overwrite: bool = False
+    """Write into a folder that has files in it, and replace those of the same names. A run in it is never replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

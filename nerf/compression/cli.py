@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +24,8 @@ class Threads:
     def use(self) -> None:
         """Set the number of threads, if one is given."""
         if self.threads is not None:
+            if self.threads < 1:
+                raise ValueError(f"threads must be at least 1, got {self.threads}")
             import torch
 
             torch.set_num_threads(self.threads)
@@ -59,11 +63,12 @@ class Compress:
 
     def _compress_field(self, sources: list[Path], output: Path) -> None:
         options = self.options
-        if len(sources) > 1 or options.model or options.target_psnr or options.seconds:
-            raise ValueError("for a field, compress takes one folder, bits and target_bytes; leave out the rest")
+        if len(sources) > 1:
+            raise ValueError(f"a field is compressed alone, got {sources[0]} and {sources[1]}; give one folder")
+        refuse_changed(options, ("model", "target_psnr", "seconds"))
         from .field_files import compress_run
 
-        compress_run(sources[0], output, bits=self.bits, target_bytes=options.target_bytes)
+        compress_run(sources[0], output, bits=self.bits, target_bytes=options.target_bytes, overwrite=options.overwrite)
         print(f"{output}\t{output.stat().st_size} bytes")
 
 
@@ -81,7 +86,8 @@ class Decompress:
 
         options = self.options
         if holds_field(options.source):
-            decompress_field(options.source, options.output)
+            refuse_changed(options, ("model", "fast", "share", "region", "salvage"))
+            decompress_field(options.source, options.output, overwrite=options.overwrite)
         else:
             region = None if options.region is None else numbers(options.region)
             given: dict[str, Any] = {**vars(options), "region": region}
@@ -100,6 +106,7 @@ class Info:
         from .files import describe
 
         if holds_field(self.options.source):
+            refuse_changed(self.options, ("model",))
             found = describe_field(self.options.source.read_bytes())
         else:
             found = describe(**vars(self.options))
@@ -112,6 +119,20 @@ Compression = (
     | Annotated[Decompress, tyro.conf.subcommand("decompress")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
+
+
+def refuse_changed(options: CompressOptions | DecompressOptions | InfoOptions, names: Sequence[str]) -> None:
+    """Refuse options that do nothing for a field.
+
+    Raises:
+        ValueError: one of these names has another value than its default.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) != defaults[name]]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} cannot be used with a field; leave {'it' if len(given) == 1 else 'them'} out"
+        )
 
 
 def numbers(text: str) -> list[int]:

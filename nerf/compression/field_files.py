@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mappers.files import replacing
+from mappers.files import refuse_filled, refuse_taken, replacing
 from mappers.training.run_report import REPORT
 from mappers.training.trainer import FitReport
 
 from ..evaluation import picture_of
-from ..export import write_film
+from ..export import FILMS, write_film
 from ..fields import Field, restore_field
 from ..fields.quantized import FEWEST, MOST, bits_per_tensor, quantize
 from ..media.fields import MEDIA_FIELDS, MediaField, PictureField
@@ -44,6 +44,9 @@ from ..runs import FIELD, Run, load_run
 from ..viewpoints import Viewpoints
 from .container.binary import CHECKSUM, MAGIC, ByteReader, varint, with_checksum
 from .container.errors import HeaderError
+from .modalities.modality import refuse_ending
+from .modalities.pictures import refuse_no_picture
+from .modalities.registry import refuse_output
 
 VERSION, KIND, RAW = 1, 7, 32
 LARGEST = 1 << 28
@@ -133,6 +136,7 @@ def compress_run(
     *,
     bits: int | Mapping[str, int] | None = None,
     target_bytes: int | None = None,
+    overwrite: bool = False,
 ) -> bytes:
     """Write the field of a run of ``train`` or ``fit`` as a small file.
 
@@ -141,13 +145,17 @@ def compress_run(
         output: file to write.
         bits: bits of a weight, see `quantized.bits_per_tensor`; by default those that it was trained with, else 8.
         target_bytes: largest size of the file; weights get as many bits as it allows.
+        overwrite: replace a file that has the name of ``output``.
 
     Returns:
         The file's bytes.
 
     Raises:
         FileNotFoundError, ValueError: the run cannot be read, its field cannot be quantized, or the target is too low.
+        FileExistsError: a file has the name of ``output``, and ``overwrite`` is not set.
     """
+    if output is not None:
+        refuse_output(output, overwrite=overwrite)
     folder = Path(folder)
     if not (folder / REPORT).is_file():
         raise FileNotFoundError(f"{folder} holds no finished run ({REPORT} is missing); train or fit one with --output")
@@ -215,15 +223,18 @@ def _of_scene(run: Run) -> tuple[nn.Module, dict[str, Any]]:
     return run.field, about
 
 
-def decompress_field(source: bytes | str | Path, output: str | Path) -> Path:
+def decompress_field(source: bytes | str | Path, output: str | Path, *, overwrite: bool = False) -> Path:
     """Draw the picture or video of a field's file, or restore the run folder of a scene, to render it.
 
     Raises:
         CompressedFileError: the file is damaged; the subclass and the message say how.
+        ValueError: the output's ending is not that of a picture or film.
+        FileExistsError: there are files at ``output``, and ``overwrite`` is not set.
     """
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     file, output = read(data), Path(output)
     built = _built(file)
+    _check_output(built, output, overwrite)
     if isinstance(built, Field):
         _write_run(built, file.about, output)
         return output
@@ -234,6 +245,18 @@ def decompress_field(source: bytes | str | Path, output: str | Path) -> Path:
         with replacing(output) as temporary:
             picture_of(torch.from_numpy(frames[0]).float() / 255).save(temporary)
     return output
+
+
+def _check_output(built: MediaField | Field, output: Path, overwrite: bool) -> None:
+    """Refuse an output of another kind than the field's, or one that would replace files."""
+    if isinstance(built, Field):
+        refuse_filled(output, overwrite=overwrite)
+        return
+    if isinstance(built, PictureField):
+        refuse_no_picture(output)
+    else:
+        refuse_ending(output, FILMS, "a film of a field")
+    refuse_taken(output, overwrite=overwrite)
 
 
 def field_frames(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray]:

@@ -21,6 +21,8 @@ class CompressOptions:
     """Write the smallest file that decodes to at least this PSNR in dB; of several files, their mean counts."""
     seconds: float | None = None
     """Approximate time of the search in seconds."""
+    overwrite: bool = False
+    """Replace a file that has the name of the file to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class DecompressOptions:
     In general: offsets, then sizes along all axes, the last axis first."""
     salvage: bool = False
     """Decode the intact parts of a damaged or truncated file, and report the parts that are lost."""
+    overwrite: bool = False
+    """Replace a file that has the name of the file to write; write into a folder that has files in it."""
 
 
 @dataclass(frozen=True, kw_only=True)

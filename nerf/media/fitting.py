@@ -191,6 +191,7 @@ def fit_media(
     seed: int = 0,
     output_dir: str | Path | None = None,
     resume: bool | Literal["auto"] = False,
+    overwrite: bool = False,
     config: FitConfig | None = None,
 ) -> Fit:
     """Fit a field to a picture or a video.
@@ -206,15 +207,16 @@ def fit_media(
 
     Raises:
         FileNotFoundError, ValueError: the media, field or size cannot be used; the message says why.
+        FileExistsError: the output folder has files in it, and neither ``resume`` nor ``overwrite`` is set.
         TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
+    output = output_folder(output_dir, resume, overwrite=overwrite)
     media = media if isinstance(media, FrameSequence) else read_media(media)
     config = config or fit_settings(video=media.video)
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )
-    output = output_folder(output_dir, resume)
     built = build_media_field(field, media, size, seed=seed)
     task = FitTask(media, built, config)
     report = fit(task, config.train, output_dir=output, resume=resume)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mappers.files import replacing, writable_folder
+from mappers.files import refuse_filled, refuse_taken, replacing, writable_folder
 
 
 def test_a_file_appears_with_its_folder_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -52,3 +52,30 @@ def test_a_folder_is_tried_before_anything_is_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot write to the output folder .*file"):
         writable_folder(tmp_path / "file")
+
+
+def test_no_file_is_replaced_unless_that_is_wanted(tmp_path: Path) -> None:
+    taken = tmp_path / "a.png"
+    taken.write_bytes(b"a user's")
+    refuse_taken(tmp_path / "new.png")
+    refuse_taken(taken, overwrite=True)
+    with pytest.raises(FileExistsError, match=r"a.png exists already; .* --overwrite"):
+        refuse_taken(taken)
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="is a folder"):
+            refuse_taken(tmp_path, overwrite=overwrite)
+        with pytest.raises(FileExistsError, match="is no plain file"):
+            refuse_taken("/dev/null", overwrite=overwrite)
+
+
+def test_a_folder_with_files_is_refused_unless_that_is_wanted(tmp_path: Path) -> None:
+    refuse_filled(tmp_path)
+    refuse_filled(tmp_path / "new")
+    (tmp_path / ".DS_Store").touch()
+    refuse_filled(tmp_path)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(FileExistsError, match="has files in it; choose a new or empty folder"):
+        refuse_filled(tmp_path)
+    refuse_filled(tmp_path, overwrite=True)
+    with pytest.raises(FileExistsError, match="is a file; choose a new or empty folder"):
+        refuse_filled(tmp_path / "a.png", overwrite=True)

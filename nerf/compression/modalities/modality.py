@@ -92,6 +92,15 @@ class ModalityCodec(Protocol):
         """
         ...
 
+    def check_output(self, path: Path, *, overwrite: bool) -> None:
+        """Refuse a path that :meth:`write` is not to write to; called before any work is done.
+
+        Raises:
+            ValueError: the file's ending is that of no lossless format; the message names the possible ones.
+            FileExistsError: a file would be replaced, and ``overwrite`` is not set.
+        """
+        ...
+
     def write(self, media: Any, path: Path) -> None:
         """Write a file that :meth:`read` reads back without loss.
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from mappers.files import replacing
+from mappers.files import refuse_taken, replacing
 from mappers.pictures import MOVING_ENDINGS, PICTURE_ENDINGS, opened
 
 from ..container.bitstream import EXTRA, GREY, Item, check_dims
@@ -68,12 +68,26 @@ class PictureCodec:
             rgb = np.concatenate([rgb, plane[..., None]], 2)
         return Image.fromarray(rgb[..., 0] if rgb.shape[2] == 1 else np.ascontiguousarray(rgb))
 
+    def check_output(self, path: Path, *, overwrite: bool) -> None:
+        """Refuse an ending that is that of no picture, and to replace a file."""
+        refuse_no_picture(path)
+        refuse_taken(path, overwrite=overwrite)
+
     def write(self, media: Image.Image, path: Path) -> None:
         """Write a picture in the format of the file's ending."""
-        if path.suffix.lower() not in Image.registered_extensions():
-            raise ValueError(f"{path} cannot be written as a picture; give a file that ends in .png")
+        refuse_no_picture(path)
         with replacing(path) as temporary:
             media.save(temporary)
+
+
+def refuse_no_picture(path: Path) -> None:
+    """Refuse a file whose ending is that of no picture that can be written.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise ValueError(f"{path} cannot be written as a picture; give a file that ends in .png")
 
 
 def _plane(alpha: bytes, shape: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mappers.files import refuse_taken
+
 from ..description import Modality
 from .modality import ModalityCodec, Sound, Video
 from .pictures import PictureCodec
@@ -21,6 +23,22 @@ MODALITY_CODECS: dict[Modality, ModalityCodec] = {
     "volume": VolumeCodec(),
 }
 _CLASSES: dict[type, Modality] = {Image.Image: "picture", Sound: "sound", Video: "video", np.ndarray: "volume"}
+
+
+def refuse_output(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse a file to write compressed data to; called before any work is done.
+
+    Raises:
+        FileNotFoundError: its folder is missing.
+        ValueError: it ends like a file to compress, because the name of the file to write was forgotten.
+        FileExistsError: a file would be replaced, and ``overwrite`` is not set.
+    """
+    path = Path(path)
+    if any(path.suffix.lower() in codec.endings for codec in MODALITY_CODECS.values()):
+        raise ValueError(f"{path} ends like a file to compress and cannot be the file to write; end its name in .mfc")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path}; make it first")
+    refuse_taken(path, overwrite=overwrite)
 
 
 def modality_codec_of(source: object) -> ModalityCodec:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt16
 
-from mappers.files import replacing
+from mappers.files import refuse_taken, replacing
 
 from ..container.bitstream import STEREO, Item, check_dims
 from ..description import Box, Modality
@@ -84,6 +84,11 @@ class SoundCodec:
             middle, sides = np.split(row, 2)
             columns = [middle + sides, middle - sides]
         return Sound((integers(np.stack(columns, 1)) / 32768).astype(np.float32), RATE)
+
+    def check_output(self, path: Path, *, overwrite: bool) -> None:
+        """Refuse a name that does not end in .wav, and to replace a file."""
+        refuse_ending(path, (".wav",), "a sound")
+        refuse_taken(path, overwrite=overwrite)
 
     def write(self, media: Sound, path: Path) -> None:
         """Write a WAV file of 16 bits."""

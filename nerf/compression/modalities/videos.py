@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from mappers.files import replacing
+from mappers.files import refuse_filled, refuse_taken, replacing
 from mappers.pictures import MOVING_ENDINGS
 
 from ...media.reading import FPS, read_media
@@ -18,6 +18,9 @@ from ..container.bitstream import EXTRA, Item, check_dims
 from ..container.errors import PayloadError
 from ..description import Box, Modality
 from .modality import Datum, Video, refuse_ending
+
+FILMS = (".mp4", ".mkv")
+"""Endings of the files that a video is written to."""
 
 
 class VideoCodec:
@@ -64,6 +67,14 @@ class VideoCodec:
             raise PayloadError("damaged content: the video's frame rate cannot be read; get an undamaged copy")
         return Video(np.ascontiguousarray(samples.transpose(1, 2, 3, 0)), fps)
 
+    def check_output(self, path: Path, *, overwrite: bool) -> None:
+        """Refuse a name that has another ending than .mp4 and .mkv, and to replace a file or to add to a folder's."""
+        if path.suffix:
+            refuse_ending(path, FILMS, "a video")
+            refuse_taken(path, overwrite=overwrite)
+        else:
+            refuse_filled(path, overwrite=overwrite)
+
     def write(self, media: Video, path: Path) -> None:
         """Write a file in lossless H.264, or PNG files into a folder if the path has no ending."""
         if not path.suffix:
@@ -72,7 +83,7 @@ class VideoCodec:
                 with replacing(path / f"{number:04d}.png") as temporary:
                     Image.fromarray(frame).save(temporary)
             return
-        refuse_ending(path, (".mp4", ".mkv"), "a video")
+        refuse_ending(path, FILMS, "a video")
         with replacing(path) as temporary, av.open(str(temporary), "w") as container:
             stream = container.add_stream("libx264rgb", rate=media.fps, options={"qp": "0"})
             stream.height, stream.width = media.frames.shape[1:3]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt16
 
-from mappers.files import replacing
+from mappers.files import refuse_taken, replacing
 
 from ..container.bitstream import EXTRA, Item, check_dims
 from ..container.errors import PayloadError
@@ -81,6 +81,11 @@ class VolumeCodec:
         values = low + samples[0].astype(np.float64) * ((high - low) / self.steps)
         dtype = np.dtype(TYPES[index])
         return (np.rint(values) if dtype.kind in "ui" else values).astype(dtype)
+
+    def check_output(self, path: Path, *, overwrite: bool) -> None:
+        """Refuse a name that does not end in .npy, and to replace a file."""
+        refuse_ending(path, (".npy",), "a volume")
+        refuse_taken(path, overwrite=overwrite)
 
     def write(self, media: np.ndarray, path: Path) -> None:
         """Write an array as .npy."""

@@ -222,7 +222,7 @@ def test_a_picture_that_cannot_be_written_leaves_no_file(
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="no space left"):
-        decompress(compressed.data, tmp_path / "b.png")
+        decompress(compressed.data, tmp_path / "b.png", overwrite=True)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("b.png", b"before")]
 
 
