@@ -197,7 +197,17 @@ def _train_stages(
         folder = output / f"stage_{number}" if output and len(plan) > 1 else output
         # Later stages may not have begun when a run was interrupted.
         resume_stage = resume if number == 0 or not resume else "auto"
-        report = merge_reports(report, fit(task, stage.train, output_dir=folder, resume=resume_stage))
+        inputs: dict[str, Any] = {
+            "scene": scene.content,
+            "family": current.name,
+            "size": current.config,
+            "settings": stage,
+        }
+        if len(plan) > 1:
+            # A longer run has longer stages, and each stage begins with what the one before has learned.
+            inputs["steps"] = config.train.steps
+        done = fit(task, stage.train, output_dir=folder, resume=resume_stage, inputs=inputs)
+        report = merge_reports(report, done)
         if task.quantized:
             task.quantized.round()
         if report.stopped != "steps":

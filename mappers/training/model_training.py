@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from ..options import RunLength
+from .run_inputs import fingerprint
 from .train_config import TrainConfig
 from .trainer import FitReport, Task, fit
 
@@ -32,6 +36,21 @@ class ModelTraining(RunLength):
         """The recipe with the options of the command line instead of its own."""
         return recipe.with_overrides(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
 
-    def fit(self, task: Task, config: TrainConfig, part: str = ".") -> FitReport:
-        """Train in the output folder, or in a part of it."""
-        return fit(task, config, output_dir=self.output / part, resume="auto" if self.resume else False)
+    def fit(self, task: Task, config: TrainConfig, inputs: Mapping[str, Any], part: str = ".") -> FitReport:
+        """Train in the output folder, or in a part of it; see `trainer.fit` for ``inputs``."""
+        resume: Literal["auto", False] = "auto" if self.resume else False
+        return fit(task, config, output_dir=self.output / part, resume=resume, inputs=inputs)
+
+
+def frozen_parts(task: Task) -> dict[str, str]:
+    """Fingerprints of the modules among a task's attributes that it does not train, or trains in part.
+
+    Of the latter only the parameters count that stay as they are.
+    """
+    frozen = {}
+    for name, module in vars(task).items():
+        parameters = module.named_parameters() if isinstance(module, nn.Module) else ()
+        fixed = {key: value for key, value in parameters if not value.requires_grad}
+        if fixed:
+            frozen[name] = fingerprint(fixed)
+    return frozen

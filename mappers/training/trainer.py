@@ -28,6 +28,7 @@ from . import checkpoints
 from .draws import Draws, key
 from .malloc import keep_freed_memory
 from .monitoring import MetricWindow, TrainingError, catch_signals, trackers
+from .run_inputs import RunInputs, check_same_run
 from .sharding import SharedModel, accelerator_for, micro_batch_size
 from .train_config import TrainConfig, learning_rate
 
@@ -111,7 +112,12 @@ class FitReport:
 
 
 def fit(
-    task: Task, config: TrainConfig, *, output_dir: Path | None = None, resume: bool | Literal["auto"] = False
+    task: Task,
+    config: TrainConfig,
+    *,
+    output_dir: Path | None = None,
+    resume: bool | Literal["auto"] = False,
+    inputs: Mapping[str, Any] | None = None,
 ) -> FitReport:
     """Train ``task.modules`` in place.
 
@@ -120,15 +126,18 @@ def fit(
         config: how.
         output_dir: where ``checkpoints/``, ``metrics.jsonl`` and ``samples/`` go; None writes nothing.
         resume: go on from the newest checkpoint of ``output_dir``; "auto" starts anew when there is none.
+        inputs: what the run is made from besides ``config``: settings, data and frozen models, as `RunInputs.of` takes
+            them. Checkpoints hold a description of them, and a run that resumes must be given the same.
 
     Returns:
         The report. The modules are plain again afterwards; with ``config.ema`` they hold the averaged weights.
 
     Raises:
-        TrainingError: the loss is no longer finite, or the settings do not fit the processes or the device.
+        TrainingError: the loss is no longer finite; settings do not fit the processes or the device, or settings or
+            inputs are not those of the run to resume.
         CheckpointError: a checkpoint cannot be written or read.
     """
-    run = _Run(task, config, output_dir)
+    run = _Run(task, config, output_dir, None if inputs is None else RunInputs.of(inputs))
     with torch.random.fork_rng(), run.open():
         if resume:
             run.resume(required=resume != "auto")
@@ -140,8 +149,8 @@ def fit(
 class _Run:
     """State of one call of :func:`fit`."""
 
-    def __init__(self, task: Task, config: TrainConfig, output_dir: Path | None):
-        self.task, self.config, self.output_dir = task, config, output_dir
+    def __init__(self, task: Task, config: TrainConfig, output_dir: Path | None, inputs: RunInputs | None):
+        self.task, self.config, self.output_dir, self.inputs = task, config, output_dir, inputs
         self.checkpoint_dir = output_dir / "checkpoints" if output_dir else None
         self.trackers = trackers(config, output_dir)
         self.accelerator = accelerator_for(config, self.trackers, output_dir)
@@ -328,6 +337,7 @@ class _Run:
             scaler = self.accelerator.scaler
             state = {
                 "config": dataclasses.asdict(self.config),
+                "inputs": None if self.inputs is None else self.inputs.values,
                 "optimizer_groups": groups,
                 "scaler": scaler.state_dict() if scaler else None,
                 "validation_losses": self.validation_losses,
@@ -344,7 +354,7 @@ class _Run:
         if not required and not checkpoints.steps(self.checkpoint_dir):
             return
         loaded = checkpoints.load(self.checkpoint_dir)
-        _check_same_run(self.config, loaded.state["config"], self.checkpoint_dir)
+        check_same_run(self.config, self.inputs, loaded.state, loaded.step, self.checkpoint_dir)
         try:
             moments = checkpoints.unflatten_optimizer(loaded.optimizer, loaded.state["optimizer_groups"])
             self.shared.load(loaded.weights, moments, loaded.ema)
@@ -371,27 +381,3 @@ class _Run:
         if self.accelerator.is_main_process:
             with replacing(path) as temporary:
                 temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def _check_same_run(config: TrainConfig, saved: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to resume with settings that would change what the uninterrupted run had done."""
-    may_differ = {
-        "max_minutes",
-        "save_every",
-        "keep_last",
-        "validate_every",
-        "patience",
-        "log_every",
-        "log_with",
-        "cpu",
-        "compile",
-    }
-    if config.schedule == "constant":
-        may_differ.add("steps")
-    current = json.loads(json.dumps(dataclasses.asdict(config)))
-    # A setting that the run's version did not know had its default's effect.
-    saved = {**json.loads(json.dumps(dataclasses.asdict(TrainConfig()))), **saved}
-    differing = [k for k in current if k not in may_differ and current[k] != saved[k]]
-    if differing:
-        changes = ", ".join(f"{name} {saved.get(name)} -> {current[name]}" for name in differing)
-        raise TrainingError(f"{folder} was trained with other settings ({changes}); use those, or another folder")

@@ -56,7 +56,7 @@ def main(arguments: Arguments) -> FitReport:
     else:
         data = Crops(recipe.description.modality, wholes, recipe.crop, largest_shrink=recipe.largest_shrink)
     task = PriorTask(recipe.description, data, config, round_steps=recipe.round_steps)
-    report = arguments.fit(task, config)
+    report = arguments.fit(task, config, {"recipe": recipe, "data": wholes})
     model = finished_model(task, data)
     model.save(arguments.output / "model")
     if arguments.export:

@@ -121,6 +121,11 @@ class ConditionalModel:
         return space_id(self.field)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """All that a training with the model depends on, by name."""
+        return {"field": self.space, "shape_codes": self.shape_codes, "appearance_codes": self.appearance_codes}
+
+    @property
     def sampled(self) -> bool:
         """Whether the instances are random samples, without an object of the family (objective "gan")."""
         return self.notes.get("objective") == "gan"

@@ -37,7 +37,7 @@ def main(arguments: Arguments) -> FitReport:
     config = load_settings(CategoryConfig, arguments.recipe, task="conditional")
     config = dataclasses.replace(config, train=arguments.with_overrides(config.train))
     task = AdversarialTask(config) if config.objective == "gan" else DecoderTask(config)
-    report = arguments.fit(task, config.train)
+    report = arguments.fit(task, config.train, {"settings": config})
     model = task.model()
     adversarial = isinstance(task, AdversarialTask)
     figures = task.logits(report.steps, FINAL) if adversarial else measured(model, config, FINAL)

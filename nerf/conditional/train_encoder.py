@@ -30,8 +30,9 @@ def main(arguments: Arguments) -> PictureEncoder:
     """Train the encoder and save it in half precision."""
     arguments.start()
     train = arguments.with_overrides(arguments.settings.train)
-    task = EncoderTask(ConditionalModel.load(arguments.model), dataclasses.replace(arguments.settings, train=train))
-    report = arguments.fit(task, train)
+    model = ConditionalModel.load(arguments.model)
+    task = EncoderTask(model, dataclasses.replace(arguments.settings, train=train))
+    report = arguments.fit(task, train, {"model": model.content, "settings": arguments.settings})
     encoder = task.encoder.cpu().eval()
     figures = {"model": arguments.model, "steps": report.steps, **task.validate({"encoder": encoder}, report.steps)}
     for folder in [arguments.output] + ([located(arguments.model)] if arguments.export else []):

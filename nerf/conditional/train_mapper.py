@@ -51,8 +51,9 @@ def main(arguments: Arguments) -> BaseCodeMapper:
         train = arguments.with_overrides(arguments.settings.train)
         task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))
         first = dataclasses.replace(arguments.settings.library, seed=arguments.seed)
-        arguments.fit(CaptionTask(task), first, "library")
-        report = arguments.fit(task, train)
+        inputs = {"model": model.content, "clip": scorer.space, "settings": arguments.settings}
+        arguments.fit(CaptionTask(task), first, inputs, "library")
+        report = arguments.fit(task, train, inputs)
         mapper = task.mapper.cpu().eval()
         figures |= {"steps": report.steps, **task.validate({"mapper": mapper}, report.steps)}
     figures["seconds"] = round(time.monotonic() - started, 1)

@@ -193,7 +193,12 @@ def distill(
         if config.closed_form:
             initialize_from_teacher(teacher.field, student, (config.lowest, config.highest))
     output = output_folder(output_dir, resume)
-    report = fit(DistillationTask(teacher, student, config), config.train, output_dir=output, resume=resume)
+    inputs = {
+        "teacher": {"field": teacher.field, "sampler": teacher.sampler, "marching": teacher.marching},
+        "viewpoints": teacher.viewpoints, "family": student.name, "size": student.config, "settings": config,
+    }  # fmt: skip
+    task = DistillationTask(teacher, student, config)
+    report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
     run = dataclasses.replace(teacher, field=student, report=report, figures={})
     run.count_cost(started)
     if output:

@@ -219,7 +219,9 @@ def fit_media(
     )
     built = build_media_field(field, media, size, seed=seed)
     task = FitTask(media, built, config)
-    report = fit(task, config.train, output_dir=output, resume=resume)
+    seen = {"frames": media.frames, "times": media.times, "video": media.video}
+    inputs = {"media": seen, "field": built.name, "size": built.config, "settings": config}
+    report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
     if task.quantized:
         task.quantized.round()
     drawn = [draw(built, media, number) for number in range(len(media.frames))]

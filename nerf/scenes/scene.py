@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -45,6 +46,12 @@ class Scene:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that a training depends on, by name: whatever it is called and wherever it lies, it is the same scene."""
+        names = ("pictures", "cameras", "splits", "bounds", "near", "far")
+        return {name: getattr(self, name) for name in names}
 
     def split(self, which: str) -> Scene:
         """The pictures of one split alone; they keep their order.

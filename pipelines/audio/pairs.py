@@ -19,6 +19,7 @@ from torch import Tensor
 from mappers.embedding_cache import EmbeddingCache
 from mappers.files import replacing
 from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
+from mappers.training.run_inputs import fingerprint
 
 from ..images import load_images
 from .clap import Clap
@@ -169,6 +170,15 @@ class EmbeddedPairs:
                 temporary,
                 {"source_space": self.source_space, "target_space": self.target_space, "names": names},
             )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that a training depends on, by name: embeddings, which belong together, and which are held out."""
+        sides = {
+            name: {"embeddings": side.rows, "names": fingerprint(side.names), "held_out": _held_out_marks(side)}
+            for name, side in (("pictures", self.pictures), ("sounds", self.sounds))
+        }
+        return {**sides, "source_space": self.source_space, "target_space": self.target_space}
 
     def swapped(self) -> EmbeddedPairs:
         """The same pairs with pictures and sounds exchanged."""

@@ -76,7 +76,8 @@ def fit_mapper(
         report = FitReport()
     else:
         task = PairTask(mapper, train, _pairs(*held_out), batch_size=config.train.batch_size)
-        report = fit(task, config.train, output_dir=output, resume=resume)
+        inputs = {"pairs": sides.content, "settings": config}
+        report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
     mapper.eval()
     if PartialState().is_main_process:
         mapper.save_pretrained(output / "mapper")  # first, so that nothing that fails below loses it

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
-from mappers.training.model_training import ModelTraining
+from mappers.training.model_training import ModelTraining, frozen_parts
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import FitReport
 
@@ -83,7 +83,8 @@ def main(arguments: Arguments) -> FitReport:
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
     config = arguments.with_overrides(config).with_overrides(learning_rate=arguments.learning_rate)
     task = build_task(arguments.part, shipped=arguments.shipped, text_to_image=arguments.text_to_image)
-    report = arguments.fit(task, config)
+    inputs = {"part": arguments.part, "shipped": arguments.shipped, "frozen": frozen_parts(task)}
+    report = arguments.fit(task, config, inputs)
     if arguments.export:
         export(task, arguments.text_to_image)
     print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))

@@ -12,7 +12,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -28,7 +28,7 @@ from transformers import (
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import space_id
 from mappers.pairs import PairTask
-from mappers.training.model_training import ModelTraining
+from mappers.training.model_training import ModelTraining, frozen_parts
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import FitReport
 from mappers.v2a import RegressionMapper
@@ -100,7 +100,12 @@ def main(arguments: Arguments) -> FitReport:
     arguments.start()
     config = arguments.with_overrides(RECIPES[arguments.part])
     task = build_task(arguments.part, Clips(arguments.clips, TRAINING, 0), Clips(arguments.clips, HELD_OUT, 1))
-    report = arguments.fit(task, config)
+    inputs: dict[str, Any] = {"part": arguments.part, "frozen": frozen_parts(task)}
+    if isinstance(task, PairTask):
+        inputs["spaces"] = [task.mapper.config.source_space, task.mapper.config.target_space]
+    elif isinstance(task, AudioDiffusionTask):
+        inputs["spaces"] = [task.text_space]
+    report = arguments.fit(task, config, inputs)
     if arguments.export:
         export(task)
     print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))

@@ -76,11 +76,25 @@ def personalize(
     pipeline = NeTIPipeline.from_model(model, device=device)
     task = _task(pipeline, sources, config)
     with context_attention(pipeline.unet):
-        report = fit(task, config.train, output_dir=output, resume=resume)
+        report = fit(task, config.train, output_dir=output, resume=resume, inputs=_inputs(pipeline, sources, config))
     _load_words(task, sources, {"seed": seed, "steps": report.steps})
     if files and PartialState().is_main_process:
         _write_results(pipeline, files, report, config)
     return pipeline
+
+
+def _inputs(pipeline: NeTIPipeline, sources: Sequence[Source], config: PersonalizeConfig) -> dict[str, Any]:
+    """What a run is made from, which a run that resumes must be given again."""
+    scheduler = pipeline.scheduler
+    words = {
+        source.token: {"category": source.category, "pictures": source.pictures, "masks": source.masks}
+        for source in sources
+    }
+    return {
+        "model": {"vae": pipeline.vae, "unet": pipeline.unet, "text_encoders": list(pipeline.text.encoders)},
+        "schedule": {"alphas": scheduler.alphas_cumprod, "predicts": scheduler.config.prediction_type},
+        "words": list(words), "word": words, "settings": config,
+    }  # fmt: skip
 
 
 def _task(pipeline: NeTIPipeline, sources: Sequence[Source], config: PersonalizeConfig) -> NeTITask:

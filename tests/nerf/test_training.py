@@ -78,6 +78,13 @@ def test_resumed_run_is_bit_equal(scene: Scene, settings: RadianceConfig, tmp_pa
     assert isinstance(whole.sampler, OccupancyGrid)
     assert isinstance(resumed.sampler, OccupancyGrid)
     assert torch.equal(whole.sampler.occupied, resumed.sampler.occupied)
+    config = with_train(settings, steps=40)
+    other = dataclasses.replace(scene, pictures=scene.pictures.flip(2), source="elsewhere")
+    with pytest.raises(TrainingError, match=r"made from other inputs \(scene.pictures: other content\)"):
+        train(other, "hash", size=TINY["hash"], config=config, output_dir=tmp_path, resume=True)
+    config = dataclasses.replace(config, intervals=config.intervals + 1)
+    with pytest.raises(TrainingError, match=r"\(settings.intervals: \d+ -> \d+\)"):
+        train(scene, "hash", size=TINY["hash"], config=config, output_dir=tmp_path, resume=True)
 
 
 def test_loss_does_not_depend_on_the_number_of_rays_by_repetition(scene: Scene, settings: RadianceConfig) -> None:

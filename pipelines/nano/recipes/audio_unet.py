@@ -85,6 +85,7 @@ class AudioDiffusionTask:
         self.unet, self.vae = unet, vae.requires_grad_(False).eval()
         self.modules: Mapping[str, nn.Module] = {"unet": unet}
         self.scheduler = build_audio_scheduler()
+        self.text_space = clap.space_id
         self.nothing = clap.embed_texts([""])[0]
         self.embeds = embed_clips(clap, clips)
         self.mean, self.std = self._encoded(clips)

@@ -28,11 +28,11 @@ def test_options_that_are_not_given_leave_the_recipe_alone(tmp_path: Path) -> No
 
 def test_a_run_that_was_cut_short_goes_on_only_when_told_to(tmp_path: Path) -> None:
     whole, first, second = Regression(), Regression(), Regression()
-    parsed(tmp_path / "whole").fit(whole, RECIPE)
+    parsed(tmp_path / "whole").fit(whole, RECIPE, {})
     short = parsed(tmp_path / "run", "--max-minutes", "1e-9")
-    assert short.fit(first, short.with_overrides(RECIPE)).stopped == "time"
+    assert short.fit(first, short.with_overrides(RECIPE), {}).stopped == "time"
     again = parsed(tmp_path / "run", "--resume")
-    assert again.fit(second, again.with_overrides(RECIPE)).steps == RECIPE.steps
+    assert again.fit(second, again.with_overrides(RECIPE), {}).steps == RECIPE.steps
     assert equal(whole, second)
 
 

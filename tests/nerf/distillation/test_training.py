@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from mappers.training.draws import Draws
+from mappers.training.monitoring import TrainingError
 from mappers.training.trainer import fit
 from nerf.cameras import Rays
 from nerf.distillation import training as distillation
@@ -238,6 +240,12 @@ def test_resumed_distillation_is_bit_equal(teacher: Run, tmp_path: Path) -> None
     assert first.report.steps < 40
     again = distill(teacher, "hash", size=SIZES["hash"], config=config, output_dir=tmp_path, resume=True)
     assert equal(whole.field, again.field)
+    other = dataclasses.replace(teacher, field=copy.deepcopy(teacher.field))
+    with torch.no_grad():
+        for value in other.field.parameters():
+            value.mul_(1.01)
+    with pytest.raises(TrainingError, match=r"made from other inputs \(teacher.field: other content\)"):
+        distill(other, "hash", size=SIZES["hash"], config=config, output_dir=tmp_path, resume=True)
 
 
 def test_active_learning_switched_off_is_plain_distillation(teacher: Run) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mappers.training.draws import Draws
+from mappers.training.monitoring import TrainingError
 from mappers.training.train_config import TrainConfig
 from nerf.cli import main
 from nerf.export import write_film
@@ -77,6 +78,10 @@ def test_resumed_is_bit_equal(picture: Path, tmp_path: Path) -> None:
     resumed = fit_media(picture, size=TINY, config=QUICK, steps=12, output_dir=tmp_path, resume=True)
     for a, b in zip(whole.field.state_dict().values(), resumed.field.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+    media = read_media(picture)
+    other = dataclasses.replace(media, frames=media.frames.flip(1))
+    with pytest.raises(TrainingError, match=r"made from other inputs \(media.frames: other content\)"):
+        fit_media(other, size=TINY, config=QUICK, steps=12, output_dir=tmp_path, resume=True)
 
 
 def test_a_batch_of_all_pixels_holds_each_once(picture: Path) -> None:

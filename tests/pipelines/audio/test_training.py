@@ -153,6 +153,10 @@ def test_cached_embeddings_give_the_same_mapper_and_a_resumed_run_too(
         for a, b in zip(whole.parameters(), other.parameters(), strict=True):
             assert torch.equal(a, b)
     sides = EmbeddedPairs.load(cached)
+    sides.pictures.rows[0] += 0.1
+    sides.save(tmp_path / "others.safetensors")
+    with pytest.raises(TrainingError, match=r"made from other inputs \(pairs.pictures.embeddings: other content\)"):
+        fit_mapper(tmp_path / "others.safetensors", tmp_path / "parts", config=first, seed=3, resume=True)
     assert sides.source_space == whole.config.source_space
     assert isinstance(whole, RegressionMapper)
     back = fit_mapper(cached, tmp_path / "back", config=quick("linear", reverse=True))
