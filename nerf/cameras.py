@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .ndc import NDC
+
 Index = int | slice | Sequence[int] | Int[Tensor, " i"] | Bool[Tensor, " n"]
 
 ORTHONORMAL = 1e-3
@@ -56,7 +58,7 @@ class Cameras:
 
     Raises:
         ValueError: shapes disagree, a number is not finite, a focal length is not positive, a rotation is not
-            orthonormal and right-handed within `ORTHONORMAL`, or the cameras cannot use NDC.
+            orthonormal and right-handed within `ORTHONORMAL`, or a camera looks away from the side that NDC show.
     """
 
     poses: Float[Tensor, "n 3 4"]
@@ -69,8 +71,8 @@ class Cameras:
     height: int
     distortion: Float[Tensor, "n 6"] | None = None
     """k1, k2, p1, p2, k3, k4: radial 1 + k1 r² + k2 r⁴ + k3 r⁶ + k4 r⁸ and OpenCV's tangential terms."""
-    ndc_near: float | None = None
-    """Distance of the near plane z = -ndc_near; when given, rays live in NDC (NeRF, appendix C)."""
+    ndc: NDC | None = None
+    """The frame in which rays live; None: the world."""
     times: Float[Tensor, " n"] | None = None
     """Time of each picture, 0 (first) to 1 (last); None in a scene that does not move."""
 
@@ -86,17 +88,12 @@ class Cameras:
         check_cameras(self.poses, self.focal, self.center, self.distortion)
         if self.times is not None and not ((self.times >= 0) & (self.times <= 1)).all():
             raise ValueError(f"times of pictures must lie in 0..1, got {self.times.min():g} to {self.times.max():g}")
-        if self.ndc_near is not None:
-            self._check_ndc(self.ndc_near)
-
-    def _check_ndc(self, near: float) -> None:
-        if not near > 0:
-            raise ValueError(f"ndc_near must be positive, got {near}")
-        if len(self) and (self.focal - self.focal[0]).abs().max() > 1e-3 * self.focal[0].max():
-            raise ValueError("NDC is one frame for all cameras and needs equal focal lengths; load with ndc=False")
-        backward = (self.poses[:, 2, 2] <= 0).nonzero().flatten().tolist()
+        backward = [] if self.ndc is None else (~self.ndc.sees(self.poses)).nonzero().flatten().tolist()
         if backward:
-            raise ValueError(f"NDC needs cameras that look along -z; picture {backward[0]} does not; use ndc=False")
+            raise ValueError(
+                f"NDC needs cameras that look to one side; camera {backward[0]} looks back; load the scene without NDC"
+                " (ndc=False, --no-ndc)"
+            )
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -116,12 +113,12 @@ class Cameras:
 
     @staticmethod
     def pinhole(
-        poses: Float[Tensor, "n 3 4"], *, width: int, height: int, focal: float, ndc_near: float | None = None
+        poses: Float[Tensor, "n 3 4"], *, width: int, height: int, focal: float, ndc: NDC | None = None
     ) -> Cameras:
         """Cameras at ``poses`` without distortion, with one focal length and the principal point in the middle."""
         n = len(poses)
         center = torch.tensor([width / 2, height / 2]).expand(n, 2).to(poses)
-        return Cameras(poses, torch.full((n, 2), focal).to(poses), center, width, height, ndc_near=ndc_near)
+        return Cameras(poses, torch.full((n, 2), focal).to(poses), center, width, height, ndc=ndc)
 
     @property
     def positions(self) -> Float[Tensor, "n 3"]:
@@ -165,18 +162,14 @@ class Cameras:
         views = torch.nn.functional.normalize((poses[:, :, :3] @ local[:, :, None])[:, :, 0], dim=-1)
         origins = poses[:, :, 3]
         times = None if self.times is None else self.times[camera]
-        if self.ndc_near is None:
+        if self.ndc is None:
             return Rays(origins, views, views, times)
-        origins, directions = to_ndc(origins, views, self.ndc_near, 2 * self.focal[0] / self._size())
-        return Rays(origins, directions, views, times)
+        return Rays(*self.ndc.rays(origins, views), views, times)
 
     def picture_rays(self, index: int) -> Rays:
         """Rays through the pixel centres of one picture, row by row from the top left: height * width of them."""
         pixels = pixel_centers(self.width, self.height).to(self.poses)
         return self.rays(torch.full((len(pixels),), index, device=pixels.device), pixels)
-
-    def _size(self) -> Float[Tensor, " 2"]:
-        return torch.tensor([self.width, self.height]).to(self.focal)
 
 
 def check_cameras(
@@ -258,24 +251,6 @@ def _distort(
     return moved, (xx, xy, yy)
 
 
-def to_ndc(
-    origins: Float[Tensor, "b 3"], directions: Float[Tensor, "b 3"], near: float, scale: Float[Tensor, " 2"]
-) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
-    """Rays in normalized device coordinates (NeRF, equations 25 and 26), moved to the near plane first.
-
-    The plane z = -near becomes z = -1 (t = 0), infinity becomes z = +1 (t = 1).
-
-    Args:
-        near: distance of the near plane.
-        scale: focal length over half the picture, along x and y.
-    """
-    ox, oy, oz = (origins - (near + origins[:, 2:]) / directions[:, 2:] * directions).unbind(-1)
-    dx, dy, dz = directions.unbind(-1)
-    moved = torch.stack([-scale[0] * ox / oz, -scale[1] * oy / oz, 1 + 2 * near / oz], dim=-1)
-    slopes = [-scale[0] * (dx / dz - ox / oz), -scale[1] * (dy / dz - oy / oz), -2 * near / oz]
-    return moved, torch.stack(slopes, dim=-1)
-
-
 def look_at(
     positions: Float[Tensor, "n 3"],
     target: Float[Tensor, "n 3"] | Sequence[float],
@@ -338,18 +313,6 @@ def random_orbits(
     return Cameras.pinhole(look_at(positions, center, up), width=width, height=height, focal=focal)
 
 
-def random_in_box(
-    count: int, *, lower: Sequence[float], upper: Sequence[float], target: Sequence[float], width: int, height: int,
-    focal: float, up: Sequence[float] = (0.0, 0.0, 1.0), ndc_near: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Cameras:  # fmt: skip
-    """Cameras uniform in a box that look at ``target``: PVD's choice for forward-facing scenes."""
-    corner, opposite = torch.as_tensor(lower).float(), torch.as_tensor(upper).float()
-    positions = corner + (opposite - corner) * torch.rand(count, 3, generator=generator)
-    poses = look_at(positions, target, up)
-    return Cameras.pinhole(poses, width=width, height=height, focal=focal, ndc_near=ndc_near)
-
-
 def spherical(
     azimuth: Float[Tensor, " n"], elevation: Float[Tensor, " n"], up: Sequence[float]
 ) -> Float[Tensor, "n 3"]:
@@ -360,6 +323,14 @@ def spherical(
     second = torch.linalg.cross(pole, first)
     flat = azimuth.cos()[:, None] * first + azimuth.sin()[:, None] * second
     return elevation.cos()[:, None] * flat + elevation.sin()[:, None] * pole
+
+
+def mean_pose(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "3 4"]:
+    """The camera at the mean position that looks along the mean direction, with the mean up."""
+    normalize = torch.nn.functional.normalize
+    back = normalize(poses[:, :, 2].sum(0), dim=0)
+    right = normalize(torch.linalg.cross(poses[:, :, 1].sum(0), back), dim=0)
+    return torch.stack([right, torch.linalg.cross(back, right), back, poses[:, :, 3].mean(0)], dim=-1)
 
 
 def nearest_to_axes(cameras: Cameras) -> Float[Tensor, " 3"]:

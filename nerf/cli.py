@@ -95,8 +95,8 @@ class Render:
     """Number of pictures on the circle."""
     size: int = 200
     """Width and height in pixels."""
-    elevation: float = 25.0
-    """Elevation of the camera in degrees above the horizon."""
+    elevation: float | None = None
+    """Elevation of the camera in degrees above the horizon; if not given, 25."""
     radius: float | None = None
     """Distance of the camera from the scene's centre; if not given, that of the photos."""
     depth: bool = False

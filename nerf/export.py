@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ from .runs import Run
 if TYPE_CHECKING:
     import trimesh
 
+FINEST = 768
+"""Most grid nodes along an axis of a mesh: their densities take 1.8 GB."""
 MESHES, CLOUDS, FILMS = (".ply", ".glb", ".obj"), (".ply",), (".mp4", ".gif")
 
 
@@ -75,13 +78,21 @@ def _write_h264(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, fps: i
 
 
 @torch.no_grad()
-def density_volume(field: Field, resolution: int) -> Float[Tensor, "x y z"]:
-    """Density at the nodes of a grid over the field's box."""
-    axis = torch.linspace(0, 1, resolution, device=field.bounds.device)
-    unit = torch.cartesian_prod(axis, axis, axis)
+def density_volume(run: Run, resolution: int) -> Float[Tensor, "x y z"]:
+    """Density per unit length of the world at the nodes of a grid over the field's box."""
+    field, ndc = run.field, run.viewpoints.ndc
     low, high = field.bounds
-    values = [density_of(field.features(low + part * (high - low))[:, 0]) for part in unit.split(2**17)]
-    return torch.cat(values).view(resolution, resolution, resolution).cpu()
+    axes = [torch.linspace(float(a), float(b), resolution) for a, b in zip(low, high, strict=True)]
+    volume = torch.empty((resolution,) * 3)
+    plane = torch.cartesian_prod(axes[1], axes[2])
+    for number, x in enumerate(axes[0].tolist()):
+        parts = []
+        for part in torch.nn.functional.pad(plane, (1, 0), value=x).split(2**17):
+            points = part.to(field.bounds.device)
+            density = density_of(field.features(points)[:, 0])
+            parts.append((density if ndc is None else ndc.density(points, density)).cpu())
+        volume[number] = torch.cat(parts).view(resolution, resolution)
+    return volume
 
 
 @torch.no_grad()
@@ -99,13 +110,23 @@ def outward_colors(
 def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh.Trimesh:
     """The surface where density crosses ``threshold``, by marching cubes, with a colour at every vertex.
 
+    Args:
+        run: the trained field.
+        resolution: grid nodes along each axis of the field's box, 2..`FINEST`.
+        threshold: density at the surface, per unit length of the world, positive.
+
+    Returns:
+        A mesh in the world.
+
     Raises:
-        ValueError: no density in the box reaches the threshold; the message says the largest.
+        ValueError: an argument is out of its range, or no density in the box reaches the threshold; the message says
+            the largest.
     """
+    check_mesh(resolution, threshold)
     with extra("fields"):
         import trimesh
         from skimage.measure import marching_cubes
-    volume = density_volume(run.field, resolution)
+    volume = density_volume(run, resolution)
     if not volume.min() < threshold < volume.max():
         raise ValueError(
             f"no surface at density {threshold}: densities in the box are {float(volume.min()):.3g} to"
@@ -118,22 +139,51 @@ def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh
     points = low + (torch.from_numpy(corners.copy()).float() - 1) / (resolution - 1) * (high - low)
     outward = normalize(torch.from_numpy(gradients.copy()).float() / (high - low), dim=-1)
     inside = points - 0.25 * outward * (high - low) / resolution
+    ndc = run.viewpoints.ndc
+    if ndc is None:
+        faces = faces[:, ::-1]
+    else:  # the depth of NDC grows away from the camera: the frame has the other handedness
+        outward = normalize(ndc.normals(points, outward), dim=-1)
+        points = ndc.to_world(points)
     colors = outward_colors(run.field, inside, outward)
-    return trimesh.Trimesh(points.numpy(), faces[:, ::-1], vertex_colors=colors, process=False)
+    return trimesh.Trimesh(points.numpy(), faces, vertex_colors=colors, process=False)
+
+
+def check_mesh(resolution: int, threshold: float) -> None:
+    """Refuse arguments of `mesh` that are out of their range."""
+    if not 2 <= resolution <= FINEST:
+        raise ValueError(f"resolution must be in 2..{FINEST} nodes along each axis, got {resolution}")
+    if not 0 < threshold < float("inf"):
+        raise ValueError(f"threshold must be a positive density, got {threshold:g}")
 
 
 @torch.no_grad()
 def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
-    """Points at the mean depth of the rays of ``cameras`` whose opacity exceeds one half, with the rendered colours."""
+    """Points at the mean depth of the rays of ``cameras`` whose opacity exceeds one half, with the rendered colours.
+
+    Points of NDC that are infinitely far are left out.
+
+    Raises:
+        ValueError: there is no such ray.
+    """
     with extra("fields"):
         import trimesh
+    ndc = run.viewpoints.ndc
+    cameras = dataclasses.replace(cameras, ndc=ndc)
     points, colors = [], []
     for index in tqdm(range(len(cameras)), unit="view", desc="points", disable=None):
         view, rays = run.draw(cameras[index]), cameras[index].picture_rays(0)
+        at = rays.origins.cpu() + rays.directions.cpu() * view.depth.flatten().cpu()[:, None]
         hit = (view.opacity > 0.5).flatten().cpu()
-        depth = view.depth.flatten().cpu()[hit, None]
-        points.append(rays.origins.cpu()[hit] + rays.directions.cpu()[hit] * depth)
+        if ndc is not None:
+            hit &= ndc.reachable(at)
+        points.append(at[hit] if ndc is None else ndc.to_world(at[hit]))
         colors.append((view.color.cpu().flatten(0, 1)[hit] * 255).round().byte())
+    if not sum(map(len, points)):
+        raise ValueError(
+            f"no ray of the {len(cameras)} views ends at a surface, so there are no points; train longer, or draw the"
+            " field (render) to see what it shows"
+        )
     return trimesh.PointCloud(torch.cat(points).numpy(), torch.cat(colors).numpy())
 
 

@@ -28,6 +28,8 @@ from .rendering.sampling import Marching
 from .viewpoints import Viewpoints
 
 FIELD = "field.safetensors"
+SMALLEST = 2
+"""Least width and height of a drawn picture, pixels: H.264 has no smaller frames."""
 
 
 @dataclass
@@ -59,7 +61,9 @@ class Run:
         return self
 
     def draw(self, camera: Cameras, *, background: float = 1.0, chunk: int = 8192) -> Picture:
-        """The view of a camera; see `renderer.render_picture`."""
+        """The view of a camera of the world; see `renderer.render_picture`."""
+        if camera.ndc != self.viewpoints.ndc:
+            camera = dataclasses.replace(camera, ndc=self.viewpoints.ndc)
         return render_picture(
             self.field, camera, self.marching, sampler=self.sampler, background=background, chunk=chunk
         )
@@ -102,31 +106,61 @@ def output_folder(folder: str | Path | None, resume: bool | str, *, overwrite: b
     return folder
 
 
-def turntable(run: Run, count: int, *, size: int, elevation: float = 25.0, radius: float | None = None) -> Cameras:
+def turntable(
+    run: Run, count: int, *, size: int, elevation: float | None = None, radius: float | None = None
+) -> Cameras:
     """Cameras on a circle around the centre of the photos' views, with the photos' angle of view.
 
-    In a scene that moves, time runs from 0 to 1 along the circle.
+    Where the photos were taken from one side, the cameras move on an ellipse among their positions instead. In a scene
+    that moves, time runs from 0 to 1 along the path.
 
     Args:
         run: the trained field.
         count: cameras.
         size: width and height of their pictures.
-        elevation: degrees above the horizon.
+        elevation: degrees above the horizon, -90..90; None takes 25.
         radius: distance from the centre; None takes the mean distance of the photos' cameras.
+
+    Raises:
+        ValueError: an argument is out of its range, or elevation or radius are given for photos from one side.
     """
     seen = run.viewpoints
+    if count < 1:
+        raise ValueError(f"views must be at least 1, got {count}")
+    if size < SMALLEST:
+        raise ValueError(f"size must be at least {SMALLEST} pixels, got {size}")
+    if seen.kind == "box":
+        for name, value in (("elevation", elevation), ("radius", radius)):
+            if value is not None:
+                raise ValueError(
+                    f"the photos were taken from one side, so cameras move among their positions; leave out {name}"
+                )
+        focal = seen.focal * size / max(seen.width, seen.height)
+        cameras = dataclasses.replace(seen, width=size, height=size, focal=focal).sweep(count)
+        return _with_times(run, cameras)
+    elevation = 25.0 if elevation is None else elevation
+    if not -90 <= elevation <= 90:
+        raise ValueError(f"elevation must be in -90..90 degrees, got {elevation:g}")
+    radius = sum(seen.radius) / 2 if radius is None else radius
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"radius must be positive, got {radius:g}")
     cameras = orbit(
         count,
-        radius=sum(seen.radius) / 2 if radius is None else radius,
+        radius=radius,
         elevation=elevation,
         width=size,
         height=size,
         focal=seen.focal * size / max(seen.width, seen.height),
         center=seen.center,
     )
+    return _with_times(run, cameras)
+
+
+def _with_times(run: Run, cameras: Cameras) -> Cameras:
+    """The cameras of a path; in a scene that moves, time runs from 0 to 1 along it."""
     if not run.field.moves:
         return cameras
-    return dataclasses.replace(cameras, times=torch.linspace(0, 1, count))
+    return dataclasses.replace(cameras, times=torch.linspace(0, 1, len(cameras)))
 
 
 def load_run(folder: str | Path) -> Run:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from .cameras import Cameras, nearest_to_axes, random_in_box, random_orbits
+from .cameras import Cameras, look_at, mean_pose, nearest_to_axes, random_orbits
+from .ndc import NDC
 
+Triple = tuple[float, float, float]
+
+SWEEP = 0.8
+"""Share of the box of positions that a path through it covers along each axis."""
 INWARD = 0.5
 """Cameras count as an orbit when the mean cosine between their axes and the middle exceeds this."""
 
@@ -19,21 +27,35 @@ class Viewpoints:
     """A belt of a sphere looking at its centre ("orbit"), or a box of positions looking at a target ("box")."""
 
     kind: Literal["orbit", "box"]
-    center: tuple[float, float, float]
+    center: Triple
     """The point that cameras look at."""
     radius: tuple[float, float]
     """Orbit: smallest and largest distance from the centre, world units."""
     elevation: tuple[float, float]
     """Orbit: lowest and highest, degrees."""
-    lower: tuple[float, float, float]
+    lower: Triple
     """Box: least coordinates of positions."""
-    upper: tuple[float, float, float]
+    upper: Triple
     """Box: greatest coordinates of positions."""
     width: int
     height: int
     focal: float
     """Focal length, pixels."""
-    ndc_near: float | None = None
+    ndc: NDC | None = None
+    axes: tuple[Triple, Triple, Triple] | None = None
+    """Box: right, up and back of the mean camera, along which ``lower`` and ``upper`` are measured; None: the world's
+    axes, with z up."""
+
+    def __post_init__(self) -> None:
+        for name, length in (("center", 3), ("radius", 2), ("elevation", 2), ("lower", 3), ("upper", 3)):
+            values = getattr(self, name)
+            if len(values) != length or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"{name} of the viewpoints must be {length} finite numbers, got {list(values)}")
+        if self.width < 1 or self.height < 1 or not self.focal > 0:
+            raise ValueError(
+                "width, height and focal of the viewpoints must be positive, got"
+                f" {self.width}, {self.height} and {self.focal}"
+            )
 
     @classmethod
     def of(cls, cameras: Cameras) -> Viewpoints:
@@ -44,21 +66,26 @@ class Viewpoints:
         distance = offset.norm(dim=-1)
         spread = (offset / distance.clamp(min=1e-6)[:, None]).mean(0).norm()
         # For cameras on one side of the scene, an orbit would include views from behind, which were not trained.
-        inward = cameras.ndc_near is None and float(spread) < 0.9
+        inward = cameras.ndc is None and float(spread) < 0.9
         inward &= float((-offset / distance.clamp(min=1e-6)[:, None] * forward).sum(-1).mean()) > INWARD
         rise = torch.rad2deg((offset[:, 2] / distance.clamp(min=1e-6)).clamp(-1, 1).asin())
-        target = center if inward else (positions + forward * distance.mean()).mean(0)
+        # Parallel axes do not meet: what NDC show best lies some near distances away.
+        ahead = distance.mean() if cameras.ndc is None else 2 * cameras.ndc.near
+        target = center if inward else (positions + forward * ahead).mean(0)
+        axes = None if inward else mean_pose(cameras.poses)[:, :3].T
+        along = positions if axes is None else positions @ axes.T
         return cls(
             kind="orbit" if inward else "box",
             center=_triple(target),
             radius=(float(distance.min()), float(distance.max())),
             elevation=(max(float(rise.min()) - 5, -85.0), min(max(float(rise.max()) + 5, 10.0), 80.0)),
-            lower=_triple(positions.amin(0)),
-            upper=_triple(positions.amax(0)),
+            lower=_triple(along.amin(0)),
+            upper=_triple(along.amax(0)),
             width=cameras.width,
             height=cameras.height,
             focal=float(cameras.focal.mean()),
-            ndc_near=cameras.ndc_near,
+            ndc=cameras.ndc,
+            axes=None if axes is None else (_triple(axes[0]), _triple(axes[1]), _triple(axes[2])),
         )
 
     @classmethod
@@ -66,9 +93,14 @@ class Viewpoints:
         """The region from its fields as JSON holds them, with lists for tuples.
 
         Raises:
-            TypeError: a field is missing, or unknown.
+            TypeError, ValueError: a field is missing, unknown or out of range, or the region is that of an earlier
+                version whose frame of NDC is not known.
         """
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        fields: dict[str, Any] = {name: _tuples(value) for name, value in values.items()}
+        if fields.pop("ndc_near", None) is not None:
+            raise ValueError("it was trained in NDC by a version that did not store their frame")
+        if isinstance(fields.get("ndc"), Mapping):
+            fields["ndc"] = NDC.from_json(fields["ndc"])
         return cls(**fields)
 
     def draw(self, count: int, generator: torch.Generator) -> Cameras:
@@ -78,12 +110,28 @@ class Viewpoints:
             return random_orbits(
                 count, radius=self.radius, elevation=self.elevation, center=self.center, generator=generator, **size
             )
-        return random_in_box(
-            count, lower=self.lower, upper=self.upper, target=self.center, ndc_near=self.ndc_near, generator=generator,
-            **size,
-        )  # fmt: skip
+        return self._box_cameras(torch.rand(count, 3, generator=generator))
+
+    def sweep(self, count: int) -> Cameras:
+        """A closed path within a box: an ellipse that spans right and up of the mean camera."""
+        turn = torch.arange(count) / max(count, 1) * 2 * math.pi
+        ellipse = torch.stack([turn.cos(), turn.sin(), torch.zeros(count)], dim=-1)
+        return self._box_cameras(0.5 + 0.5 * SWEEP * ellipse)
+
+    def _box_cameras(self, share: Float[Tensor, "n 3"]) -> Cameras:
+        """Cameras at shares, 0..1, of the box along its axes; they look at the target (PVD, arXiv 2211.15977)."""
+        axes = torch.eye(3) if self.axes is None else torch.tensor(self.axes)
+        lower, upper = torch.tensor(self.lower), torch.tensor(self.upper)
+        positions = (lower + (upper - lower) * share) @ axes
+        up = (0.0, 0.0, 1.0) if self.axes is None else self.axes[1]
+        poses = look_at(positions, self.center, up)
+        return Cameras.pinhole(poses, width=self.width, height=self.height, focal=self.focal, ndc=self.ndc)
 
 
-def _triple(values: torch.Tensor) -> tuple[float, float, float]:
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _triple(values: Tensor) -> Triple:
     x, y, z = values.tolist()
     return (x, y, z)

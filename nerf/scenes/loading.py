@@ -137,7 +137,7 @@ def _assemble(
         # The outlines of a scene that moves belong to different moments, so they have no common hull.
         carved = has_alpha and cameras.times is None
         box = _default_bounds(cameras[train], pictures[train, ..., 3] > 0 if carved else None, listing)
-    limits = (0.0, 1.0) if cameras.ndc_near is not None else ray_limits(cameras, box)
+    limits = (0.0, 1.0) if cameras.ndc is not None else ray_limits(cameras, box)
     listed = (listing.near, listing.far) if bounds is None else (None, None)
     near, far = (
         next(value for value in choices if value is not None)

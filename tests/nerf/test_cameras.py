@@ -16,10 +16,10 @@ from nerf.cameras import (
     look_at,
     orbit,
     pixel_centers,
-    random_in_box,
     random_orbits,
     undistort,
 )
+from nerf.ndc import NDC
 
 FRONT = torch.eye(4)[None, :3]
 
@@ -75,27 +75,6 @@ def test_undistorting_inverts_distorting(lens: tuple[float, ...]) -> None:
     plane = torch.cartesian_prod(axis, axis)
     row = torch.tensor(lens, dtype=torch.float64).expand(len(plane), 6)
     assert torch.allclose(undistort(distort(plane, row), row), plane, atol=1e-9)
-
-
-def test_ndc_runs_from_the_near_plane_to_infinity() -> None:
-    """A point at depth z of the ray has the NDC of the projection matrix: (2n/z - 1 up to sign, scaled x/z)."""
-    near, width, height, focal = 1.2, 40, 30, 35.0
-    poses = torch.eye(3, 4).repeat(2, 1, 1)
-    poses[:, :, 3] = torch.tensor([[0.3, -0.2, 0.1], [-0.5, 0.4, 0.0]])
-    ndc = Cameras.pinhole(poses, width=width, height=height, focal=focal, ndc_near=near)
-    plain = Cameras.pinhole(poses, width=width, height=height, focal=focal)
-    camera = torch.tensor([0, 1, 1])
-    pixels = torch.tensor([[3.0, 4.0], [20.0, 15.0], [39.0, 1.0]])
-    rays, world = ndc.rays(camera, pixels), plain.rays(camera, pixels)
-    assert torch.allclose(rays.origins[:, 2], torch.full((3,), -1.0), atol=1e-6)
-    assert torch.allclose((rays.origins + rays.directions)[:, 2], torch.full((3,), 1.0), atol=1e-6)
-    assert torch.equal(rays.views, world.views)
-    for depth in (1.2, 3.0, 50.0):
-        t = (depth + world.origins[:, 2]) / -world.directions[:, 2]
-        x, y, z = (world.origins + t[:, None] * world.directions).unbind(-1)
-        point = torch.stack([focal / (width / 2) * x / -z, focal / (height / 2) * y / -z, 1 + 2 * near / z], dim=-1)
-        inside = 1 - near / depth
-        assert torch.allclose(rays.origins + inside * rays.directions, point, atol=1e-5)
 
 
 def test_scaling_keeps_the_view() -> None:
@@ -176,19 +155,9 @@ def test_angles_between_directions_do_not_ask_for_their_length() -> None:
     torch.testing.assert_close(found, torch.tensor([0.0, 90, 180, 45]), atol=0.03, rtol=0)
 
 
-def test_cameras_in_a_box_look_at_their_target() -> None:
-    cameras = random_in_box(
-        500, lower=(-1, -1, 0), upper=(1, 1, 0.2), target=(0, 0, -3), up=(0, 1, 0), width=4, height=4, focal=4.0,
-        ndc_near=1.0, generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    assert cameras.positions.amin(dim=0).tolist() == pytest.approx([-1, -1, 0], abs=0.02)
-    assert cameras.positions.amax(dim=0).tolist() == pytest.approx([1, 1, 0.2], abs=0.02)
-    assert project(cameras, 7, torch.tensor([[0.0, 0.0, -3.0]])).tolist()[0] == pytest.approx([2, 2], abs=1e-4)
-
-
 def broken(kind: str) -> Cameras:
     poses, focal, center = torch.eye(3, 4).repeat(3, 1, 1), torch.full((3, 2), 5.0), torch.full((3, 2), 2.0)
-    lens, near = torch.zeros(3, 6), None
+    lens, ndc = torch.zeros(3, 6), None
     match kind:
         case "focal":
             focal[1, 0] = math.nan
@@ -208,13 +177,10 @@ def broken(kind: str) -> Cameras:
             lens[1, 3] = math.nan
         case "ndc backward":
             poses[1, :, :3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
-            near = 1.0
-        case "ndc focal":
-            focal[1] = 6
-            near = 1.0
+            ndc = NDC.of(torch.eye(3, 4), 1.0, torch.ones(2))
         case "ndc near":
-            near = 0.0
-    return Cameras(poses, focal, center, 4, 4, lens, near)
+            ndc = NDC.of(torch.eye(3, 4), 0.0, torch.ones(2))
+    return Cameras(poses, focal, center, 4, 4, lens, ndc)
 
 
 @pytest.mark.parametrize(
@@ -228,9 +194,8 @@ def broken(kind: str) -> Cameras:
         ("nan", "picture 1 has a pose with numbers that are not finite"),
         ("center", "picture 1 has a principal point that is not finite"),
         ("lens", "picture 1 has distortion that is not finite"),
-        ("ndc backward", "picture 1 does not; use ndc=False"),
-        ("ndc focal", "needs equal focal lengths"),
-        ("ndc near", "ndc_near must be positive, got 0.0"),
+        ("ndc backward", "camera 1 looks back; load the scene without NDC"),
+        ("ndc near", "near plane of NDC must have a positive distance, got 0.0"),
     ],
 )
 def test_impossible_cameras_are_refused(kind: str, sentence: str) -> None:

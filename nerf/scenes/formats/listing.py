@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...cameras import Cameras, check_cameras
+from ...ndc import NDC
 from ..scene import SPLITS, SceneError
 
 HELD_OUT = 8
@@ -51,7 +52,7 @@ def make_cameras(
     size: tuple[int, int],
     *,
     distortion: Float[Tensor, "n 6"] | None = None,
-    ndc_near: float | None = None,
+    ndc: NDC | None = None,
     times: Float[Tensor, " n"] | None = None,
 ) -> Cameras:
     """Cameras of ``size`` (width, height); an error names the file of the camera.
@@ -68,7 +69,7 @@ def make_cameras(
             distortion = None
         return Cameras(
             poses.float(), focal.float(), center.float(), *size,
-            distortion=None if distortion is None else distortion.float(), ndc_near=ndc_near,
+            distortion=None if distortion is None else distortion.float(), ndc=ndc,
             times=None if times is None else times.float(),
         )  # fmt: skip
     except ValueError as error:

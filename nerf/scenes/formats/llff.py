@@ -8,22 +8,22 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from ...cameras import Cameras
+from ...cameras import Cameras, mean_pose
+from ...ndc import NDC
 from ..pictures import picture_files, picture_size
 from ..scene import SceneError
 from .listing import Listing, every_eighth, make_cameras
 
 NEAREST = 0.75
-"""In NDC the world is scaled so that this share of the smallest depth is 1, where the near plane is."""
+"""The near plane of NDC as a share of the smallest depth."""
 
 
 def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
     """List a folder with ``poses_bounds.npy``, rows of a 3x5 matrix [R | t | height, width, focal], near and far.
 
-    Pictures come from ``images_<downscale>/`` where there is one, else from ``images/``. In NDC the world is
-    moved to the mean pose and scaled as in NeRF's code; without, it stays as the file has it.
+    Pictures come from ``images_<downscale>/`` where there is one, else from ``images/``. The world stays as the file
+    has it; the frame of NDC is the mean camera, as in NeRF's code.
 
     Args:
         ndc: none decides by the cameras, see `is_forward_facing`.
@@ -48,14 +48,17 @@ def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
     center = torch.tensor(size).double().expand(len(files), 2) / 2
     if ndc is None:
         ndc = is_forward_facing(poses, float(depths.min()))
+    frame = None
     if ndc:
         make_cameras(source, files, poses, focal, center, size)  # a mean of impossible poses would hide their names
         if not (centered(poses)[:, 2, 2] > 0).all():
-            raise SceneError(f"{source} has cameras that look in opposite directions, which NDC cannot; use ndc=False")
-        scale = 1 / (NEAREST * float(depths.min()))
-        poses, depths = centered(poses), depths * scale
-        poses = torch.cat([poses[:, :, :3], poses[:, :, 3:] * scale], dim=-1)
-    cameras = make_cameras(source, files, poses, focal, center, size, ndc_near=1.0 if ndc else None)
+            raise SceneError(
+                f"{source} has cameras that look in opposite directions, which NDC cannot; load it without NDC"
+                " (ndc=False, --no-ndc)"
+            )
+        scale = 2 * focal[0] / torch.tensor(size)
+        frame = NDC.of(mean_pose(poses), NEAREST * float(depths.min()), scale)
+    cameras = make_cameras(source, files, poses, focal, center, size, ndc=frame)
     near, far = (0.0, 1.0) if ndc else (0.9 * float(depths.min()), float(depths.max()))
     return Listing(
         tuple(files), cameras, every_eighth(len(files)), shrunk=float(shrunk.mean()), near=near, far=far,
@@ -74,12 +77,10 @@ def is_forward_facing(poses: Float[Tensor, "n 3 4"], near: float) -> bool:
 
 
 def centered(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "n 3 4"]:
-    """Poses in the frame of their mean: mean position, mean direction, mean up."""
-    back = normalize(poses[:, :, 2].sum(0), dim=0)
-    right = normalize(torch.linalg.cross(poses[:, :, 1].sum(0), back), dim=0)
-    mean = torch.stack([right, torch.linalg.cross(back, right), back], dim=-1)
-    moved = poses[:, :, 3] - poses[:, :, 3].mean(0)
-    return mean.T @ torch.cat([poses[:, :, :3], moved[:, :, None]], dim=-1)
+    """Poses in the frame of their mean."""
+    mean = mean_pose(poses)
+    moved = poses[:, :, 3] - mean[:, 3]
+    return mean[:, :3].T @ torch.cat([poses[:, :, :3], moved[:, :, None]], dim=-1)
 
 
 def ndc_bounds(cameras: Cameras) -> Float[Tensor, "2 3"]:

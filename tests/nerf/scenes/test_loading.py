@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from nerf.cameras import Cameras
+from nerf.ndc import NDC
 from nerf.scenes import Scene, SceneError, empty_ray_fraction, load_scene, shipped_scenes
 
 Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
@@ -105,10 +107,12 @@ def test_llff_in_the_world(llff: Path, sample: Any) -> None:
 
 
 def test_llff_in_ndc(llff: Path, sample: Any) -> None:
-    """With the mean pose at the identity and depths from 4/3 on, NDC is that of the cameras as they are, near 1."""
+    """With the mean pose at the identity and depths from 4/3 on, the near plane is at 1; the poses stay."""
     scene = load_scene(llff)
     base = sample.cameras
-    assert_same_rays(scene.cameras, Cameras(base.poses, base.focal, base.center, base.width, base.height, None, 1.0))
+    ndc = NDC.of(torch.eye(3, 4), 1.0, torch.tensor([28 / 12, 28 / 9]))
+    assert_same_rays(scene.cameras, dataclasses.replace(base, ndc=ndc))
+    torch.testing.assert_close(scene.cameras.poses, base.poses)
     assert (scene.near, scene.far) == (0.0, 1.0)
     rays = scene.cameras.picture_rays(3)
     assert torch.allclose(rays.origins[:, 2], torch.tensor(-1.0))
@@ -140,8 +144,8 @@ def test_llff_around_a_subject_stays_in_the_world(llff: Path) -> None:
     matrices = rows[:, :15].reshape(-1, 3, 5)
     matrices[5:, :, :3] = np.diag([-1.0, 1.0, -1.0]) @ matrices[5:, :, :3]
     np.save(llff / "poses_bounds.npy", np.concatenate([matrices.reshape(-1, 15), rows[:, 15:]], axis=1))
-    assert load_scene(llff).cameras.ndc_near is None
-    with pytest.raises(SceneError, match="use ndc=False"):
+    assert load_scene(llff).cameras.ndc is None
+    with pytest.raises(SceneError, match="load it without NDC"):
         load_scene(llff, ndc=True)
 
 
