@@ -28,7 +28,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
     torch.set_num_threads(1)
 
-SHAPES_CHECKED_IN = ("mappers",)
+SHAPES_CHECKED_IN = ("mappers", "nerf", "pipelines")
 """Packages whose functions' shapes are checked while tests run."""
 
 

@@ -25,6 +25,7 @@ NAME = "__shapes_checked__"
 def checked(target: Any) -> Any:
     """A function that raises where an argument or the result has another shape than annotated; or such a dataclass."""
     from beartype import BeartypeConf, beartype
+    from beartype.roar import BeartypeCallHintParamViolation
     from jaxtyping import jaxtyped
 
     if inspect.isclass(target):
@@ -34,7 +35,16 @@ def checked(target: Any) -> Any:
     if not shaped:
         return target
     target.__annotations__ = shaped
-    wrapper = jaxtyped(typechecker=None)(beartype(conf=BeartypeConf(is_pep484_tower=True))(target))
+    strict = jaxtyped(typechecker=None)(beartype(conf=BeartypeConf(is_pep484_tower=True))(target))
+
+    @functools.wraps(target)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return strict(*args, **kwargs)
+        except BeartypeCallHintParamViolation:
+            target(*args, **kwargs)  # what a function refuses by itself, with a sentence of its own, comes first
+            raise
+
     target.__annotations__ = wrapper.__annotations__ = given
     return wrapper
 
@@ -100,7 +110,7 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         """Compiled files have names of their own, so that programs never meet them."""
-        ours = functools.partial(importlib.util.cache_from_source, optimization="shapes3")
+        ours = functools.partial(importlib.util.cache_from_source, optimization="shapes4")
         with mock.patch("importlib._bootstrap_external.cache_from_source", ours):
             return super().get_code(fullname)
 

@@ -73,14 +73,17 @@ def accelerator_for(config: TrainConfig, trackers: list[str], output_dir: Path |
     return accelerator
 
 
-def micro_batch_size(config: TrainConfig, processes: int) -> int:
-    """Samples of one process in one micro-batch."""
+def rounds(config: TrainConfig, accelerator: Accelerator) -> list[range]:
+    """The global sample indices of this process's micro-batches in a step."""
+    processes = accelerator.num_processes
     parts = processes * config.gradient_accumulation
     if config.batch_size % parts:
         raise TrainingError(
             f"batch_size {config.batch_size} must be a multiple of processes x gradient_accumulation = {parts}"
         )
-    return config.batch_size // parts
+    size = config.batch_size // parts
+    places = range(accelerator.process_index, parts, processes)
+    return [range(place * size, (place + 1) * size) for place in places]
 
 
 class TrainedModules(nn.ModuleDict):
@@ -252,7 +255,7 @@ class SharedModel:
         """Write what ``config`` and the model say into the settings that DeepSpeed starts with."""
         settings.update(
             train_batch_size=config.batch_size,
-            train_micro_batch_size_per_gpu=micro_batch_size(config, self.accelerator.num_processes),
+            train_micro_batch_size_per_gpu=len(rounds(config, self.accelerator)[0]),
             gradient_accumulation_steps=config.gradient_accumulation,
             gradient_clipping=config.clip_norm or 0.0,
         )

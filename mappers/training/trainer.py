@@ -29,8 +29,9 @@ from .draws import Draws, key
 from .malloc import keep_freed_memory
 from .monitoring import MetricWindow, TrainingError, catch_signals, trackers
 from .run_inputs import RunInputs, check_same_run
-from .sharding import SharedModel, accelerator_for, micro_batch_size
+from .sharding import SharedModel, accelerator_for, rounds
 from .train_config import TrainConfig, learning_rate
+from .workers import batches_of
 
 Validation = Mapping[str, float | Image.Image]
 Prepared = Mapping[str, Callable[..., Any]]
@@ -45,8 +46,12 @@ class Task(Protocol):
         """The modules to train and to save, by name. Everything else stays frozen."""
         ...
 
-    def batch(self, draws: Draws) -> Any:
-        """The data of the samples ``draws.indices`` of step ``draws.step``."""
+    @property
+    def batch(self) -> Callable[[Draws], Any]:
+        """A method ``batch(draws)`` gives the data of the samples ``draws.indices`` of step ``draws.step``.
+
+        It may be a :class:`~mappers.training.workers.Preparation` instead, which other processes can do ahead.
+        """
         ...
 
     def loss(self, modules: Prepared, batch: Any, draws: Draws) -> dict[str, Tensor]:
@@ -118,6 +123,7 @@ def fit(
     output_dir: Path | None = None,
     resume: bool | Literal["auto"] = False,
     inputs: Mapping[str, Any] | None = None,
+    workers: int | None = 0,
 ) -> FitReport:
     """Train ``task.modules`` in place.
 
@@ -128,6 +134,8 @@ def fit(
         resume: go on from the newest checkpoint of ``output_dir``; "auto" starts anew when there is none.
         inputs: what the run is made from besides ``config``: settings, data and frozen models, as `RunInputs.of` takes
             them. Checkpoints hold a description of them, and a run that resumes must be given the same.
+        workers: processes that prepare batches ahead, if the task's ``batch`` is a `Preparation`; None: as many as
+            there are cores to spare. The batches are the same.
 
     Returns:
         The report. The modules are plain again afterwards; with ``config.ema`` they hold the averaged weights.
@@ -137,7 +145,7 @@ def fit(
             inputs are not those of the run to resume.
         CheckpointError: a checkpoint cannot be written or read.
     """
-    run = _Run(task, config, output_dir, None if inputs is None else RunInputs.of(inputs))
+    run = _Run(task, config, output_dir, None if inputs is None else RunInputs.of(inputs), workers)
     with torch.random.fork_rng(), run.open():
         if resume:
             run.resume(required=resume != "auto")
@@ -149,14 +157,22 @@ def fit(
 class _Run:
     """State of one call of :func:`fit`."""
 
-    def __init__(self, task: Task, config: TrainConfig, output_dir: Path | None, inputs: RunInputs | None):
-        self.task, self.config, self.output_dir, self.inputs = task, config, output_dir, inputs
+    def __init__(
+        self,
+        task: Task,
+        config: TrainConfig,
+        output_dir: Path | None,
+        inputs: RunInputs | None,
+        workers: int | None,
+    ):
+        self.task, self.config, self.output_dir = task, config, output_dir
+        self.inputs, self.workers = inputs, workers
         self.checkpoint_dir = output_dir / "checkpoints" if output_dir else None
         self.trackers = trackers(config, output_dir)
         self.accelerator = accelerator_for(config, self.trackers, output_dir)
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
-        self.micro_batch_size = micro_batch_size(config, self.accelerator.num_processes)
+        self.rounds = rounds(config, self.accelerator)
         rates = task.rates if isinstance(task, Rates) else {}
         self.shared = SharedModel(self.accelerator, task.modules, config, rates)
         self.report = FitReport()
@@ -185,6 +201,10 @@ class _Run:
     def train(self) -> FitReport:
         start = time.monotonic()
         window = MetricWindow(start)
+        steps = range(self.step, self.config.steps)
+        batches = batches_of(
+            self.task.batch, self.config.seed, self.rounds, steps, self.workers, self.accelerator.device
+        )
         first = self.step
         total = self.config.steps
         bar = tqdm(
@@ -197,7 +217,7 @@ class _Run:
             self.report.stopped = "patience"
         with bar:
             while self.step < total and self.report.stopped != "patience":
-                values = self._optimize()
+                values = self._optimize(batches)
                 self.step += 1
                 window.add(values)
                 bar.update()
@@ -221,7 +241,7 @@ class _Run:
         self.shared.release()
         return self.report
 
-    def _optimize(self) -> dict[str, float]:
+    def _optimize(self, batches: Iterator[Any]) -> dict[str, float]:
         """One optimizer step; returns the mean of what the micro-batches reported."""
         config, accelerator, shared = self.config, self.accelerator, self.shared
         for group in shared.optimizer.param_groups:
@@ -231,11 +251,10 @@ class _Run:
                 step_draws = Draws(config.seed, self.step, range(config.batch_size), accelerator.device)
                 self.task.begin_step(shared.calls, step_draws)
         sums: dict[str, float] = {}
-        for micro in range(config.gradient_accumulation):
-            first = (micro * accelerator.num_processes + accelerator.process_index) * self.micro_batch_size
-            draws = Draws(config.seed, self.step, range(first, first + self.micro_batch_size), accelerator.device)
-            torch.manual_seed(key(config.seed, self.step, first, "module"))  # a module's own dropout resumes too
-            batch = self.task.batch(draws)
+        for indices in self.rounds:
+            draws = Draws(config.seed, self.step, indices, accelerator.device)
+            torch.manual_seed(key(config.seed, self.step, indices[0], "module"))  # a module's own dropout resumes too
+            batch = next(batches)
             with accelerator.accumulate(shared.prepared):
                 with shared.autocast():
                     losses = self.task.loss(shared.calls, batch, draws)

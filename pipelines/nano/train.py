@@ -33,7 +33,7 @@ from .recipes.clip_families import (
     families_tokenizer,
     save_open_clip,
 )
-from .recipes.diffusion import DiffusionTask, build_text_encoder, build_unet
+from .recipes.diffusion import DiffusionTask, build_text_encoder, build_unet, unet_with_latents
 from .recipes.tokenizer import train_tokenizer
 from .recipes.vae import VAETask, build_vae, pictures_of, standardize_latents
 
@@ -56,7 +56,7 @@ RECIPES: dict[str, TrainConfig] = {
         ema=0.99, schedule="cosine", save_every=500, validate_every=1_000, log_every=20,
     ),
     "diffusion": TrainConfig(
-        steps=100_000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
+        steps=80_000, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
         weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.999, save_every=250, validate_every=500, log_every=25,
     ),
 }  # fmt: skip
@@ -118,8 +118,11 @@ def build_task(part: str, *, shipped: bool = False, text_to_image: Path = TEXT_T
         return CLIPTask(CLIPModel.from_pretrained(CLIP) if shipped else build_clip(tokenizer), tokenizer)
     vae = AutoencoderKL.from_pretrained(text_to_image / "vae")
     if shipped:
-        unet = UNet2DConditionModel.from_pretrained(text_to_image / "unet")
-        return DiffusionTask(unet, CLIPTextModel.from_pretrained(text_to_image / "text_encoder"), tokenizer, vae)
+        # A folder that has only an autoencoder so far takes the other weights from the shipped model.
+        start = text_to_image if (text_to_image / "unet").exists() else TEXT_TO_IMAGE
+        unet = UNet2DConditionModel.from_pretrained(start / "unet")
+        unet = unet_with_latents(unet, vae.config.latent_channels)
+        return DiffusionTask(unet, CLIPTextModel.from_pretrained(start / "text_encoder"), tokenizer, vae)
     return DiffusionTask(build_unet(vae.config.latent_channels), build_text_encoder(tokenizer), tokenizer, vae)
 
 

@@ -168,7 +168,7 @@ class TextEncoders:
         bypass = None if word.bypass is None else word.bypass.split(self.widths, dim=-1)[i]
         return Word(word.embedding.split(self.widths, dim=-1)[i], bypass)
 
-    def category_embedding(self, category: str) -> list[Float[Tensor, " d"]]:
+    def category_embedding(self, category: str) -> list[Float[Tensor, "_d"]]:
         """Input embeddings of a category word, one for each encoder; see `tokens.category_embedding`."""
         pairs = zip(self.tokenizers, self.encoders, strict=True)
         return [category_embedding(tokenizer, encoder, category) for tokenizer, encoder in pairs]
@@ -207,7 +207,7 @@ def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:
 
 @contextmanager
 def _replaced_embeddings(
-    text_encoder: CLIPTextModel, replacements: list[tuple[Bool[Tensor, "r s"], Float[Tensor, "r d"]]]
+    text_encoder: CLIPTextModel, replacements: list[tuple[Bool[Tensor, "_r s"], Float[Tensor, "_r _d"]]]
 ) -> Iterator[None]:
     """Replace the token table's output by the words' embeddings at their positions; the table itself is unchanged."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 
 from mappers.training.draws import Draws
 from mappers.training.trainer import Prepared
+from mappers.training.workers import Preparation
 
 from .. import world
 from .tokenizer import END, MAX_LENGTH, START
-from .vae import pictures_of
+from .vae import pictures_of, pixels_of, scaled
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 """Pixel statistics of the image processor, which gives pictures in [-1, 1]."""
@@ -64,26 +66,26 @@ def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     ).input_ids
 
 
-class CLIPTask:
-    """The symmetric contrastive loss over (picture, caption) pairs of all 350 training objects.
+@dataclass(frozen=True)
+class ScenesInGroups(Preparation):
+    """Pixels, caption tokens and name numbers of random scenes.
 
-    A linear head on the image encoder, dropped after training, also classifies the object. In every other group of
-    eight samples all share place, ground, tint, style and count. Among random pairs the surroundings alone distinguish
-    most captions, and the model is slow to learn objects.
+    In every other group of eight samples all share place, ground, tint, style and count. Among random pairs the
+    surroundings alone distinguish most captions, and the model is slow to learn objects.
     """
 
-    group = 8
+    names: Sequence[str]
+    tokenizer: CLIPTokenizer
+    group: int = 8
 
-    def __init__(self, clip: CLIPModel, tokenizer: CLIPTokenizer):
-        self.clip, self.tokenizer = clip, tokenizer
-        self.names = [info.name for info in world.objects("train")]
-        self.head = nn.Linear(clip.config.projection_dim, len(self.names))
-        self.modules: Mapping[str, nn.Module] = {"clip": clip, "head": self.head}
-        rng = np.random.default_rng(7)
-        self.labels = rng.integers(len(self.names), size=256)
-        self.pictures = pictures_of([world.sample_scene(rng, [self.names[i]]) for i in self.labels])
+    def __call__(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        rngs = [draws.numpy(i) for i in range(len(draws))]
+        scenes = self.scenes(draws, rngs)
+        captions = [world.caption(scene, rng) for scene, rng in zip(scenes, rngs, strict=True)]
+        names = torch.tensor([self.names.index(scene.object) for scene in scenes])
+        return pixels_of(scenes), tokens_of(self.tokenizer, captions), names
 
-    def scenes(self, draws: Draws, rngs: list[np.random.Generator]) -> list[world.Scene]:
+    def scenes(self, draws: Draws, rngs: Sequence[np.random.Generator]) -> list[world.Scene]:
         """One scene for each sample, from its generator; what a group shares is drawn from the group's generator."""
         groups = Draws(draws.seed, draws.step, [index // self.group for index in draws.indices])
         scenes = []
@@ -95,17 +97,26 @@ class CLIPTask:
             scenes.append(world.sample_scene(rng, self.names, **shared))
         return scenes
 
-    def batch(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
-        rngs = [draws.numpy(i) for i in range(len(draws))]
-        scenes = self.scenes(draws, rngs)
-        captions = [world.caption(scene, rng) for scene, rng in zip(scenes, rngs, strict=True)]
-        names = torch.tensor([self.names.index(scene.object) for scene in scenes])
-        tokens = tokens_of(self.tokenizer, captions)
-        return pictures_of(scenes).to(draws.device), tokens.to(draws.device), names.to(draws.device)
+
+class CLIPTask:
+    """The symmetric contrastive loss over (picture, caption) pairs of all 350 training objects.
+
+    A linear head on the image encoder, dropped after training, also classifies the object.
+    """
+
+    def __init__(self, clip: CLIPModel, tokenizer: CLIPTokenizer):
+        self.clip, self.tokenizer = clip, tokenizer
+        self.names = [info.name for info in world.objects("train")]
+        self.batch = ScenesInGroups(self.names, tokenizer)
+        self.head = nn.Linear(clip.config.projection_dim, len(self.names))
+        self.modules: Mapping[str, nn.Module] = {"clip": clip, "head": self.head}
+        rng = np.random.default_rng(7)
+        self.labels = rng.integers(len(self.names), size=256)
+        self.pictures = pictures_of([world.sample_scene(rng, [self.names[i]]) for i in self.labels])
 
     def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
-        pictures, tokens, names = batch
-        output = modules["clip"](input_ids=tokens, pixel_values=pictures)
+        pixels, tokens, names = batch
+        output = modules["clip"](input_ids=tokens, pixel_values=scaled(pixels))
         logits = output.logits_per_image.float()
         target = torch.arange(len(logits), device=logits.device)
         contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

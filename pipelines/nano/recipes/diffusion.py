@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from mappers.training.draws import Draws
 from mappers.training.trainer import Prepared
+from mappers.training.workers import Preparation
 
 from .. import world
 from .clip import text_config, tokens_of
-from .vae import pictures_of
+from .vae import pixels_of, scaled
 
 
 def build_unet(latent_channels: int) -> UNet2DConditionModel:
@@ -41,6 +43,16 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(text_config(tokenizer, layers=4))
 
 
+def unet_with_latents(unet: UNet2DConditionModel, latent_channels: int) -> UNet2DConditionModel:
+    """``unet`` for an autoencoder of ``latent_channels``: other latents need a new first and a new last convolution."""
+    if unet.config.in_channels == latent_channels:
+        return unet
+    new = build_unet(latent_channels)
+    weights = {name: value for name, value in unet.state_dict().items() if not name.startswith(("conv_in", "conv_out"))}
+    new.load_state_dict({**new.state_dict(), **weights})
+    return new
+
+
 def build_scheduler() -> DDIMScheduler:
     """Stable Diffusion's schedule with more noise: the last signal scale is small (0.03) but not zero.
 
@@ -58,21 +70,56 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
+@dataclass(frozen=True)
+class CaptionedPictures(Preparation):
+    """Random scenes of ``names`` with their captions, of which one in ten is empty, and the noise of a training step.
+
+    Names of objects are learned fastest when little else varies. Half of the pictures show one named object on a plain
+    ground. Most poses are calm: upright, in the middle, and of nearly one size. The others are rotated a little and
+    vary in size and place. No object is mirrored.
+    """
+
+    names: Sequence[str]
+    tokenizer: CLIPTokenizer
+    channels: int
+    unconditional: float = 0.1
+    plain: float = 0.5
+    calm: float = 0.7
+    calm_variation: float = 0.25
+    """Of the world's range of scales and centres: +-0.03 frames in scale, +-1 pixel across."""
+    tilt: float = 5.0
+    """Degrees at most, of poses that are not calm."""
+
+    def __call__(self, draws: Draws) -> dict[str, Tensor]:
+        scenes, captions = zip(*(self.sample(draws.numpy(i)) for i in range(len(draws))), strict=True)
+        latents = self.channels, 16, 16
+        return {
+            "pixels": pixels_of(scenes),
+            "tokens": tokens_of(self.tokenizer, list(captions)),
+            "posterior": draws.normal("posterior", latents),
+            "noise": draws.normal("noise", latents),
+            "quantiles": draws.uniform("timestep"),
+        }
+
+    def sample(self, rng: np.random.Generator) -> tuple[world.Scene, str]:
+        """A scene and its caption."""
+        calm, plain = rng.random(2) < (self.calm, self.plain)
+        fixed: dict[str, Any] = {"place": "plain", "style": None, "count": 1} if plain else {}
+        tilt = 0.0 if calm else float(rng.uniform(-self.tilt, self.tilt))
+        variation = self.calm_variation if calm else 1.0
+        scene = world.sample_scene(rng, self.names, variation=variation, flip=False, tilt=tilt, **fixed)
+        caption = world.caption(scene, rng, use_category=False if plain else None)
+        return scene, "" if rng.random() < self.unconditional else caption
+
+
 class DiffusionTask:
-    """Squared error of the velocity; one caption in ten is empty.
+    """Squared error of the velocity.
 
     Timesteps are drawn so that the log signal-to-noise ratio is normal, like logit-normal times (arXiv 2403.03206,
     section 3.1): most draws are at noise levels where shapes are decided.
-
-    Poses vary little, because names of objects are learned fastest when little else varies. Half of the pictures show
-    one named, upright object in the middle of a plain ground. In the others objects are not mirrored and hardly
-    rotated.
     """
 
     log_snr_mean, log_snr_std = -0.5, 1.7
-    unconditional = 0.1
-    plain = 0.5
-    tilt = 5.0  # degrees at most
 
     def __init__(
         self,
@@ -80,46 +127,33 @@ class DiffusionTask:
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         vae: AutoencoderKL,
-        names: tuple[str, ...] = world.SUBSET,
+        names: Sequence[str] | None = None,
     ):
         self.modules: Mapping[str, nn.Module] = {"unet": unet, "text_encoder": text_encoder}
         self.unet, self.text_encoder, self.tokenizer = unet, text_encoder, tokenizer
         self.vae = vae.requires_grad_(False).eval()
-        self.names = names
+        self.names = list(names) if names is not None else [info.name for info in world.objects("train")]
+        self.batch = CaptionedPictures(self.names, tokenizer, vae.config.latent_channels)
         self.scheduler = build_scheduler()
         alphas = self.scheduler.alphas_cumprod
         edges = ((alphas / (1 - alphas)).log() - self.log_snr_mean) / self.log_snr_std
         self.noisier = torch.special.ndtr(edges)  # share of draws with a timestep beyond each
 
-    @torch.no_grad()
-    def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        scenes, captions = zip(*(self.sample(draws.numpy(i)) for i in range(len(draws))), strict=True)
-        posterior = self.vae.to(draws.device).encode(pictures_of(scenes).to(draws.device)).latent_dist
-        latents = posterior.mean + posterior.std * draws.normal("posterior", posterior.mean.shape[1:])
-        return latents * self.vae.config.scaling_factor, tokens_of(self.tokenizer, captions).to(draws.device)
-
-    def sample(self, rng: np.random.Generator) -> tuple[world.Scene, str]:
-        """A scene and its caption."""
-        tilt = float(rng.uniform(-self.tilt, self.tilt))
-        if rng.random() < self.plain:
-            pose = {"x": 0.5, "y": 0.5, "flip": False, "tilt": tilt / 2}
-            scene = world.sample_scene(rng, self.names, place="plain", style=None, count=1, **pose)
-            caption = world.caption(scene, rng, use_category=False)
-        else:
-            scene = world.sample_scene(rng, self.names, flip=False, tilt=tilt)
-            caption = world.caption(scene, rng)
-        return scene, "" if rng.random() < self.unconditional else caption
-
-    def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
-        latents, tokens = batch
-        noise = draws.normal("noise", latents.shape[1:])
-        timesteps = self.timesteps(draws.uniform("timestep"))
+    def loss(self, modules: Prepared, batch: Mapping[str, Tensor], draws: Draws) -> dict[str, Tensor]:
+        latents, noise = self.latents(batch), batch["noise"]
+        timesteps = self.timesteps(batch["quantiles"])
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         velocity = self.scheduler.get_velocity(latents, noise, timesteps)
-        context = modules["text_encoder"](tokens).last_hidden_state
+        context = modules["text_encoder"](batch["tokens"]).last_hidden_state
         predicted = modules["unet"](noisy, timesteps, context).sample
         error = (predicted.float() - velocity).square().flatten(1).mean(1)
         return {"loss": error.mean()}
+
+    @torch.no_grad()
+    def latents(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The autoencoder's latents of a batch's pictures, [b, c, 16, 16]."""
+        posterior = self.vae.to(batch["pixels"].device).encode(scaled(batch["pixels"])).latent_dist
+        return (posterior.mean + posterior.std * batch["posterior"]).float() * self.vae.config.scaling_factor
 
     def timesteps(self, quantiles: Tensor) -> Tensor:
         """Timesteps, int64 [b], for uniform numbers [b] in [0, 1): quantiles of the normal log ratio."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from mappers.quality import psnr_of
 from mappers.training.draws import Draws
 from mappers.training.trainer import Prepared
+from mappers.training.workers import Preparation
 
 from .. import world
 
@@ -35,10 +37,19 @@ def build_vae() -> AutoencoderKL:
     )
 
 
-def pictures_of(scenes: list[world.Scene]) -> Tensor:
+def pixels_of(scenes: Sequence[world.Scene]) -> Tensor:
+    """Rendered scenes, uint8 [b, 3, 64, 64]."""
+    return torch.from_numpy(np.stack([world.render(scene) for scene in scenes])).permute(0, 3, 1, 2)
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """Pixels as float32 in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def pictures_of(scenes: Sequence[world.Scene]) -> Tensor:
     """Rendered scenes as a tensor [b, 3, 64, 64] in [-1, 1]."""
-    pixels = np.stack([world.render(scene) for scene in scenes])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return scaled(pixels_of(scenes))
 
 
 def psnr_per_picture(a: Tensor, b: Tensor) -> Tensor:
@@ -60,6 +71,18 @@ class AutoencoderPass(nn.Module):
         return self.vae.decode(latents).sample, posterior.kl()
 
 
+@dataclass(frozen=True)
+class PicturesAndNoise(Preparation):
+    """Pixels of random scenes of ``names``, and the noise of their latents."""
+
+    names: Sequence[str]
+    channels: int
+
+    def __call__(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        scenes = [world.sample_scene(draws.numpy(i), self.names) for i in range(len(draws))]
+        return pixels_of(scenes), draws.normal("posterior", (self.channels, 16, 16))
+
+
 class VAETask:
     """Squared error, a little absolute error for crisp edges, and a small KL term (per picture element)."""
 
@@ -74,17 +97,15 @@ class VAETask:
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)
         self.names = [info.name for info in world.objects("train")]
+        self.batch = PicturesAndNoise(self.names, vae.config.latent_channels)
         held_out = [info.name for info in world.objects("held-out")]
         rng = np.random.default_rng(7)
         self.unseen = pictures_of([world.sample_scene(rng, held_out) for _ in range(96)])
 
-    def batch(self, draws: Draws) -> Tensor:
-        return pictures_of([world.sample_scene(draws.numpy(i), self.names) for i in range(len(draws))]).to(draws.device)
-
-    def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
-        noise = draws.normal("posterior", (self.vae.config.latent_channels, 16, 16))
-        decoded, kl = modules["vae"](batch, noise)
-        squared, absolute = F.mse_loss(decoded.float(), batch), F.l1_loss(decoded.float(), batch)
+    def loss(self, modules: Prepared, batch: tuple[Tensor, Tensor], draws: Draws) -> dict[str, Tensor]:
+        pictures = scaled(batch[0])
+        decoded, kl = modules["vae"](pictures, batch[1])
+        squared, absolute = F.mse_loss(decoded.float(), pictures), F.l1_loss(decoded.float(), pictures)
         loss = squared + self.absolute_weight * absolute + self.kl_weight * kl.float().mean()
         return {"loss": loss, "squared_error": squared, "kl": kl.float().mean()}
 

@@ -217,7 +217,7 @@ class Clips:
     def __len__(self) -> int:
         return len(self.moments)
 
-    def waves(self, rows: Any) -> Float[Tensor, "b samples"]:
+    def waves(self, rows: Any) -> Float[Tensor, "*b samples"]:
         """Sounds of ``rows``, in [-1, 1] at 16 kHz."""
         return self.stored[rows].float() / 32767
 

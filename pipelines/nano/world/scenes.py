@@ -95,7 +95,9 @@ def _check(field: str, value: object, allowed: Iterable[str]) -> None:
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Scene))
 
 
-def sample_scene(rng: np.random.Generator, names: Sequence[str] = SUBSET, **fixed: Any) -> Scene:
+def sample_scene(
+    rng: np.random.Generator, names: Sequence[str] = SUBSET, *, variation: float = 1.0, **fixed: Any
+) -> Scene:
     """Draw a scene: half places and half grounds, 30 % tinted, 10 % pairs, 20 % in a style.
 
     Fixing one field leaves the random draws of the others unchanged, apart from what it excludes: a place has no
@@ -104,6 +106,7 @@ def sample_scene(rng: np.random.Generator, names: Sequence[str] = SUBSET, **fixe
     Args:
         rng: source of every draw.
         names: the objects to choose from.
+        variation: how far scale and centre vary around their middles, 0..1 of the whole range.
         fixed: values of `Scene` fields that are not drawn.
 
     Raises:
@@ -126,7 +129,7 @@ def sample_scene(rng: np.random.Generator, names: Sequence[str] = SUBSET, **fixe
         "seed": int(rng.integers(2**31)),
     }
     pattern = list(PATTERNS)[rng.integers(len(PATTERNS))]
-    spread = rng.random(3)
+    spread = (1 - variation) * 0.5 + variation * rng.random(3)
     if chance[1] < 0.5 or fixed.get("color") is not None:
         drawn["place"] = "plain" if chance[2] < 0.38 else pattern
     if chance[3] >= 0.2:

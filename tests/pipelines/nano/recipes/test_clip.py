@@ -25,10 +25,10 @@ def test_every_other_group_of_the_contrastive_batch_differs_in_objects_only() ->
     task = build_task("clip")
     assert isinstance(task, CLIPTask)
     draws = Draws(0, 3, range(32))
-    scenes = task.scenes(draws, [draws.numpy(i) for i in range(32)])
+    scenes = task.batch.scenes(draws, [draws.numpy(i) for i in range(32)])
     surroundings = [(s.place, s.color, s.tint, s.style, s.count) for s in scenes]
     assert [len(set(surroundings[i : i + 8])) == 1 for i in (0, 8, 16, 24)] == [False, True, False, True]
     assert len({scene.object for scene in scenes}) > 28
     # A process that holds the second half of the batch draws the same scenes.
     half = Draws(0, 3, range(16, 32))
-    assert task.scenes(half, [half.numpy(i) for i in range(16)]) == scenes[16:]
+    assert task.batch.scenes(half, [half.numpy(i) for i in range(16)]) == scenes[16:]
