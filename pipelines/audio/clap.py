@@ -49,7 +49,7 @@ class Clap:
 
     @torch.no_grad()
     def embed_sounds(
-        self, waves: Sequence[Float[np.ndarray, "_samples"]], sampling_rate: int, *, batch: int = 16
+        self, waves: Sequence[Float[np.ndarray, " _samples"]], sampling_rate: int, *, batch: int = 16
     ) -> Float[Tensor, "n d"]:
         """Audio embeddings of unit length.
 

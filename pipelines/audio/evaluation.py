@@ -215,7 +215,7 @@ def _evaluation_set(
     )
 
 
-def _read(items: Sequence[Item], rate: int, samples: int) -> list[tuple[Item, Float[np.ndarray, "_samples"]]]:
+def _read(items: Sequence[Item], rate: int, samples: int) -> list[tuple[Item, Float[np.ndarray, " _samples"]]]:
     """Readable sounds, each cut or padded to ``samples``."""
     found = []
     for item in items:

@@ -44,7 +44,7 @@ class Extractor(Protocol):
         """Names of the classes; None where they differ from the names of the pairs, so that accuracy has no meaning."""
         ...
 
-    def __call__(self, waves: Sequence[Float[np.ndarray, "_samples"]], sampling_rate: int) -> Features:
+    def __call__(self, waves: Sequence[Float[np.ndarray, " _samples"]], sampling_rate: int) -> Features:
         """Features of mono sounds at ``sampling_rate``."""
         ...
 
@@ -64,7 +64,7 @@ class ClapExtractor:
         self.name, self.clap, self.classes = name, clap, list(classes)
         self.texts = clap.embed_texts([f"the sound of {each.replace('_', ' ')}" for each in classes])
 
-    def __call__(self, waves: Sequence[Float[np.ndarray, "_samples"]], sampling_rate: int) -> Features:
+    def __call__(self, waves: Sequence[Float[np.ndarray, " _samples"]], sampling_rate: int) -> Features:
         embeds = self.clap.embed_sounds(waves, sampling_rate)
         scale = self.clap.model.logit_scale_a.exp().item()
         return Features(embeds.numpy(), (scale * embeds @ self.texts.T).numpy())
@@ -137,7 +137,7 @@ class Cnn14Extractor:
         _load(self.model, {name: value for name, value in tensors.items() if name in ours}, path, "CNN14")
 
     @torch.no_grad()
-    def __call__(self, waves: Sequence[Float[np.ndarray, "_samples"]], sampling_rate: int) -> Features:
+    def __call__(self, waves: Sequence[Float[np.ndarray, " _samples"]], sampling_rate: int) -> Features:
         rows = []
         for wave in waves:
             at_rate = resample(check_wave(wave), sampling_rate, self.model.sampling_rate)
@@ -221,7 +221,7 @@ class VggishExtractor:
         _load(self.model, tensors, path, "VGGish")
 
     @torch.no_grad()
-    def __call__(self, waves: Sequence[Float[np.ndarray, "_samples"]], sampling_rate: int) -> Features:
+    def __call__(self, waves: Sequence[Float[np.ndarray, " _samples"]], sampling_rate: int) -> Features:
         shortest = self.model.window + (self.model.frames - 1) * self.model.hop
         rows = []
         for wave in waves:

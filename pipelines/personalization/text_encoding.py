@@ -168,7 +168,7 @@ class TextEncoders:
         bypass = None if word.bypass is None else word.bypass.split(self.widths, dim=-1)[i]
         return Word(word.embedding.split(self.widths, dim=-1)[i], bypass)
 
-    def category_embedding(self, category: str) -> list[Float[Tensor, "_d"]]:
+    def category_embedding(self, category: str) -> list[Float[Tensor, " _d"]]:
         """Input embeddings of a category word, one for each encoder; see `tokens.category_embedding`."""
         pairs = zip(self.tokenizers, self.encoders, strict=True)
         return [category_embedding(tokenizer, encoder, category) for tokenizer, encoder in pairs]

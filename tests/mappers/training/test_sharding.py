@@ -18,6 +18,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import PartialState
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mappers.training import checkpoints
 from mappers.training.draws import Draws
@@ -161,3 +162,28 @@ def test_configurations_are_accelerates_own_and_name_themselves() -> None:
         assert path.read_text(encoding="utf-8").startswith(
             f"# accelerate launch --config_file configs/accelerate/{path.name}"
         )
+
+
+class Attends(Regression):
+    """Its loss looks at what attention does under autocast."""
+
+    def loss(self, modules: Prepared, batch: Tensor, draws: Draws) -> dict[str, Tensor]:
+        query, key, value = draws.normal("heads", (3, 64, 16)).bfloat16().unbind(1)
+        mask = torch.linspace(-1, 1, 64).expand(64, -1)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.5)
+        with torch.autocast("cpu", enabled=False):
+            scores = 0.5 * query.float() @ key.float().mT + mask
+            exact = torch.softmax(scores, -1) @ value.float()
+        # Rounded once, at the end: half a unit of the last of bf16's bits. bf16 attention also rounds its weights.
+        assert attended.dtype == torch.bfloat16
+        assert ((attended.float() - exact).abs() <= 1.001 * 2**-8 * exact.abs() + 1e-6).all()
+        return super().loss(modules, batch, draws)
+
+    def validate(self, modules: Prepared, step: int) -> dict[str, float]:
+        return {}
+
+
+def test_attention_stays_in_fp32_while_a_cpu_computes_in_bf16() -> None:
+    plain = F.scaled_dot_product_attention
+    fit(Attends(), dataclasses.replace(CONFIG, steps=2, precision="bf16", cpu=True))
+    assert F.scaled_dot_product_attention is plain
