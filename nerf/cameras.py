@@ -10,12 +10,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .ndc import NDC
+if TYPE_CHECKING:
+    from .ndc import NDC
 
 Index = int | slice | Sequence[int] | Int[Tensor, " i"] | Bool[Tensor, " n"]
 
@@ -253,7 +255,7 @@ def _distort(
 
 def look_at(
     positions: Float[Tensor, "n 3"],
-    target: Float[Tensor, "n 3"] | Sequence[float],
+    target: Float[Tensor, "*#n 3"] | Sequence[float],
     up: Sequence[float] = (0.0, 0.0, 1.0),
 ) -> Float[Tensor, "n 3 4"]:
     """Poses at ``positions`` that look at ``target`` and keep ``up`` upwards in the picture.

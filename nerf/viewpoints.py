@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .cameras import Cameras, look_at, mean_pose, nearest_to_axes, random_orbits
-from .ndc import NDC
+
+if TYPE_CHECKING:
+    from .ndc import NDC
 
 Triple = tuple[float, float, float]
 
@@ -100,6 +102,8 @@ class Viewpoints:
         if fields.pop("ndc_near", None) is not None:
             raise ValueError("it was trained in NDC by a version that did not store their frame")
         if isinstance(fields.get("ndc"), Mapping):
+            from .ndc import NDC
+
             fields["ndc"] = NDC.from_json(fields["ndc"])
         return cls(**fields)
 

@@ -7,6 +7,7 @@ jaxtyping's own import hook checks every annotation of every function, which cos
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib.util
 import inspect
@@ -41,9 +42,11 @@ def checked(target: Any) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return strict(*args, **kwargs)
-        except BeartypeCallHintParamViolation:
-            target(*args, **kwargs)  # what a function refuses by itself, with a sentence of its own, comes first
-            raise
+        except BeartypeCallHintParamViolation as violation:
+            # What a function refuses by itself, with a sentence of its own, comes first.
+            with contextlib.suppress(RuntimeError, IndexError):
+                target(*args, **kwargs)
+            raise violation
 
     target.__annotations__ = wrapper.__annotations__ = given
     return wrapper

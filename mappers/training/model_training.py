@@ -36,10 +36,12 @@ class ModelTraining(RunLength):
         """The recipe with the options of the command line instead of its own."""
         return recipe.with_overrides(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
 
-    def fit(self, task: Task, config: TrainConfig, inputs: Mapping[str, Any], part: str = ".") -> FitReport:
-        """Train in the output folder, or in a part of it; see `trainer.fit` for ``inputs``."""
+    def fit(
+        self, task: Task, config: TrainConfig, inputs: Mapping[str, Any], part: str = ".", workers: int | None = 0
+    ) -> FitReport:
+        """Train in the output folder, or in a part of it; see `trainer.fit` for ``inputs`` and ``workers``."""
         resume: Literal["auto", False] = "auto" if self.resume else False
-        return fit(task, config, output_dir=self.output / part, resume=resume, inputs=inputs)
+        return fit(task, config, output_dir=self.output / part, resume=resume, inputs=inputs, workers=workers)
 
 
 def frozen_parts(task: Task) -> dict[str, str]:

@@ -207,12 +207,8 @@ class _Run:
         )
         first = self.step
         total = self.config.steps
-        bar = tqdm(
-            total=total,
-            initial=first,
-            unit="step",
-            disable=None if self.accelerator.is_main_process else True,
-        )
+        quiet = None if self.accelerator.is_main_process else True
+        bar = tqdm(total=total, initial=first, unit="step", disable=quiet)
         if self._no_gain():
             self.report.stopped = "patience"
         with bar:

@@ -90,7 +90,7 @@ def _leave_signals_to_the_training(_worker: int) -> None:
 def spare_workers(device: torch.device, processes: int) -> int:
     """How many processes may prepare batches of one training process, when ``processes`` train on this machine.
 
-    Beside a GPU, all cores but one; beside a CPU training, which wants the cores itself, one where two are there.
+    Where a GPU trains, all cores but one. A training on the CPU wants the cores itself, so one where there are two.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     spare = cores // processes - 1

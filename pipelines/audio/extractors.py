@@ -182,7 +182,7 @@ class Vggish(nn.Module):
         count = len(mel) // self.frames
         return mel[: count * self.frames].view(count, 1, self.frames, self.bins)
 
-    def forward(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "stretches 128"]:
+    def forward(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "stretches d"]:
         """Embeddings before the last rectifier; Frechet audio distances are computed from these."""
         return self.embeddings(self.features(self.log_mel(wave)).permute(0, 2, 3, 1).flatten(1))
 

@@ -71,6 +71,8 @@ class Arguments(ModelTraining):
     """Which part; "decoder" trains the autoencoder's decoder alone, so that latents stay as they are."""
     learning_rate: float | None = None
     """Peak learning rate; the recipe's own when not given."""
+    workers: int | None = None
+    """Processes that render ahead; if not given, as many as there are cores to spare. "families" has none."""
     shipped: bool = False
     """Start from the weights in the package instead of from random ones."""
     text_to_image: Path = TEXT_TO_IMAGE
@@ -84,7 +86,7 @@ def main(arguments: Arguments) -> FitReport:
     config = arguments.with_overrides(config).with_overrides(learning_rate=arguments.learning_rate)
     task = build_task(arguments.part, shipped=arguments.shipped, text_to_image=arguments.text_to_image)
     inputs = {"part": arguments.part, "shipped": arguments.shipped, "frozen": frozen_parts(task)}
-    report = arguments.fit(task, config, inputs)
+    report = arguments.fit(task, config, inputs, workers=arguments.workers)
     if arguments.export:
         export(task, arguments.text_to_image)
     print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))

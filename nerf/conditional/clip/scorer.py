@@ -97,7 +97,7 @@ def resized(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3
     return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def clip_distance(one: Float[Tensor, "*n d"], other: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+def clip_distance(one: Float[Tensor, "*#n d"], other: Float[Tensor, "*#n d"]) -> Float[Tensor, "*#n"]:
     """D_CLIP of the paper: 1 - cosine similarity, in 0..2."""
     return 1 - F.cosine_similarity(one, other, dim=-1)
 

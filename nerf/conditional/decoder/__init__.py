@@ -1,1 +1,1 @@
-"""Training of the category field (CLIP-NeRF, section 3.1), the decoder from codes to density and colour."""
+"""Training of the category field (CLIP-NeRF, section 3.4), the decoder from codes to density and colour."""

@@ -1,4 +1,4 @@
-"""The paper's objective (CLIP-NeRF, arXiv 2112.05139, section 3.1): adversarial training with a patch discriminator.
+"""The paper's objective (CLIP-NeRF, arXiv 2112.05139, section 3.4): adversarial training with a patch discriminator.
 
 D is high for fakes and maximises E f(D(fake)) + E[f(-D(real)) - λ ||grad D(real)||²] with f(u) = -log(1 + exp(-u)).
 Patches, their scales and the discriminator are those of GRAF (arXiv 2007.02442). Real pictures are rendered in each

@@ -1,1 +1,1 @@
-"""Inversion: codes and pose of the object in a picture (CLIP-NeRF, section 3.4)."""
+"""Inversion: codes and pose of the object in a picture (CLIP-NeRF, section 3.5)."""

@@ -1,4 +1,4 @@
-"""Codes and pose of the object in one picture (CLIP-NeRF, section 3.4): alternating optimisation from several starts.
+"""Codes and pose of the object in one picture (CLIP-NeRF, section 3.5): alternating optimisation from several starts.
 
 Starts are the predictions of a picture encoder, if the model has one. Otherwise they are views of typical shapes whose
 silhouettes are most similar to the picture's. After a few rounds most starts are dropped. In each round pose, shape

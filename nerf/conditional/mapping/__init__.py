@@ -1,1 +1,1 @@
-"""Training of the code mappers (CLIP-NeRF, section 3.3), and optimisation of codes for a single prompt."""
+"""Training of the code mappers (CLIP-NeRF, section 3.4), and optimisation of codes for a single prompt."""

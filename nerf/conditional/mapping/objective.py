@@ -1,4 +1,4 @@
-"""The loss of edited codes (CLIP-NeRF, section 3.3): CLIP distance of the render to the target, and plausible codes."""
+"""The loss of edited codes (CLIP-NeRF, section 3.4): CLIP distance of the render to the target, and plausible codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 2 of CLIP-NeRF (section 3.3): the code mapper learns from CLIP scores of renders; field and CLIP are frozen."""
+"""Stage 2 of CLIP-NeRF (section 3.4): the code mapper learns from CLIP scores of renders; field and CLIP are frozen."""
 
 from __future__ import annotations
 
