@@ -160,6 +160,9 @@ class Writer:
         return file, self._measured(decode(bitstream.read(file), self.model, checked=False))
 
     def _measured(self, decoded: Sequence[np.ndarray]) -> float:
-        originals = [to_samples(datum.values, self.codec.steps) for datum in self.data]
+        originals = [
+            to_samples(datum.values, self.codec.steps) if datum.original is None else datum.original
+            for datum in self.data
+        ]
         qualities = [psnr(a, b, peak=self.codec.steps) for a, b in zip(decoded, originals, strict=True)]
         return sum(qualities) / len(qualities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,9 +14,19 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from mappers.pictures import MOVING_ENDINGS, PICTURE_ENDINGS, PictureError, open_rgb
+from mappers.pictures import (
+    MOVING_ENDINGS,
+    PICTURE_ENDINGS,
+    PictureError,
+    depth_losses,
+    file_losses,
+    opened,
+    to_rgb,
+)
 
 from . import is_video
+
+logger = logging.getLogger(__name__)
 
 FPS = 24
 """Frames per second of a folder of frames."""
@@ -93,7 +104,10 @@ def check_times(times: Sequence[float], where: str) -> None:
 
 def _picture(path: Path) -> np.ndarray:
     try:
-        return np.array(open_rgb(path))
+        with opened(path) as image:
+            for loss in file_losses(image) + depth_losses(image):
+                logger.warning("%s", loss)
+            return np.array(to_rgb(image))
     except PictureError as error:
         raise MediaError(str(error)) from error
 

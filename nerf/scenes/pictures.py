@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from mappers.pictures import PICTURE_ENDINGS, PictureError, high_bytes, opened
+from mappers.pictures import PICTURE_ENDINGS, PictureError, eight_bits, is_deep, opened
 
 from .scene import SceneError
 
@@ -70,8 +70,8 @@ def _read(path: Path, size: tuple[int, int], first: Path) -> tuple[np.ndarray, b
             found, wanted = "x".join(map(str, image.size)), "x".join(map(str, size))
             raise SceneError(f"{path} has {found} pixels but {first} has {wanted}; make all pictures one size")
         has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-        if image.mode.startswith("I"):
-            gray = high_bytes(image)
+        if is_deep(image):
+            gray = eight_bits(image)
             return np.stack([gray, gray, gray, np.full_like(gray, 255)], axis=-1), False
         return np.array(image.convert("RGBA")), has_alpha
 

@@ -38,7 +38,7 @@ Compressible = Image.Image | Sound | Video | np.ndarray
 """A picture, a sound, a video, or a volume [a, b, c] of any real type."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Datum:
     """Values for the network, and what a file keeps exactly."""
 
@@ -48,6 +48,9 @@ class Datum:
     """Flags of the item in the file, see :mod:`nerf.compression.container.bitstream`."""
     extra: bytes = b""
     """A picture's transparency, a video's frame rate, a volume's type and range."""
+
+    original: Float[np.ndarray, "channels ..."] | None = None
+    """What was given, in units of decoded samples, where `values` differ from it; the PSNR is measured with it."""
 
     @property
     def dims(self) -> tuple[int, ...]:

@@ -12,7 +12,17 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from mappers.files import refuse_taken, replacing
-from mappers.pictures import MOVING_ENDINGS, PICTURE_ENDINGS, opened
+from mappers.pictures import (
+    MOVING_ENDINGS,
+    PICTURE_ENDINGS,
+    depth_losses,
+    file_losses,
+    has_alpha,
+    in_srgb,
+    is_deep,
+    opened,
+    unit_values,
+)
 
 from ..container.bitstream import EXTRA, GREY, Item, check_dims
 from ..container.errors import PayloadError
@@ -36,17 +46,26 @@ class PictureCodec:
         Raises:
             FileNotFoundError: there is no such file.
             PictureError: it is not a picture, or a damaged one.
+            DimensionsError: it is too large, as its header says.
         """
         with opened(path) as file:
+            check_dims(file.size)
+            for loss in file_losses(file):
+                logger.warning("%s", loss)
             file.load()
             return file.copy()
 
     def to_datum(self, media: Image.Image) -> Datum:
-        """Values of a picture, rotated as its metadata says; a grey one has three equal channels."""
+        """Values of a picture in sRGB, rotated as its metadata says; a grey one has three equal channels.
+
+        Raises:
+            PictureError: see `mappers.pictures.unit_values`.
+        """
         picture = ImageOps.exif_transpose(media)
-        if picture.mode.startswith(("I", "F")):
-            picture = _eight_bits(picture)
-        transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+        if is_deep(picture):
+            return _deep_datum(picture)
+        picture = in_srgb(picture)
+        transparent = has_alpha(picture)
         grey = picture.mode in ("1", "L", "LA", "La")
         whole = np.asarray(picture.convert("RGBA"))
         check_dims(whole.shape[:2])
@@ -104,9 +123,11 @@ def _plane(alpha: bytes, shape: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
     return np.frombuffer(plane, np.uint8).reshape(shape)
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Values of 16 bits, or of another range, to 8 bits."""
-    logger.warning("the picture has more than 8 bits a value; the lower ones are lost")
-    values = np.asarray(picture).astype(np.float64)
-    highest = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
-    return Image.fromarray(np.rint(values.clip(0, highest) * 255 / highest).astype(np.uint8))
+def _deep_datum(picture: Image.Image) -> Datum:
+    """Values of a grey picture of more than 8 bits, and those values as they are to measure with."""
+    for loss in depth_losses(picture):
+        logger.warning("%s", loss)
+    unit = unit_values(picture)
+    check_dims(unit.shape)
+    channels = np.repeat(unit[None], 3, 0)
+    return Datum(torch.from_numpy(channels.clip(0, 1)).float() - 0.5, GREY, original=channels * PictureCodec.steps)
