@@ -48,11 +48,20 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no picture {path}") from None
     except UnidentifiedImageError as error:
-        if path.suffix.lower() in PHONE_ENDINGS:
-            raise PictureError(f"{path} is a HEIC photo, which cannot be read; convert it to JPEG or PNG") from error
+        refuse_phone(path)
         raise PictureError(f"{path} is not a picture that can be read; replace or remove it") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path} is damaged ({error}); replace or remove it") from error
+
+
+def refuse_phone(path: Path) -> None:
+    """Refuse a phone's photo of a format that Pillow does not read.
+
+    Raises:
+        PictureError: the file's ending is one of `PHONE_ENDINGS`.
+    """
+    if path.suffix.lower() in PHONE_ENDINGS:
+        raise PictureError(f"{path} is a HEIC photo, which cannot be read; convert it to JPEG or PNG")
 
 
 def open_rgb(path: Path) -> Image.Image:
@@ -63,6 +72,17 @@ def open_rgb(path: Path) -> Image.Image:
     """
     with opened(path) as image:
         return to_rgb(image)
+
+
+def is_still(path: Path) -> bool:
+    """Whether a file of an ending of `MOVING_ENDINGS` is a picture all the same: a GIF with one frame."""
+    if path.suffix.lower() != ".gif" or not path.is_file():
+        return False
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) == 1
+    except (OSError, SyntaxError):
+        return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -141,6 +161,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         logger.warning("the colour profile of %s cannot be used (%s); its values are kept", name_of(image), error)
         return image
+    assert shown is not None
     shown = shown.convert("L") if gray else shown
     if alpha is not None:
         shown.putalpha(alpha)

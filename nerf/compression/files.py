@@ -76,8 +76,7 @@ def compress(
         FileExistsError: a file has the name of ``output``, and ``overwrite`` is not set.
     """
     start = time.monotonic()
-    if target_bytes is not None and target_psnr is not None:
-        raise ValueError("target_bytes and target_psnr cannot be combined; give one of them")
+    _check_targets(target_bytes, target_psnr, seconds)
     if output is not None:
         refuse_output(output, overwrite=overwrite)
     pack = isinstance(sources, (list, tuple))
@@ -103,6 +102,14 @@ def compress(
             temporary.write_bytes(file)
     points = sum(math.prod(datum.dims) for datum in data)
     return Compressed(file, quality, 8 * len(file) / points, time.monotonic() - start)
+
+
+def _check_targets(target_bytes: int | None, target_psnr: float | None, seconds: float | None) -> None:
+    if target_bytes is not None and target_psnr is not None:
+        raise ValueError("target_bytes and target_psnr cannot be combined; give one of them")
+    for name, value in (("target_bytes", target_bytes), ("target_psnr", target_psnr), ("seconds", seconds)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a positive number, got {value}")
 
 
 def _model_for(codec: ModalityCodec, data: Sequence[Datum], name: str | None) -> CodecModel:

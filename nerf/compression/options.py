@@ -16,9 +16,10 @@ class CompressOptions:
     """Name of a shipped codec model, or a folder; if not given, the shipped one for this kind of data."""
     target_bytes: int | None = None
     """Largest size of the file in bytes.
-    The file uses at least nine tenths of it, unless the model's highest rate needs less."""
+    The file uses at least nine tenths of it, or the command says that the model's highest rate has no use for more."""
     target_psnr: float | None = None
-    """Write the smallest file that decodes to at least this PSNR in dB; of several files, their mean counts."""
+    """Write the smallest file that decodes to at least this PSNR in dB; of several files, their mean counts.
+    A target that the model does not reach is refused after a short search."""
     seconds: float | None = None
     """Approximate time of the search in seconds."""
     overwrite: bool = False

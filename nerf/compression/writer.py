@@ -103,6 +103,12 @@ class Writer:
         while len(found.write()) < FILLED * target and rate < last:
             rate += 1
             found = self._filled(rate, self._encoder(rate, bits), target)
+        size = len(found.write())
+        if size < FILLED * target:
+            logger.warning(
+                "the file has %d bytes, %d fewer than target_bytes %d: the model's highest rate has no use for more",
+                size, target - size, target,
+            )  # fmt: skip
         return found
 
     def _filled(self, rate: int, encoder: Encoder, target: int) -> Container:
@@ -118,13 +124,24 @@ class Writer:
         return found
 
     def of_quality(self, target: float) -> Container:
-        """The smallest file found that reaches ``target`` dB.
+        """The smallest file found that reaches ``target`` dB. A short search first finds what the highest rate reaches.
 
         Raises:
             ValueError: the highest rate does not reach it.
         """
         config, last = self.config, len(self.model.rates) - 1
         quick = dataclasses.replace(config, steps=config.steps // QUICK, rounds=2)
+        reachable = self.quality(last, self._encoder(last, config=quick).encode())
+        if reachable < target - SLACK:
+            raise ValueError(
+                f"target_psnr {target} dB is more than this model reaches: a short search at its highest rate reaches"
+                f" {reachable:.2f} dB; ask for less"
+            )
+        if reachable < target:
+            logger.warning(
+                "a short search at the model's highest rate reaches %.2f dB, and the long one may fail to reach %g dB",
+                reachable, target,
+            )  # fmt: skip
         rate = 0
         while rate < last and self.quality(rate, self._encoder(rate, config=quick).encode()) < target - SLACK:
             rate += 1

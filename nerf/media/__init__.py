@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is a video by its ending (a GIF is one), or a folder that holds the frames of one."""
-    from mappers.pictures import MOVING_ENDINGS
+    """Whether a file is a video by its ending (a GIF of several frames is one), or a folder with the frames of one."""
+    from mappers.pictures import MOVING_ENDINGS, is_still
 
-    return Path(path).suffix.lower() in MOVING_ENDINGS or Path(path).is_dir()
+    path = Path(path)
+    return path.is_dir() or (path.suffix.lower() in MOVING_ENDINGS and not is_still(path))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mappers.pictures import (
     MOVING_ENDINGS,
+    PHONE_ENDINGS,
     PICTURE_ENDINGS,
     PictureError,
     depth_losses,
@@ -23,6 +24,7 @@ from mappers.pictures import (
     opened,
     to_rgb,
 )
+from mappers.videos import upright
 
 from . import is_video
 
@@ -32,6 +34,8 @@ FPS = 24
 """Frames per second of a folder of frames."""
 LEAST = 2
 """Fewest pixels along a side."""
+MOST = 1 << 27
+"""Most points (pixels of all frames) that are read: 134 million, or 145 frames of 1280x720."""
 
 
 class MediaError(ValueError):
@@ -60,14 +64,19 @@ class FrameSequence:
         return max(round((len(self.times) - 1) / span), 1) if span > 0 else 1
 
 
-def read_media(path: str | Path) -> FrameSequence:
+def read_media(path: str | Path, *, most: int = MOST) -> FrameSequence:
     """A picture file, a video file, or a folder of pictures that are the frames of one in order of their names.
 
-    Transparent pixels are composited on white.
+    Transparent pixels are composited on white, and frames are turned as the file says. What is lost is logged.
+
+    Args:
+        path: the file or folder.
+        most: largest number of points, which are the pixels of all frames. A file with more is not decoded.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        MediaError: it is empty or damaged, a video has one frame only, or frames differ in size or are out of order.
+        MediaError: it is empty or damaged, has too many points, a video has one frame only, or frames differ in size or
+            are out of order.
     """
     path = Path(path)
     if not path.exists():
@@ -75,19 +84,57 @@ def read_media(path: str | Path) -> FrameSequence:
     if path.is_file() and not path.stat().st_size:
         raise MediaError(f"{path} is empty; copy it again")
     if not is_video(path):
+        if path.suffix.lower() in PHONE_ENDINGS:
+            raise MediaError(f"{path} is a HEIC photo, which cannot be read; convert it to JPEG or PNG")
         if path.suffix.lower() not in PICTURE_ENDINGS:
             pictures, videos = (", ".join(endings) for endings in (PICTURE_ENDINGS, MOVING_ENDINGS))
             raise MediaError(f"{path} is neither a picture ({pictures}) nor a video ({videos}); convert it")
-        return FrameSequence(path.name, _stacked(path, [_picture(path)]), (0.0,), video=False)
+        return FrameSequence(path.name, _stacked(path, [_picture(path, most)]), (0.0,), video=False)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
-        frames, times = [_picture(file) for file in files], [number / FPS for number in range(len(files))]
+        frames = [_picture(file, most // max(len(files), 1)) for file in files]
+        times = [number / FPS for number in range(len(files))]
     else:
-        frames, times = _decoded(path)
+        frames, times = _decoded(path, most)
     if len(frames) < 2:
-        raise MediaError(f"{path} has {len(frames)} frame; a video field needs at least two, fit one as a picture")
+        raise MediaError(f"{path} has {len(frames)} frame; a video needs at least two, save one as a picture")
     check_times(times, str(path))
-    return FrameSequence(path.name, _stacked(path, frames), tuple(times), video=True)
+    media = FrameSequence(path.name, _stacked(path, frames), tuple(times), video=True)
+    for change in _changes_of_time(path, media):
+        logger.warning("%s", change)
+    return media
+
+
+def _changes_of_time(path: Path, media: FrameSequence) -> list[str]:
+    """How the times of frames change where they are shown evenly, with a whole number of frames per second."""
+    times = np.array(media.times) - media.times[0]
+    step = times[-1] / (len(times) - 1)
+    even = np.arange(len(times)) * step
+    if np.abs(times - even).max() > 0.5 * step:
+        gaps = np.diff(times)
+        return [
+            f"the frames of {path} are {gaps.min():.3g} to {gaps.max():.3g} s apart, and a film of them shows them"
+            f" evenly, {media.fps} per second"
+        ]
+    if abs(media.fps * step - 1) > 0.01:
+        return [
+            f"{path} has {1 / step:.3g} frames per second, and a film of them shows {media.fps}: it lasts"
+            f" {len(times) / media.fps:.3g} s instead of {len(times) * step:.3g} s"
+        ]
+    return []
+
+
+def _check_points(path: Path, frames: int, width: int, height: int, most: int) -> None:
+    """Refuse media that are too large to hold.
+
+    Raises:
+        MediaError: they have more than ``most`` points.
+    """
+    if frames * width * height > most:
+        raise MediaError(
+            f"{path} has {frames} frames of {width}x{height}, {frames * width * height:,} points, of which {most:,} can"
+            f" be used; make it smaller, or take at most {most // (width * height)} of its frames"
+        )
 
 
 def check_times(times: Sequence[float], where: str) -> None:
@@ -102,9 +149,11 @@ def check_times(times: Sequence[float], where: str) -> None:
             raise MediaError(f"{where}: frame {number} {how} frame {number - 1}; give the video rising time stamps")
 
 
-def _picture(path: Path) -> np.ndarray:
+def _picture(path: Path, most: int) -> np.ndarray:
     try:
         with opened(path) as image:
+            if image.width * image.height > most:
+                raise MediaError(f"{path} is {image.width}x{image.height}, more than {most:,} points; make it smaller")
             for loss in file_losses(image) + depth_losses(image):
                 logger.warning("%s", loss)
             return np.array(to_rgb(image))
@@ -112,18 +161,33 @@ def _picture(path: Path) -> np.ndarray:
         raise MediaError(str(error)) from error
 
 
-def _decoded(path: Path) -> tuple[list[np.ndarray], list[float]]:
-    """Frames of a video file and their times in seconds."""
+def expected_frames(container: av.container.InputContainer) -> int:
+    """Number of frames of a film as its header says, or as length and rate suggest; 0 if neither is known."""
+    stream = container.streams.video[0]
+    return stream.frames or int((container.duration or 0) / av.time_base * float(stream.average_rate or 0))
+
+
+def _decoded(path: Path, most: int) -> tuple[list[np.ndarray], list[float]]:
+    """Frames of a video file and their times in seconds.
+
+    Raises:
+        MediaError: it cannot be read, or has more than ``most`` points; where its header says so, nothing is decoded.
+    """
     frames, times = [], []
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise MediaError(f"{path} has no pictures in it; give a video")
-            base = container.streams.video[0].time_base or Fraction(1, FPS)
-            for frame in container.decode(container.streams.video[0]):
+            stream = container.streams.video[0]
+            base = stream.time_base or Fraction(1, FPS)
+            _check_points(path, expected_frames(container), stream.width, stream.height, most)
+            if container.streams.audio:
+                logger.warning("the sound of %s is left out", path)
+            for frame in container.decode(stream):
                 if frame.pts is None:
                     raise MediaError(f"{path}: frame {len(frames)} has no time stamp; convert the video again")
-                frames.append(frame.to_ndarray(format="rgb24"))
+                _check_points(path, len(frames) + 1, frame.width, frame.height, most)
+                frames.append(upright(frame))
                 times.append(float(frame.pts * base))
     except av.FFmpegError as error:
         raise MediaError(f"{path} cannot be read as a video ({error.strerror}); copy or convert it again") from error

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mappers.extras import extra
 from mappers.files import replacing
+from mappers.videos import upright
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def read_frames(path: str | Path, *, per_second: float = 4.0) -> Frames:
                 at = frame.time if frame.time is not None else number * step
                 start = at if start is None else start
                 if at - start >= len(pictures) / per_second - step / 2:
-                    pictures.append(frame.to_image())
+                    pictures.append(Image.fromarray(upright(frame)))
                     times.append(at - start)
                 end = max(end, at - start + step)
     except (av.error.FFmpegError, EOFError) as error:

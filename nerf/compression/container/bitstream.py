@@ -171,7 +171,12 @@ def check_dims(dims: Sequence[int]) -> None:
     Raises:
         DimensionsError: an axis is empty, or the item too large.
     """
-    if min(dims) < 1 or max(dims) > LARGEST_AXIS or math.prod(dims) > LARGEST_ITEM:
+    if max(dims) > LARGEST_AXIS:
+        raise DimensionsError(
+            f"an axis must have at most {LARGEST_AXIS:,} points, got {' x '.join(map(str, dims))}; a file that says so"
+            " is damaged, and data that are too large must be cut into parts"
+        )
+    if min(dims) < 1 or math.prod(dims) > LARGEST_ITEM:
         raise DimensionsError(
             f"an item must have 1 to {LARGEST_ITEM:,} points, got {' x '.join(map(str, dims))}; a file that says so is"
             " damaged, and data that are too large must be cut into parts"

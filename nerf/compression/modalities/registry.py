@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mappers.files import refuse_taken
+from mappers.pictures import is_still
 
 from ..description import Modality
 from .modality import ModalityCodec, Sound, Video
@@ -23,6 +24,13 @@ MODALITY_CODECS: dict[Modality, ModalityCodec] = {
     "volume": VolumeCodec(),
 }
 _CLASSES: dict[type, Modality] = {Image.Image: "picture", Sound: "sound", Video: "video", np.ndarray: "volume"}
+
+FOREIGN = {
+    ".nii": "a NIfTI volume", ".nii.gz": "a NIfTI volume", ".dcm": "a DICOM picture", ".nrrd": "an NRRD volume",
+    ".mha": "a MetaImage volume", ".mhd": "a MetaImage volume", ".mat": "a MATLAB file", ".h5": "an HDF5 file",
+    ".hdf5": "an HDF5 file", ".zarr": "a Zarr array", ".exr": "an OpenEXR picture",
+}  # fmt: skip
+"""Endings of formats that hold volumes or pictures of floats and are not read, with their names."""
 
 
 def refuse_output(path: str | Path, *, overwrite: bool) -> None:
@@ -44,13 +52,20 @@ def refuse_output(path: str | Path, *, overwrite: bool) -> None:
 def modality_codec_of(source: object) -> ModalityCodec:
     """The codec for a file by its ending, or for an object by its class.
 
-    A folder is a video's frames, and a file of an unknown ending is taken for a picture.
+    A folder is a video's frames. A GIF of one frame is a picture, and so is a file of an unknown ending.
 
     Raises:
-        ValueError: an object of this class cannot be compressed.
+        ValueError: an object of this class, or a file of this format, cannot be compressed.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
+        for ending, name in FOREIGN.items():
+            if path.name.lower().endswith(ending):
+                raise ValueError(
+                    f"{path} is {name}, which cannot be read; save its values, an array of three axes, as .npy"
+                )
+        if is_still(path):
+            return MODALITY_CODECS["picture"]
         if path.is_dir():
             return MODALITY_CODECS["video"]
         return next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import wave
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxtyping import Float, UInt16
 
 from mappers.files import refuse_taken, replacing
 
-from ..container.bitstream import STEREO, Item, check_dims
+from ..container.bitstream import LARGEST_AXIS, STEREO, Item
 from ..description import Box, Modality
 from .modality import Datum, Sound, refuse_ending
 
@@ -47,13 +48,19 @@ class SoundCodec:
                     logger.warning("%s has %d samples per second and is coded with %d", path, stream.rate, RATE)
                 if stream.channels > 2:
                     raise ValueError(f"{path} has {stream.channels} channels; mix it down to mono or stereo")
+                _check_length(str(path), (file.duration or 0) / av.time_base * RATE, stream.channels)
                 layout = "stereo" if stream.channels == 2 else "mono"
                 resampler = av.AudioResampler(format="fltp", layout=layout, rate=RATE)
-                frames = [part for frame in file.decode(stream) for part in resampler.resample(frame)]
-                parts = [part.to_ndarray() for part in [*frames, *resampler.resample(None)]]
+                parts: list[np.ndarray] = []
+                count = 0
+                for frame in itertools.chain(file.decode(stream), [None]):
+                    new = [part.to_ndarray() for part in resampler.resample(frame)]
+                    parts += new
+                    count += sum(part.shape[1] for part in new)
+                    _check_length(str(path), count, stream.channels)
         except av.error.FFmpegError as error:
             raise ValueError(f"{path} cannot be read as a sound ({error.strerror}); give a whole file") from None
-        if not sum(part.shape[1] for part in parts):
+        if not count:
             raise ValueError(f"{path} holds no samples; give a longer sound")
         return Sound(np.concatenate(parts, 1).T.astype(np.float32), RATE)
 
@@ -71,10 +78,14 @@ class SoundCodec:
         if not np.isfinite(samples).all():
             raise ValueError("the sound has samples that are not finite; repair it")
         stereo = samples.shape[1] == 2
+        _check_length("the sound", len(samples), samples.shape[1])
         rows = [samples.mean(1), (samples[:, 0] - samples[:, 1]) / 2] if stereo else [samples[:, 0]]
-        values = torch.from_numpy(np.concatenate(rows)[None].clip(-1, 1) / 2)
-        check_dims(values.shape[1:])
-        return Datum(values, STEREO if stereo else 0)
+        given = np.concatenate(rows)[None]
+        outside = int((np.abs(samples) > 1).sum())
+        if outside:
+            logger.warning("%d of %d samples lie outside -1..1 and are clipped", outside, samples.size)
+        original = (given.astype(np.float64) + 1) / 2 * self.steps if outside else None
+        return Datum(torch.from_numpy(given.clip(-1, 1) / 2), STEREO if stereo else 0, original=original)
 
     def from_samples(self, samples: UInt16[np.ndarray, "1 n"], item: Item, box: Box) -> Sound:
         """The sound of samples 0..65535, rounded to 16 bits."""
@@ -98,6 +109,21 @@ class SoundCodec:
             file.setsampwidth(2)
             file.setframerate(media.rate)
             file.writeframes(integers(media.samples).tobytes())
+
+
+def _check_length(name: str, count: float, channels: int) -> None:
+    """Refuse a sound that is too long; ``count`` is its samples in time.
+
+    Raises:
+        ValueError: it has more samples than a file holds; the message says how many minutes that is.
+    """
+    most = LARGEST_AXIS // channels
+    if count > most:
+        minutes = most / RATE / 60
+        raise ValueError(
+            f"{name} lasts {count / RATE / 60:.1f} minutes, but a file holds at most {minutes:.1f} minutes of"
+            f" {'mono' if channels == 1 else 'stereo'}; cut it into parts"
+        )
 
 
 def integers(samples: Float[np.ndarray, "n channels"]) -> np.ndarray:

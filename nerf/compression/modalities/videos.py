@@ -14,7 +14,7 @@ from mappers.files import refuse_filled, refuse_taken, replacing
 from mappers.pictures import MOVING_ENDINGS
 
 from ...media.reading import FPS, read_media
-from ..container.bitstream import EXTRA, Item, check_dims
+from ..container.bitstream import EXTRA, LARGEST_ITEM, Item, check_dims
 from ..container.errors import PayloadError
 from ..description import Box, Modality
 from .modality import Datum, Video, refuse_ending
@@ -37,7 +37,7 @@ class VideoCodec:
         Raises:
             ValueError: it is damaged, or has fewer than two frames.
         """
-        found = read_media(path)
+        found = read_media(path, most=LARGEST_ITEM)
         return Video(found.frames.numpy(), found.fps)
 
     def to_datum(self, media: Video) -> Datum:
@@ -53,7 +53,7 @@ class VideoCodec:
                 f" {frames.shape} at {media.fps}"
             )
         check_dims(frames.shape[:3])
-        values = torch.from_numpy(frames.copy()).permute(3, 0, 1, 2).float() / 255 - 0.5
+        values = torch.from_numpy(frames.copy()).permute(3, 0, 1, 2).float().div_(255).sub_(0.5)
         return Datum(values, EXTRA, media.fps.to_bytes(2, "little"))
 
     def from_samples(self, samples: UInt8[np.ndarray, "3 n h w"], item: Item, box: Box) -> Video:

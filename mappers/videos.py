@@ -1,0 +1,25 @@
+"""Frames of video files as players show them."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+
+def upright(frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+    """A frame's RGB values, turned and mirrored as the file says: phones write films of one orientation and a matrix.
+
+    The nearest turn by a multiple of 90 degrees is taken.
+    """
+    values = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return values
+    # Of the 9 numbers, x of a shown point is right[0] x + right[1] y, and its y is down[0] x + down[1] y.
+    numbers = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3).astype(np.int64)
+    right, down = numbers[:2, 0], numbers[:2, 1]
+    if abs(right[1]) > abs(right[0]):
+        values = values.swapaxes(0, 1)
+        right, down = right[::-1], down[::-1]
+    return np.ascontiguousarray(values[:: -1 if down[1] < 0 else 1, :: -1 if right[0] < 0 else 1])

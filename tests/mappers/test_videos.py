@@ -1,0 +1,68 @@
+"""Films come out as players show them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mappers.videos import upright
+from nerf.media.reading import read_media
+from pipelines.audio.files import read_frames
+
+
+def quarters(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """A film of 64x48 whose quarters have four shades of grey, with a display matrix (a, b, c, d) in its header."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24, :32], picture[:24, 32:], picture[24:, :32], picture[24:, 32:] = 0, 80, 160, 240
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    place = data.find(b"tkhd") + 44
+    a, b, c, d = (65536 * value for value in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def shades(values: np.ndarray) -> list[int]:
+    """Of the quarters, row by row: 0 for the darkest, 3 for the lightest."""
+    height, width = values.shape[:2]
+    return [
+        round(float(values[y * height // 4, x * width // 4].mean()) / 80) for y, x in ((1, 1), (1, 3), (3, 1), (3, 3))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "expected"),
+    [
+        ((1, 0, 0, 1), (48, 64), [0, 1, 2, 3]),
+        ((0, 1, -1, 0), (64, 48), [2, 0, 3, 1]),  # a quarter clockwise
+        ((-1, 0, 0, -1), (48, 64), [3, 2, 1, 0]),
+        ((0, -1, 1, 0), (64, 48), [1, 3, 0, 2]),
+        ((-1, 0, 0, 1), (48, 64), [1, 0, 3, 2]),  # mirrored
+        ((0, 1, 1, 0), (64, 48), [0, 2, 1, 3]),  # mirrored at the diagonal
+    ],
+)
+def test_frames_are_turned_and_mirrored_as_the_file_says(
+    matrix: tuple[int, int, int, int], size: tuple[int, int], expected: list[int], tmp_path: Path
+) -> None:
+    path = quarters(tmp_path / "a.mp4", matrix)
+    with av.open(str(path)) as container:
+        frames = [upright(frame) for frame in container.decode(video=0)]
+    assert [(frame.shape, shades(frame)) for frame in frames] == [((*size, 3), expected)] * 3
+
+
+def test_every_reader_of_films_turns_them(tmp_path: Path) -> None:
+    path = quarters(tmp_path / "phone.mp4", (0, 1, -1, 0))
+    media = read_media(path)
+    assert (media.size, shades(media.frames[0].numpy())) == ((64, 48), [2, 0, 3, 1])
+    picture = read_frames(path).pictures[0]
+    assert (picture.size, shades(np.asarray(picture))) == ((48, 64), [2, 0, 3, 1])
