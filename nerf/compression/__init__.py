@@ -2,7 +2,7 @@
 
 The way from data to a file and back, a module for each step:
 
-- :mod:`.files`: ``compress``, ``decompress`` and ``describe``, the public functions;
+- :mod:`.files`: ``compress`` and ``decompress``, the public functions; :mod:`.overview`: ``describe``;
 - :mod:`.encoder`: values to indices, on the data as :mod:`.patches` and in the order of :mod:`.block_order`;
 - :mod:`.payload`: indices to the bytes of an item, and back;
 - :mod:`.decoder`: indices to latent numbers to values, a window (:mod:`.windows`) at a time;
@@ -21,9 +21,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .files import compress, decompress, describe
+    from .files import compress, decompress
+    from .overview import describe
 
-_HOMES = {"compress": "files", "decompress": "files", "describe": "files"}
+_HOMES = {"compress": "files", "decompress": "files", "describe": "overview"}
 
 __all__ = ["compress", "decompress", "describe"]
 

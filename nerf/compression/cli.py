@@ -81,14 +81,15 @@ class Decompress:
 
     def run(self) -> None:
         self.cpu.use()
-        from .field_files import decompress_field
-        from .files import decompress
-
         options = self.options
         if holds_field(options.source):
             refuse_changed(options, ("model", "fast", "share", "region", "salvage"))
+            from .field_files import decompress_field
+
             decompress_field(options.source, options.output, overwrite=options.overwrite)
         else:
+            from .files import decompress
+
             region = None if options.region is None else numbers(options.region)
             given: dict[str, Any] = {**vars(options), "region": region}
             decompress(**given)
@@ -102,8 +103,7 @@ class Info:
     options: Annotated[InfoOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
-        from .field_files import describe_field
-        from .files import describe
+        from .overview import describe, describe_field
 
         if holds_field(self.options.source):
             refuse_changed(self.options, ("model",))
@@ -149,6 +149,6 @@ def numbers(text: str) -> list[int]:
 
 def holds_field(path: Path) -> bool:
     """Whether a file holds a field."""
-    from .field_files import is_field
+    from .container.field import is_field
 
     return path.is_file() and is_field(path.read_bytes())

@@ -1,25 +1,16 @@
 """Fields as small files: weights of a few bits, entropy coded, with the codec's beginning and end of a file.
 
-    magic         4   that of :mod:`nerf.compression.container.binary`
-    version       1   of this layout
-    kind          1   7: a field, which is none of the codec's modalities
-    length, head      JSON compressed by zlib: family, configuration, tensors (name, shape, bits, exponent of the step)
-                      and what drawing needs: size and times of a picture or video, or views and cells of a run
-    length, body      raw deflate with Huffman codes only: of all tensors in turn, one signed byte for each weight of
-                      2..8 bits, four bytes for each number that is kept as it is (bits 32)
-    checksum      4   CRC-32 of all bytes before
-
-Lengths are variable-length integers. Weights decode to whole multiples of powers of two, the same on all machines.
+:mod:`nerf.compression.container.field` has the layout. Weights decode to whole multiples of powers of two, the same
+on all machines.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +33,13 @@ from ..rendering.samplers import UniformSampler
 from ..rendering.sampling import Marching
 from ..runs import FIELD, Run, load_run
 from ..viewpoints import Viewpoints
-from .container.binary import CHECKSUM, MAGIC, ByteReader, varint, with_checksum
+from .container import field
+from .container.binary import MAGIC, varint, with_checksum
 from .container.errors import HeaderError
+from .container.field import KIND, RAW, VERSION
 from .modalities.modality import refuse_ending
 from .modalities.pictures import refuse_no_picture
 from .modalities.registry import refuse_output
-
-VERSION, KIND, RAW = 1, 7, 32
-LARGEST = 1 << 28
-"""The most bytes of decoded weights that a reader accepts."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class FieldFile:
     """All tensors; those in `bits` hold whole multiples of a power of two."""
     bits: dict[str, int]
     """Bits of a weight, for every tensor that is rounded."""
-    about: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What is needed to draw the field."""
 
     def write(self) -> bytes:
@@ -86,48 +75,24 @@ class FieldFile:
         return with_checksum(start + varint(len(packed)) + packed + varint(len(coded)) + coded)
 
 
-def is_field(data: bytes) -> bool:
-    """Whether these bytes are a field's file, in contrast to one of the codec."""
-    return data[: len(MAGIC)] == MAGIC and len(data) > 5 and data[5] == KIND
-
-
 def read(data: bytes) -> FieldFile:
     """Parse a field's file; its content is decoded only after the checksum matches.
 
     Raises:
         CompressedFileError: the subclass says what is wrong.
     """
-    reader = ByteReader(data)
-    reader.start(VERSION)
-    if reader.integer(1) != KIND:
-        raise HeaderError("the file holds no field; decompress it with its codec model")
-    head, body = reader.sized(), reader.sized()
-    reader.check_end(CHECKSUM)
+    head, values = field.read_field(data)
     try:
-        content = json.loads(zlib.decompress(head))
-        return _parsed(content, body)
-    except (ValueError, LookupError, TypeError, ArithmeticError, zlib.error) as error:
-        raise HeaderError(
-            f"damaged header: the description of the field contradicts itself ({error}); get an undamaged copy"
-        ) from error
-
-
-def _parsed(head: dict[str, Any], body: bytes) -> FieldFile:
-    sizes = [math.prod(shape) * (4 if bits == RAW else 1) for _, shape, bits, _ in head["tensors"]]
-    if sum(sizes) > LARGEST:
-        raise ValueError(f"it has {sum(sizes)} bytes of weights")
-    inflater = zlib.decompressobj(-15)
-    values = inflater.decompress(body, sum(sizes) + 1)
-    if len(values) != sum(sizes) or not inflater.eof:
-        raise ValueError("the number of weights is another")
-    state, place = {}, 0
-    for (name, shape, bits, exponent), size in zip(head["tensors"], sizes, strict=True):
-        part = np.frombuffer(values, "<f4" if bits == RAW else "i1", size // (4 if bits == RAW else 1), place)
-        scale = 1.0 if bits == RAW else 2.0**exponent
-        state[name] = (torch.from_numpy(part.astype(np.float32)) * scale).view(shape)
-        place += size
-    bits_by_name = {name: bits for name, _, bits, _ in head["tensors"] if bits != RAW}
-    return FieldFile(head["family"], head["config"], state, bits_by_name, head["about"])
+        state, place = {}, 0
+        for (name, shape, bits, exponent), size in zip(head["tensors"], field.sizes(head), strict=True):
+            dtype, width, scale = ("<f4", 4, 1.0) if bits == RAW else ("i1", 1, 2.0**exponent)
+            part = np.frombuffer(values, dtype, size // width, place)
+            state[name] = (torch.from_numpy(part.astype(np.float32)) * scale).view(shape)
+            place += size
+        bits_by_name = {name: bits for name, _, bits, _ in head["tensors"] if bits != RAW}
+        return FieldFile(head["family"], head["config"], state, bits_by_name, head["about"])
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise field.contradiction(error) from error
 
 
 def compress_run(
@@ -292,18 +257,3 @@ def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
     seen = Viewpoints.from_json(about["viewpoints"])
     marching = Marching(**about["marching"])
     Run(built, sampler, marching, seen, about["scene"], about["downscale"], FitReport()).save(folder, None)
-
-
-def describe_field(data: bytes) -> dict[str, str | int | float]:
-    """What a field's file holds, by name: its family, its weights and its size."""
-    file = read(data)
-    weights = sum(value.numel() for name, value in file.state.items() if name in file.bits)
-    return {
-        "kind": "field",
-        "family": file.family,
-        "weights": weights,
-        "bits of a weight": " ".join(map(str, sorted(set(file.bits.values())))),
-        "file bytes": len(data),
-        "file bits per weight": 8 * len(data) / max(weights, 1),
-        **{name: str(file.about[name]) for name in ("size", "frames", "scene") if name in file.about},
-    }

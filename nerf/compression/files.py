@@ -15,16 +15,16 @@ import numpy as np
 from mappers.files import refuse_filled, replacing
 from mappers.options import declared_by
 
-from . import payload
-from .container import bitstream, chunks
+from .container import bitstream
 from .container.bitstream import EXTRA, Container, Item
-from .container.errors import PayloadError, WrongModelError
+from .container.errors import PayloadError
 from .description import Box, Modality
 from .encoder import EncodeConfig
 from .modalities.modality import Compressible, Datum, ModalityCodec
 from .modalities.registry import MODALITY_CODECS, modality_codec_of, refuse_output
-from .model.codec import CodecModel, load_model, shipped_models
-from .options import CompressOptions, DecompressOptions, InfoOptions
+from .model.codec import CodecModel, load_model
+from .options import CompressOptions, DecompressOptions
+from .overview import model_name, read_file
 from .reconstruction import boxes_of, decode
 from .writer import Writer
 
@@ -188,60 +188,10 @@ def _save(codec: ModalityCodec, media: Sequence[Compressible], output: Path, pac
         codec.write(media[0], output)
 
 
-@declared_by(InfoOptions)
-def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[str, str | int | float]:
-    """What a compressed file holds, by name: its header, its size, and the bits of the indices of each level.
-
-    ``source`` may also be the file's bytes.
-    """
-    data = read_file(source)
-    container = bitstream.read(data)
-    codec_model = model_of(container, model)
-    points = sum(math.prod(item.dims) for item in container.items)
-    bits, named = [0] * len(codec_model.description.columns), 0
-    for item in container.items:
-        order, indices, _ = payload.read(codec_model, container, item)
-        named += 8 * len(payload.write_components(codec_model, container.rate, order.components))
-        sizes = [codec_model.code.size(index) for index in indices if index != chunks.MISSING]
-        for block in order.blocks.values():
-            bits[block.level] += sum(sizes[block.first : block.first + len(block.rows)])
-    return {
-        "modality": container.modality,
-        "model": container.model.hex(),
-        "rate": container.rate,
-        "items": len(container.items),
-        "shape": "x".join(map(str, container.items[0].dims)),
-        "file bytes": len(data),
-        "file bits per point": 8 * len(data) / points,
-        **({"component bits": named} if named else {}),
-        **{f"level {level + 1} bits": count for level, count in enumerate(bits)},
-    }
-
-
-def read_file(source: bytes | str | Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    if isinstance(source, bytes):
-        return source
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"there is no file {source}")
-    return Path(source).read_bytes()
-
-
 def model_of(container: Container, model: str | None) -> CodecModel:
     """The model that a file was written with: the named one, or the shipped one with the id in the file.
 
     Raises:
-        WrongModelError: no shipped model has that id.
+        FileNotFoundError, WrongModelError: there is no such model, or no shipped one has that id.
     """
-    if model is not None:
-        return load_model(model)
-    for name in shipped_models():
-        if load_model(name).id == container.model:
-            return load_model(name)
-    raise WrongModelError(
-        f"the file was written with model {container.model.hex()}, which is not shipped; give its folder as model"
-    )
+    return load_model(model_name(container, model))

@@ -2,20 +2,23 @@
 
 Components are coded in a prefix code of the model, in row-major order of the patches, and padded with bits of one to a
 whole byte; a model with a single component writes none. Indices follow as :mod:`nerf.compression.container.chunks`
-writes them; their checksums cover the components too.
+writes them; their checksums cover the components too. Free of torch until a payload is decoded.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .block_order import BlockOrder, block_order_of
-from .coding.indices import PrefixCode, to_bytes, to_digits
+from .coding.indices import IndexCode, PrefixCode, to_bytes, to_digits
 from .container import chunks
 from .container.bitstream import Container, Item
-from .description import Tiling
-from .model.codec import CodecModel
+from .description import Description, Tiling
+
+if TYPE_CHECKING:
+    from .block_order import BlockOrder
+    from .model.codec import CodecModel
 
 
 @dataclass
@@ -31,12 +34,16 @@ class CodedDatum:
         return CodedDatum(self.components, self.indices[: math.ceil(share * len(self.indices))])
 
 
-def write_components(model: CodecModel, rate: int, components: tuple[int, ...]) -> bytes:
+def component_bytes(description: Description, code: PrefixCode, components: tuple[int, ...]) -> bytes:
     """Components of the patches as bytes."""
-    if model.description.components == 1:
+    if description.components == 1:
         return b""
-    code = model.rates[rate].component_code
     return to_bytes("".join(code.words[component] for component in components))
+
+
+def write_components(model: CodecModel, rate: int, components: tuple[int, ...]) -> bytes:
+    """Components of the patches as bytes, in the code of a rate."""
+    return component_bytes(model.description, model.rates[rate].component_code, components)
 
 
 def write(model: CodecModel, container: Container, item: Item, coded: CodedDatum) -> bytes:
@@ -52,22 +59,44 @@ def read(model: CodecModel, container: Container, item: Item) -> tuple[BlockOrde
         The order of the item's blocks; its indices, -1 for those that are lost; and whether the payload is undamaged.
         Patches whose component is cut off get the likeliest one.
     """
-    tiling, rate = model.description.tiling(item.dims), model.rates[container.rate]
-    components, size, complete = _components(model, rate.component_code, tiling, item.payload)
+    from .block_order import block_order_of
+
+    description, rate = model.description, model.rates[container.rate]
+    tiling = description.tiling(item.dims)
+    components, size, complete = read_components(description, rate.component_code, tiling, item.payload)
     order = block_order_of(model, container.rate, tiling, components)
-    seed = container.checksum_seed(item) + item.payload[:size]
-    indices, whole = chunks.split(model.code, item.payload[size:], order.count, seed, missing=item.missing)
-    bits = model.description.candidate_bits
-    if max(indices, default=0) >> bits:
-        whole = False
-        indices = [index if not index >> bits else chunks.MISSING for index in indices]
+    indices, whole = read_indices(description, model.code, container, item, size, order.count)
     return order, indices, whole and complete
 
 
-def _components(model: CodecModel, code: PrefixCode, tiling: Tiling, data: bytes) -> tuple[tuple[int, ...], int, bool]:
+def read_indices(
+    description: Description, code: IndexCode, container: Container, item: Item, start: int, count: int
+) -> tuple[list[int], bool]:
+    """The indices of an item, -1 for those that are lost, and whether they are undamaged.
+
+    Args:
+        description: of the codec model.
+        code: the model's index code.
+        container: the file.
+        item: the item of the file.
+        start: bytes of the payload before the indices.
+        count: how many indices an undamaged item has at most.
+    """
+    seed = container.checksum_seed(item) + item.payload[:start]
+    indices, whole = chunks.split(code, item.payload[start:], count, seed, missing=item.missing)
+    bits = description.candidate_bits
+    if max(indices, default=0) >> bits:
+        whole = False
+        indices = [index if not index >> bits else chunks.MISSING for index in indices]
+    return indices, whole
+
+
+def read_components(
+    description: Description, code: PrefixCode, tiling: Tiling, data: bytes
+) -> tuple[tuple[int, ...], int, bool]:
     """The component of every patch, the bytes that they take, and whether all of them are there."""
     count = tiling.rows[0]
-    if model.description.components == 1:
+    if description.components == 1:
         return (0,) * count, 0, True
     likeliest = code.lengths.index(min(code.lengths))
     # The longest word is the end's, so that components take at most as many bits each.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,17 +25,13 @@ from .amortiser import Amortiser
 from .gaussians import DiagonalGaussian
 from .network import Representation, Transform
 from .priors import Priors
+from .stored import FORMAT, damaged, folder_of, model_id, stored_model
 
-FORMAT = 1
 SPARE_BITS = 3
 """Bits of a block's candidates beyond its mean information. Fuller blocks are better for data like the training data,
 and worse for data of less information, which use only part of their bits."""
 SMALLEST_BITS = 0.02
 """Latent numbers of less mean information than this, in bits, are never sent: they keep the prior's mean."""
-
-
-class CodecModelError(RuntimeError):
-    """The folder of a model cannot be read; the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -129,19 +123,12 @@ class CodecModel:
         Raises:
             CodecModelError: the folder holds no codec model, or a damaged one.
         """
+        stored = stored_model(folder)
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if config["format"] != FORMAT:
-                raise CodecModelError(
-                    f"{folder} has format {config['format']}, this program reads {FORMAT}; update mapfield"
-                )
-            fields = {name: _tuples(value) for name, value in config["description"].items()}
-            tensors, amortiser = (load_file(folder / f"{name}.safetensors") for name in ("model", "amortiser"))
-            return cls(Description(**fields), tensors, config["word_lengths"], config["name_lengths"], amortiser)
+            amortiser = load_file(folder / "amortiser.safetensors")
+            return cls(stored.description, stored.tensors, stored.lengths, stored.component_lengths, amortiser)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise CodecModelError(
-                f"{folder} is not a whole codec model ({error}); restore it, or train it again"
-            ) from error
+            raise damaged(folder, error) from error
 
     @classmethod
     def trained(
@@ -194,22 +181,6 @@ def cut_blocks(information: Float[np.ndarray, " columns"], capacity: float) -> I
     return blocks
 
 
-def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
-    """First eight bytes of the SHA-256 of what a decoder needs: the configuration, then the tensors by name."""
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.digest()[:8]
-
-
-def shipped_models() -> dict[str, Path]:
-    """Folders of the models in the package, by name."""
-    root = Path(__file__).parents[2] / "nano"
-    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
-
-
 @lru_cache(maxsize=4)
 def load_model(model: str) -> CodecModel:
     """A shipped model by name, or one in a folder.
@@ -218,12 +189,7 @@ def load_model(model: str) -> CodecModel:
         FileNotFoundError: there is no such model; the message lists the shipped ones.
         CodecModelError: the model is damaged.
     """
-    shipped = shipped_models()
-    if model in shipped:
-        return CodecModel.load(shipped[model])
-    if Path(model).is_dir():
-        return CodecModel.load(Path(model))
-    raise FileNotFoundError(f"model {model!r} is neither a folder nor shipped; shipped are: {', '.join(shipped)}")
+    return CodecModel.load(folder_of(model))
 
 
 def _load(module: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
@@ -243,7 +209,3 @@ def _bytes(transform: Transform) -> dict[str, np.ndarray]:
         "transform.basis": basis.cpu().numpy(),
         "transform.scale": (transform.scale * step).cpu().numpy(),
     }
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -24,7 +24,9 @@ from nerf.compression.container.errors import (
     TruncatedError,
     VersionError,
 )
-from nerf.compression.field_files import compress_run, decompress_field, describe_field, is_field, read, to_field_file
+from nerf.compression.container.field import is_field
+from nerf.compression.field_files import compress_run, decompress_field, read, to_field_file
+from nerf.compression.overview import describe_field
 from nerf.fields import build_field
 from nerf.fields.cam import CAMConfig
 from nerf.fields.quantized import bits_per_tensor, rounded

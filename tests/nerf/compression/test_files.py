@@ -25,9 +25,10 @@ from nerf.compression.coding.indices import to_digits
 from nerf.compression.container import bitstream
 from nerf.compression.decoder import decode_latents, synthesize, to_samples
 from nerf.compression.encoder import EncodeConfig
-from nerf.compression.files import Compressed, compress, decompress, describe
+from nerf.compression.files import Compressed, compress, decompress
 from nerf.compression.modalities.modality import Compressible, Sound, Video
 from nerf.compression.model.codec import CodecModel, load_model
+from nerf.compression.overview import describe
 from nerf.compression.reconstruction import checksum, decode
 
 OLD_FILES = Path(__file__).parents[2] / "expected" / "nerf" / "compression" / "old_files.json"

@@ -17,11 +17,12 @@ from nerf.compression.container import bitstream, chunks
 from nerf.compression.container.errors import CompressedFileError, PayloadError, WrongModelError
 from nerf.compression.description import Description
 from nerf.compression.encoder import EncodeConfig
-from nerf.compression.files import Compressed, compress, decompress, describe
+from nerf.compression.files import Compressed, compress, decompress
 from nerf.compression.modalities.modality import Sound, Video
 from nerf.compression.modalities.registry import MODALITY_CODECS, modality_codec_of
 from nerf.compression.modalities.sounds import RATE
 from nerf.compression.model.codec import CodecModel
+from nerf.compression.overview import describe
 
 FAST = EncodeConfig(steps=4, rounds=2, round_steps=2)
 Maker = Callable[..., Image.Image]
