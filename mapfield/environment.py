@@ -95,7 +95,7 @@ def _devices() -> Section:
         device = torch.cuda.get_device_properties(number)
         found[f"cuda:{number}"] = f"{device.name}, {device.total_memory / 2**30:.0f} GiB"
     if torch.backends.mps.is_available():
-        found["mps"] = "available, not used by mapfield"
+        found["mps"] = "available, not tried with mapfield"
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import mappers  # noqa: F401  # before torch: it limits how long idle threads spin
+
 if TYPE_CHECKING:
     from mappers.quality import psnr
 

@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mappers  # noqa: F401  # before torch: it limits how long idle threads spin
+
 if TYPE_CHECKING:
     from mappers.hub import EMBEDDED, embedded_models
     from mappers.neti import Envelope
