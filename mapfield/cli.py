@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from . import environment, installation
 
@@ -11,6 +12,9 @@ from . import environment, installation
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if [*words] == ["--version"]:
+        print(f"mapfield {version('mapfield')}")
+        return 0
     if found := installation.faults():
         for fault in found:
             print(f"error: {fault}", file=sys.stderr)

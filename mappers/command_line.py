@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
@@ -89,9 +88,6 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
         The exit code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    if [*words] == ["--version"]:
-        print(f"mapfield {version('mapfield')}")
-        return 0
     draft = read_draft(commands, words)
     debug = draft is not None and draft.debug
     try:

@@ -29,7 +29,7 @@ PAGES = [
     *(path for top in TEXTS for path in sorted((ROOT / top).rglob("*.md"))),
 ]
 
-CODE = ("mappers", "nerf", "pipelines", "demos", "benchmarks")
+CODE = ("mapfield", "mappers", "nerf", "pipelines", "demos", "benchmarks")
 SAVED_NAMES = {"mappers/code_mapper.py": r"\"told\"|self\.told"}
 """Names in files written so far, which stay readable."""
 MODULES = [path for top in CODE for path in sorted((ROOT / top).rglob("*.py"))]
