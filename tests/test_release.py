@@ -21,7 +21,7 @@ LARGEST_WHEEL = 95_000_000
 COMMANDS = """
 import contextlib
 from pathlib import Path
-from pipelines.cli import main
+from mapfield.cli import main
 assert not main(["generate", "--prompt", "a photo of a bell", "--count", "1", "--steps", "2", "--output", "a.png"])
 assert not main(["nerf", "compress", "a.png", "a.mfc", "--model", "tiny", "--target-bytes", "2000"])
 with Path("info.txt").open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
@@ -84,6 +84,11 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    # Of names that others use too, the command finds its own.
+    (tmp_path / "nerf.py").write_text("raise SystemExit('a foreign module was imported')\n")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("")
+    assert run("mapfield", "--version") == f"mapfield {version('mapfield')}\n"
     found = {line.split("\t")[0]: Path(line.split("\t")[-1]) for line in run("mapfield", "models").splitlines()}
     assert {"nano", "nano-clip", "nano-audio", "nano-clap", "pictures32", "photos", "sounds"} <= set(found)
     for folder in found.values():
@@ -92,6 +97,7 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
     run("python", "-c", COMMANDS)
     assert (tmp_path / "a.png").is_file()
     assert "picture" in (tmp_path / "info.txt").read_text(encoding="utf-8")
+    assert "personalize" in run("mapfield", "app", "--help")
     assert "personalize" in run("python", "-m", "demos", "--help")
 
 

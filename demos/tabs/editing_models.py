@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 MODEL_TYPE = "category field"
 """Type of the embedded models that can be edited."""
 SHIPPED = tuple(model.id for model in EMBEDDED if model.type == MODEL_TYPE)
-TRAINING = "python -m nerf.conditional.train chairs --output runs/chairs"
+TRAINING = "python -P -m nerf.conditional.train chairs --output runs/chairs"
 
 
 class CategoryError(ValueError):

@@ -1,4 +1,4 @@
-"""Trains a codec model: ``python -m nerf.compression.train photos --data DIR --output runs/codec --export``.
+"""Trains a codec model: ``python -P -m nerf.compression.train photos --data DIR --output runs/codec --export``.
 
 ``DIR`` has the folders that :mod:`nerf.compression.learning.datasets` reads; what that holds out is not trained on.
 """

@@ -33,7 +33,7 @@ FORMAT = 1
 WEIGHTS, CONFIG = "category.safetensors", "config.json"
 ENCODER = "encoder"
 """Subfolder of a model's folder for its picture encoder; a model may have none."""
-REMEDY = "train one with python -m nerf.conditional.train"
+REMEDY = "train one with python -P -m nerf.conditional.train"
 SHIPPED = Path(__file__).parents[1] / "nano"
 """Folder of the shipped models nano-chairs and nano-cars."""
 

@@ -1,4 +1,4 @@
-"""Trains a category field: ``python -m nerf.conditional.train chairs --output runs/chairs --export``."""
+"""Trains a category field: ``python -P -m nerf.conditional.train chairs --output runs/chairs --export``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains a picture encoder: ``python -m nerf.conditional.train_encoder nano-chairs --output runs/encoder``."""
+"""Trains a picture encoder: ``python -P -m nerf.conditional.train_encoder nano-chairs --output runs/encoder``."""
 
 from __future__ import annotations
 

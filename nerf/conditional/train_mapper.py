@@ -1,4 +1,4 @@
-"""Trains a mapper of codes: ``python -m nerf.conditional.train_mapper nano-chairs --output runs/chairs-mapper``."""
+"""Trains a mapper of codes: ``python -P -m nerf.conditional.train_mapper nano-chairs --output runs/chairs-mapper``."""
 
 from __future__ import annotations
 

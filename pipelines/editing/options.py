@@ -12,7 +12,7 @@ class ObjectOptions:
     """Arguments of `pipelines.edit_nerf` that the command has too: which object, and which models edit it."""
 
     model: str = "nano-chairs"
-    """Category model: nano-chairs, nano-cars, or a folder that python -m nerf.conditional.train wrote."""
+    """Category model: nano-chairs, nano-cars, or a folder that python -P -m nerf.conditional.train wrote."""
     instance: int | None = None
     """Number of a training object. The first one is taken if neither it, nor a seed, nor a picture is given."""
     seed: int | None = None
