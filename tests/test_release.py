@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -79,8 +80,11 @@ def test_an_installed_wheel_works_from_another_folder(wheel: Path, tmp_path: Pat
     (packages,) = place.glob("**/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
     def run(*command: str) -> str:
-        done = subprocess.run([scripts / command[0], *command[1:]], cwd=tmp_path, capture_output=True, text=True)
+        program = [scripts / command[0], *command[1:]]
+        done = subprocess.run(program, cwd=tmp_path, env=clean, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
