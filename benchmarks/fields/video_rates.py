@@ -85,7 +85,7 @@ def field_point(media: FrameSequence, field: str, channels: int, steps: int, fol
     size = VideoConfig(height=media.size[0], width=media.size[1], modulation=field, channels=channels)
     fit = fit_media(media, size=size, steps=steps, output_dir=folder, resume="auto", config=config)
     file = folder / "video.mfc"
-    compress_run(folder, file, bits=BITS)
+    compress_run(folder, file, bits=BITS, overwrite=True)
     return {
         "bytes": file.stat().st_size,
         "psnr": round(fit.figures["psnr"], 2),
