@@ -11,8 +11,8 @@ import pipelines
 from pipelines.nano import world
 
 OBJECT, TOKEN = "teapot", "<new-thing>"
-MARK = "demo.txt"
-"""File by which a folder is known as an earlier demo."""
+MARK = ".mapfield-demo"
+"""File by which a folder is known as an earlier demo; hidden, so that a training takes the folder for an empty one."""
 SCENES = (
     "on the beach",
     "in the snow",

@@ -14,12 +14,12 @@ from . import installation
 
 LIBRARIES = (
     "torch", "torchvision", "diffusers", "transformers", "accelerate", "numpy", "scipy", "pillow", "av", "matplotlib",
-    "gradio", "librosa", "numba", "soundfile", "open-clip-torch", "scikit-image", "trimesh",
+    "gradio", "soundfile", "soxr", "open-clip-torch", "scikit-image", "trimesh",
 )  # fmt: skip
 """Distributions whose versions are shown."""
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "HF_HOME", "HF_HUB_OFFLINE",
-    "HF_ENDPOINT", "HTTPS_PROXY", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "GRADIO_TEMP_DIR", "GRADIO_SERVER_NAME",
+    "HF_ENDPOINT", "HTTPS_PROXY", "MPLCONFIGDIR", "GRADIO_TEMP_DIR", "GRADIO_SERVER_NAME",
     "GRADIO_SERVER_PORT", "PYTHONPATH",
 )  # fmt: skip
 """Environment variables that change what mapfield does; a proxy's password is not shown."""
@@ -103,7 +103,6 @@ def _caches() -> Section:
     hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface") / "hub"
     return {
         "models of the Hugging Face hub": _folder(hub),
-        "compiled functions (numba)": _folder(os.environ.get("NUMBA_CACHE_DIR") or "in the folders of the packages"),
         "fonts (matplotlib)": _folder(os.environ.get("MPLCONFIGDIR") or "~/.cache/matplotlib"),
     }
 

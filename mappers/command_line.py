@@ -87,6 +87,7 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
     Returns:
         The exit code.
     """
+    print_anywhere()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     draft = read_draft(commands, words)
     debug = draft is not None and draft.debug
@@ -100,6 +101,13 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
     except (RuntimeError, OSError) as error:
         return _fail(error, 1, debug)
     return 0
+
+
+def print_anywhere() -> None:
+    """Let output never fail: characters that the console's encoding lacks are printed as escapes (``\\u0416``)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(commands: Any, words: Sequence[str], *, prog: str, draft: Draft[Any] | None) -> Program[Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 Extra = Literal["app", "audio", "editing", "fields"]
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "app": ("gradio", "skimage"),
-    "audio": ("librosa", "soundfile"),
+    "audio": ("soundfile", "soxr"),
     "editing": ("open_clip",),
     "fields": ("skimage", "trimesh"),
 }

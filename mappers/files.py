@@ -1,10 +1,10 @@
-"""Files that appear whole or not at all and replace no other, and folders that can be written to."""
+"""Files that appear whole or not at all and replace no other, and the files and output folders of a user."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,11 +57,12 @@ def refuse_taken(path: str | Path, *, overwrite: bool = False) -> None:
         raise FileExistsError(f"{path} exists already; choose another name, or replace it with --overwrite")
 
 
-def refuse_filled(folder: str | Path, *, overwrite: bool = False) -> None:
+def refuse_filled(folder: str | Path, *, besides: Sequence[str] = (), overwrite: bool = False) -> None:
     """Refuse a folder to write to that has files in it, hidden ones aside. To be called before any work is done.
 
     Args:
         folder: where files will be written.
+        besides: names that may be there.
         overwrite: the folder may have files, and those of the same names may be replaced.
 
     Raises:
@@ -70,7 +71,9 @@ def refuse_filled(folder: str | Path, *, overwrite: bool = False) -> None:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; choose a new or empty folder")
-    if not overwrite and folder.is_dir() and any(not child.name.startswith(".") for child in folder.iterdir()):
+    if overwrite or not folder.is_dir():
+        return
+    if any(not child.name.startswith(".") and child.name not in besides for child in folder.iterdir()):
         raise FileExistsError(f"{folder} has files in it; choose a new or empty folder")
 
 
@@ -88,3 +91,59 @@ def writable_folder(path: str | Path) -> Path:
     except OSError as error:
         raise OSError(f"cannot write to the output folder {path} ({error.strerror}); choose another") from error
     return path
+
+
+def check_outputs(
+    files: Iterable[str | Path] = (),
+    *,
+    folders: Iterable[str | Path] = (),
+    inputs: Iterable[str | Path] = (),
+    overwrite: bool = False,
+) -> None:
+    """Refuse outputs that would replace a file. To be called before any work is done.
+
+    Args:
+        files: files that will be written.
+        folders: folders that will get files of any names.
+        inputs: files and folders that are read; ``overwrite`` does not allow to replace them.
+        overwrite: see `refuse_taken` and `refuse_filled`.
+
+    Raises:
+        FileExistsError: an output is an input, or is refused by `refuse_taken` or `refuse_filled`.
+    """
+    files, folders, read = ([Path(path).expanduser() for path in paths] for paths in (files, folders, inputs))
+    for output in (*files, *folders):
+        if any(_same(output, path) for path in read):
+            raise FileExistsError(f"the output {output} is also an input, and would replace it; choose another name")
+    for output in files:
+        refuse_taken(output, overwrite=overwrite)
+    for output in folders:
+        refuse_filled(output, overwrite=overwrite)
+
+
+def files_in(folder: str | Path, endings: Sequence[str] = (), *, recursive: bool = False) -> list[Path]:
+    """The visible files of a folder, sorted.
+
+    Names that begin with a dot are left out: among them are the "._" files in which macOS keeps a file's attributes,
+    and which have the ending of that file.
+
+    Args:
+        folder: an existing folder.
+        endings: lower case, with the dot; files of other endings are left out. Empty: any ending.
+        recursive: also those of its folders.
+    """
+    folder = Path(folder)
+    found = (path for path in (folder.rglob("*") if recursive else folder.iterdir()) if path.is_file())
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (not endings or path.suffix.lower() in endings)
+    )
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two paths are one file; also under two spellings that the file system takes for one."""
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()

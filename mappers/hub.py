@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,9 @@ ModelType = Literal["text-to-image", "CLIP", "OpenCLIP", "vision-to-audio", "CLA
 """What a model is for."""
 PACKAGES = Path(__file__).resolve().parents[1]
 """Folder of all packages of mapfield. Files in them are read by path, because other programs use the same names."""
+
+OFFLINE = {"ConnectError", "ConnectTimeout", "ConnectionError", "LocalEntryNotFoundError", "OfflineModeIsEnabled"}
+"""Names of the errors of a hub that cannot be reached; of several packages, none of which is imported here."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def resolve(model: str | Path, *types: ModelType) -> str:
     Raises:
         FileNotFoundError: ``model`` is none of them; the message says what was tried.
     """
+    quiet_loading()
     if Path(model).expanduser().is_dir():
         return str(Path(model).expanduser().resolve())
     found = next((candidate for candidate in EMBEDDED if candidate.id == str(model)), None)
@@ -101,6 +107,26 @@ def resolve(model: str | Path, *types: ModelType) -> str:
         f"model {str(model)!r} is neither a folder, nor an embedded model for {needed} ({', '.join(fitting)}), nor a "
         f"hub id like organisation/name; use '{fitting[0]}' to run without downloads"
     )
+
+
+def why_not_loaded(error: BaseException) -> str:
+    """The first line of an error from loading a model; after a failed download, that the hub cannot be reached."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ in OFFLINE:
+            return "it is not on this computer, and the hub cannot be reached"
+        cause = cause.__cause__ or cause.__context__
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def quiet_loading() -> None:
+    """Show no progress while models are read from the disk, which takes seconds; downloads still show theirs."""
+    shown = "huggingface_hub" in sys.modules and not import_module("huggingface_hub.utils").are_progress_bars_disabled()
+    for library in ("transformers", "diffusers"):
+        if library in sys.modules:
+            import_module(f"{library}.utils.logging").disable_progress_bar()
+    if shown:
+        import_module("huggingface_hub.utils").enable_progress_bars()
 
 
 def _count(path: Path) -> int:

@@ -31,6 +31,14 @@ class RunLength:
     """Continue from the checkpoints in the output folder."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Base of the options of what writes files: whether files that exist may be replaced."""
+
+    overwrite: bool = False
+    """Replace output files that exist; inputs are never replaced. If not given, nothing is done where one exists."""
+
+
 def declared_by(*declarations: type) -> Callable[[F], F]:
     """Say that the fields of dataclasses declare arguments of a function; their help goes into its docstring.
 

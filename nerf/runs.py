@@ -13,8 +13,6 @@ import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
 
-from mappers.files import refuse_filled
-from mappers.training.monitoring import TrainingError
 from mappers.training.run_report import REPORT, write_run_report
 from mappers.training.trainer import FitReport
 
@@ -87,23 +85,6 @@ class Run:
             "figures": self.figures,
         }
         write_run_report(folder, self.report, contents, settings=config)
-
-
-def output_folder(folder: str | Path | None, resume: bool | str, *, overwrite: bool = False) -> Path | None:
-    """The output folder as a path; None writes nothing.
-
-    Raises:
-        TrainingError: the folder holds a run, of any family, and ``resume`` is not set.
-        FileExistsError: it holds other files, and neither ``resume`` nor ``overwrite`` is set.
-    """
-    if folder is None:
-        return None
-    folder = Path(folder)
-    if not resume and any((folder / name).exists() for name in (REPORT, "checkpoints", "stage_0")):
-        raise TrainingError(f"{folder} already holds a run; resume it or choose another output folder")
-    if not resume:
-        refuse_filled(folder, overwrite=overwrite)
-    return folder
 
 
 def turntable(

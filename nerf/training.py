@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
 from mappers.training.draws import Draws
+from mappers.training.run_folder import run_folder
 from mappers.training.trainer import FitReport, fit
 
 from .cameras import Rays
@@ -30,7 +31,7 @@ from .rendering.occupancy import OccupancyGrid
 from .rendering.renderer import render_picture
 from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching, Samples
-from .runs import Run, output_folder
+from .runs import Run
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig, radiance_settings
 from .viewpoints import Viewpoints
@@ -152,6 +153,7 @@ def train(
         TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
+    output = run_folder(output_dir, resume=resume)
     scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
     name = field if isinstance(field, str) else field.name
     if scene.cameras.times is not None:
@@ -160,7 +162,6 @@ def train(
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )
-    output = output_folder(output_dir, resume)
     final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
     check_stages(final, config)
     plan = stages(final, config) if isinstance(field, str) else [(None, config)]

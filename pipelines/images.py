@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mappers.files import files_in
 from mappers.pictures import PICTURE_ENDINGS, opened, to_rgb
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,10 @@ def load_masks(masks: Images, images: Images, sizes: Sequence[tuple[int, int]]) 
 def _load(images: Images, convert: Callable[[Image.Image], Image.Image]) -> list[Image.Image]:
     sources, name = _sources(images)
     if not sources:
-        raise ValueError(f"no pictures in {name}; give a folder or files of type {', '.join(PICTURE_ENDINGS)}")
+        raise ValueError(
+            f"no pictures in {name}; give a folder or files of type {', '.join(PICTURE_ENDINGS)}, and convert others,"
+            " such as .heic, to one of these"
+        )
     loaded: list[Image.Image] = []
     problems: list[str] = []
     for source in sources:
@@ -87,8 +91,7 @@ def _sources(images: Images) -> tuple[list[Any], str]:
         return list(images), "the given list"
     path = Path(images).expanduser()
     if path.is_dir():
-        files = sorted(child for child in path.iterdir() if child.suffix.lower() in PICTURE_ENDINGS and child.is_file())
-        return list(files), f"the folder {path}"
+        return list(files_in(path, PICTURE_ENDINGS)), f"the folder {path}"
     if not path.exists():
         raise FileNotFoundError(f"there is no folder or picture {path}")
     return [path], str(path)

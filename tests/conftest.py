@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,14 +33,19 @@ SHAPES_CHECKED_IN = ("mappers", "nerf", "pipelines")
 """Packages whose functions' shapes are checked while tests run."""
 
 
-def check_shapes(*packages: str) -> None:
-    """Before any of their modules is imported, in every process that runs tests; see ``shapes.py``."""
-    spec = importlib.util.spec_from_file_location("shapes", Path(__file__).with_name("shapes.py"))
+def beside(name: str) -> ModuleType:
+    """The module ``name`` of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
-    shapes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(shapes)
-    shapes.install(*packages)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_shapes(*packages: str) -> None:
+    """Before any of their modules is imported, in every process that runs tests; see ``shapes.py``."""
+    beside("shapes").install(*packages)
 
 
 # Processes that a test starts import this file too; "_inheriting" says so before they know their parent.
@@ -51,6 +57,31 @@ WORDS = "a photo picture of the one on in red blue object toy cat beach snow nig
 
 EXPECTED = Path(__file__).parent / "expected"
 """Expected values (goldens) of the tests, one JSON file for each test module that has any, at its path."""
+
+
+BEFORE = pytest.StashKey[dict[str, Any]]()
+"""State of the source tree before the tests; see ``source_tree.py``."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ and not session.config.getoption("--update-goldens"):
+        session.config.stash[BEFORE] = beside("source_tree").state(session.config.rootpath)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves the source tree changed: tests write to temporary folders."""
+    if BEFORE not in session.config.stash:
+        return
+    tree = beside("source_tree")
+    if changed := tree.changes(session.config.stash[BEFORE], tree.state(session.config.rootpath)):
+        print(f"\nFAILED: while the tests ran, files of the source tree changed: {', '.join(changed[:10])}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def source_tree() -> ModuleType:
+    """The module ``source_tree.py``."""
+    return beside("source_tree")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

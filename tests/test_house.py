@@ -19,7 +19,15 @@ PACKAGES = ("mapfield", "pipelines", "mappers", "nerf", "demos", "configs")
 CODE = (*PACKAGES, "benchmarks")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_OF_A_FOLDER = 400, 60, 25
 STRAY_NAMES = ("utils", "helpers", "misc")
-WHOLE_PROJECT = ("test_house", "test_manual", "test_release", "test_plain_english", "test_readme", "test_shapes")
+WHOLE_PROJECT = (
+    "test_house",
+    "test_manual",
+    "test_release",
+    "test_plain_english",
+    "test_readme",
+    "test_shapes",
+    "test_source_tree",
+)
 """Tests of the project as a whole, which mirror no module."""
 
 
@@ -92,7 +100,7 @@ def test_folders_are_small() -> None:
 def test_tests_mirror_the_tree() -> None:
     """``tests/a/test_b.py``, or ``test_b_aspect.py``, tests the module ``a/b.py`` or the folder ``a/b``."""
     for path in modules("tests"):
-        if path.stem in ("conftest", "shapes", *WHOLE_PROJECT):
+        if path.stem in ("conftest", "shapes", "source_tree", *WHOLE_PROJECT):
             continue
         folder = ROOT / path.parent.relative_to("tests")
         words = path.stem.removeprefix("test_").split("_")

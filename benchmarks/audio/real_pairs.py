@@ -100,7 +100,7 @@ def generate(sonifier: Sonifier, rows: torch.Tensor, seed: int, *, from_sounds: 
         if from_sounds:
             noise = [torch.Generator().manual_seed(each) for each in seeds]
             options = BackendOptions(seconds=seconds, generator=noise)
-            waves = sonifier.backend.generate(row.expand(DRAWS, -1), options).numpy()
+            waves = sonifier.generate(row.expand(DRAWS, -1), options)
         else:
             config = SoundConfig()
             waves = sonifier.from_embeddings(row.expand(DRAWS, 1, -1), seeds, seconds=seconds, config=config).audios

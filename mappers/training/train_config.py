@@ -73,7 +73,10 @@ class TrainConfig:
         if self.patience is not None and self.validate_every is None:
             raise ValueError("patience counts validations, but there are none; set validate_every too")
         if not 0 <= self.warmup_steps <= self.steps:
-            raise ValueError(f"warmup_steps must be in 0..{self.steps} (steps), got {self.warmup_steps}")
+            raise ValueError(
+                f"warmup_steps must be in 0..{self.steps} (steps), got {self.warmup_steps}; lower it"
+                " (--train.warmup-steps), or take more steps"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must lie between 0 and 1, got {self.ema}")
         if self.batch_size % self.gradient_accumulation:

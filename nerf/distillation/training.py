@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr_of
 from mappers.training.draws import Draws
+from mappers.training.run_folder import run_folder
 from mappers.training.trainer import fit
 
 from ..cameras import Rays
@@ -29,7 +30,7 @@ from ..fields import Field, FieldError, build_field, density_of
 from ..options import DistillOptions
 from ..rendering.compositing import composite
 from ..rendering.sampling import sample_points
-from ..runs import Run, load_run, output_folder
+from ..runs import Run, load_run
 from ..settings import DistillConfig, distill_settings
 from .closed_form import initialize_from_teacher
 from .comparison import compare_student
@@ -178,6 +179,7 @@ def distill(
         TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
+    output = run_folder(output_dir, resume=resume)
     teacher = teacher if isinstance(teacher, Run) else load_run(teacher)
     name = field if isinstance(field, str) else field.name
     config = config or distill_settings(name)
@@ -192,7 +194,6 @@ def distill(
             inherit_head(teacher.field, student)
         if config.closed_form:
             initialize_from_teacher(teacher.field, student, (config.lowest, config.highest))
-    output = output_folder(output_dir, resume)
     inputs = {
         "teacher": {"field": teacher.field, "sampler": teacher.sampler, "marching": teacher.marching},
         "viewpoints": teacher.viewpoints, "family": student.name, "size": student.config, "settings": config,

@@ -19,6 +19,7 @@ from mappers.files import replacing
 from mappers.options import RunLength, declared_by
 from mappers.quality import psnr, psnr_of
 from mappers.training.draws import Draws
+from mappers.training.run_folder import run_folder
 from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport, fit
 
@@ -27,7 +28,7 @@ from ..export import write_film
 from ..fields import FieldError, read_field, save_field
 from ..fields.quantized import Quantized
 from ..options import FitOptions
-from ..runs import FIELD, output_folder
+from ..runs import FIELD
 from ..settings import FitConfig, fit_settings
 from .fields import (
     MEDIA_FIELDS,
@@ -211,7 +212,7 @@ def fit_media(
         TrainingError: training cannot continue; checkpoints are kept.
     """
     started = time.process_time()
-    output = output_folder(output_dir, resume, overwrite=overwrite)
+    output = run_folder(output_dir, resume=resume, overwrite=overwrite)
     media = media if isinstance(media, FrameSequence) else read_media(media)
     config = config or fit_settings(video=media.video)
     config = dataclasses.replace(

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from mappers.files import files_in
 from mappers.pictures import (
     MOVING_ENDINGS,
     PHONE_ENDINGS,
@@ -91,7 +92,7 @@ def read_media(path: str | Path, *, most: int = MOST) -> FrameSequence:
             raise MediaError(f"{path} is neither a picture ({pictures}) nor a video ({videos}); convert it")
         return FrameSequence(path.name, _stacked(path, [_picture(path, most)]), (0.0,), video=False)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
+        files = files_in(path, PICTURE_ENDINGS)
         frames = [_picture(file, most // max(len(files), 1)) for file in files]
         times = [number / FPS for number in range(len(files))]
     else:

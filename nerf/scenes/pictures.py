@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from mappers.files import files_in
 from mappers.pictures import PICTURE_ENDINGS, PictureError, eight_bits, is_deep, opened
 
 from .scene import SceneError
@@ -22,7 +23,7 @@ MASKS = "masks"
 
 def picture_files(folder: Path) -> list[Path]:
     """The pictures in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+    return files_in(folder, PICTURE_ENDINGS)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -93,7 +93,7 @@ class AudioBackend(Protocol):
             options: length, guidance, noise and timing.
 
         Returns:
-            Mono waveforms in [-1, 1] of exactly ``round(options.seconds * sampling_rate)`` samples.
+            Mono waveforms, of any loudness, of exactly ``round(options.seconds * sampling_rate)`` samples.
 
         Raises:
             ValueError: the generator does not support an option.

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from transformers import ClapFeatureExtractor, ClapModel, ClapTextModelWithProjection, RobertaTokenizer
 
 from mappers.embedding_cache import space_id
+from mappers.hub import why_not_loaded
 
 from .files import check_wave, resample
 
@@ -44,7 +45,7 @@ class Clap:
                 RobertaTokenizer.from_pretrained(folder),
             )
         except (OSError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = why_not_loaded(error)
             raise FileNotFoundError(f"could not load a CLAP model from {str(folder)!r}: {reason}") from error
 
     @torch.no_grad()

@@ -32,11 +32,12 @@ class VisionToAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .batch import sonify_files
+        from .batch import sonify_files, sound_jobs
         from .generation import Sonifier
 
+        jobs = sound_jobs(**vars(self.files))
         sonifier = Sonifier.load(**vars(self.generator))
-        for path in sonify_files(sonifier, **vars(self.files), **vars(self.sound), config=self.settings):
+        for path in sonify_files(sonifier, jobs, **vars(self.sound), config=self.settings):
             print(path)
 
 
@@ -49,9 +50,11 @@ class EvaluateAudio:
     settings: Annotated[SoundConfig, tyro.conf.arg(name="")] = SoundConfig()
 
     def run(self) -> None:
-        from .evaluation import evaluate_audio, figures_table
+        from .evaluation import evaluate_audio, figures_table, report_folder
         from .generation import Sonifier
 
+        options = self.options
+        report_folder(options.pairs, options.output_dir, generated=options.generated, overwrite=options.overwrite)
         sonifier = Sonifier.load(**vars(self.generator), clap=self.options.clap)
         print(figures_table(evaluate_audio(**vars(self.options), sonifier=sonifier, config=self.settings)))
 

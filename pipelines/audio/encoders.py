@@ -12,9 +12,10 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from mappers.embedding_cache import space_id
-from mappers.hub import resolve
+from mappers.hub import resolve, why_not_loaded
 from mappers.v2a import EmbeddingMapper
 
+from ..personalization.domain_check import unknown_to_nano
 from .conditioning import embed_pictures, load_mapper, mapper_folder
 from .domain_gap import Domain
 from .pipeline import VisionToAudioPipeline
@@ -33,6 +34,7 @@ class VisionEncoder:
         mapper: from CLIP image embeddings to CLAP embeddings.
         regression_mapper: the mapper that ``blend`` mixes in.
         domain: of the pictures that ``mapper`` was trained on, to warn of others.
+        of_nano: the parts are nano's own, which knows drawn pictures of its own world.
     """
 
     image_encoder: CLIPVisionModelWithProjection
@@ -40,6 +42,7 @@ class VisionEncoder:
     mapper: EmbeddingMapper
     regression_mapper: EmbeddingMapper | None = None
     domain: Domain | None = None
+    of_nano: bool = False
 
     def embed(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "n c"]:
         """CLIP image embeddings of unit length, on the CPU.
@@ -63,6 +66,11 @@ class VisionEncoder:
         """Rows of ``embeds`` unlike all pictures that the mapper was trained on; see `Domain.out_of_domain`."""
         return self.domain.out_of_domain(embeds) if self.domain else []
 
+    def unknown_share(self, pictures: Sequence[Image.Image], *, most: int = 8) -> list[float]:
+        """For nano, the pictures' `unexplained_variance`, of at most ``most`` of them; empty for other encoders."""
+        chosen = pictures[:: -(-len(pictures) // most)]
+        return unknown_to_nano(chosen).tolist() if self.of_nano else []
+
 
 def load_vision_encoder(
     own: VisionToAudioPipeline | None,
@@ -70,8 +78,12 @@ def load_vision_encoder(
     mapper: str | Path | None,
     regression_mapper: str | Path | None,
     device: str,
+    *,
+    of_nano: bool = False,
 ) -> VisionEncoder:
     """Load the encoder and mappers from the folders given; a part without a folder is taken from ``own``.
+
+    ``of_nano`` says that ``own`` is nano.
 
     Raises:
         FileNotFoundError: a folder holds nothing that can be loaded.
@@ -93,7 +105,9 @@ def load_vision_encoder(
     )
     domain = Domain.load(mapper_folder(mapper)) if mapper is not None else None
     second = second.to(device) if second is not None else None
-    return VisionEncoder(image_encoder.to(device), feature_extractor, first.to(device), second, domain)
+    encoder = VisionEncoder(image_encoder.to(device), feature_extractor, first.to(device), second, domain)
+    encoder.of_nano = of_nano and clip is None and mapper is None
+    return encoder
 
 
 def load_clip(folder: str | Path) -> tuple[CLIPVisionModelWithProjection, CLIPImageProcessor]:
@@ -110,6 +124,4 @@ def load_clip(folder: str | Path) -> tuple[CLIPVisionModelWithProjection, CLIPIm
             CLIPImageProcessor.from_pretrained(path, subfolder=processor),
         )
     except (OSError, ValueError, TypeError) as error:
-        raise FileNotFoundError(
-            f"could not load a CLIP model from {str(folder)!r}: {str(error).splitlines()[0]}"
-        ) from error
+        raise FileNotFoundError(f"could not load a CLIP model from {str(folder)!r}: {why_not_loaded(error)}") from error

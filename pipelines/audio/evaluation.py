@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 
 from mappers.embedding_cache import EmbeddingCache, space_id
-from mappers.files import replacing, writable_folder
+from mappers.files import check_outputs, files_in, replacing, writable_folder
 from mappers.hub import resolve
 from mappers.options import declared_by
 from mappers.tables import markdown_table
@@ -30,12 +30,16 @@ from .conditioning import load_mapper
 from .encoders import NANO_CLAP
 from .extractors import ClapExtractor, Extractor, Features, load_extractor
 from .files import SOUND_SUFFIXES, read_sound, write_sound
-from .generation import Sonifier, check_duration
-from .options import EvaluateAudioOptions
-from .pairs import EmbeddedItems, Item, embed_picture_files, read_pairs
+from .generation import Sonifier
+from .loudness import loudness, true_peak
+from .options import EvaluateAudioOptions, check_sound
+from .pairs import EmbeddedItems, Item, embed_picture_files, enough_pairs, read_pairs
 from .settings import SoundConfig
 
 logger = logging.getLogger(__name__)
+
+FILES = ("report.json", "report.md")
+"""Names of the reports."""
 
 Waves = Float[np.ndarray, "n samples"]
 
@@ -93,6 +97,7 @@ def evaluate_audio(
     sound_to_picture: str | Path | None = None,
     duration: float | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     config: SoundConfig | None = None,
 ) -> list[Row]:
     """Measure sounds generated for held-out pictures (for all pictures where none is held out).
@@ -110,10 +115,11 @@ def evaluate_audio(
 
     Raises:
         FileNotFoundError, ValueError: pairs or a model cannot be used.
+        FileExistsError: the output folder has files of these names.
         OSError: the output cannot be written.
     """
-    check_duration(duration)
-    output = writable_folder(output_dir)
+    check_sound(duration)
+    output = report_folder(pairs, output_dir, generated=generated, overwrite=overwrite)
     config = config or SoundConfig()
     sonifier = sonifier or Sonifier.load()
     judge_clap = Clap.from_folder(resolve(clap, "CLAP"))
@@ -133,6 +139,26 @@ def evaluate_audio(
     rows = [_row(name, waves, dataset, judge_clap, judges, to_picture) for name, waves in sets.items()]
     _write_report(output, rows)
     return rows
+
+
+def report_folder(
+    pairs: str | Path, output_dir: str | Path, *, generated: str | Path | None = None, overwrite: bool = False
+) -> Path:
+    """The output folder of `evaluate_audio`, made and tried; needs no model.
+
+    Raises:
+        FileNotFoundError, ValueError: ``pairs`` or ``generated`` cannot be used.
+        FileExistsError: a file would be replaced; see `mappers.files.check_outputs`.
+        OSError: nothing can be written there.
+    """
+    output = Path(output_dir).expanduser()
+    inputs = [Path(path).expanduser() for path in (pairs, generated) if path is not None]
+    reports = [output / name for name in FILES]
+    check_outputs(reports, folders=[output / "sounds"], inputs=inputs, overwrite=overwrite)
+    read_pairs(pairs)
+    if generated is not None and not inputs[1].is_dir():
+        raise FileNotFoundError(f"there is no folder {generated}")
+    return writable_folder(output)
 
 
 def _judges(extractors: Sequence[str | Path | Extractor], dataset: EvaluationSet) -> list[Judge]:
@@ -190,8 +216,8 @@ def _evaluation_set(
 ) -> EvaluationSet:  # fmt: skip
     files = read_pairs(pairs)
     held_out = files.part(held_out=True)
-    if not {item.name for item in held_out.pictures} & {item.name for item in held_out.sounds}:
-        logger.warning("no pair is held out: all are measured, also those that a mapper may have been trained on")
+    if not enough_pairs([item.name for item in held_out.pictures], [item.name for item in held_out.sounds]):
+        logger.warning("fewer than two pairs are held out: all are measured, also those that a mapper was trained on")
         held_out = files
     rate, encoder = sonifier.backend.sampling_rate, sonifier.vision_encoder
     sounds = _read(held_out.sounds, rate, samples)
@@ -203,7 +229,7 @@ def _evaluation_set(
         store, frames_per_second=config.frames_per_second,
     )  # fmt: skip
     if len(pictures.items) < 2:
-        raise ValueError(f"{pairs} has {len(pictures.items)} usable pair to measure; at least two are needed")
+        raise ValueError(f"fewer than two pairs in {pairs} can be used, and figures need two; add pairs")
     complete = set(pictures.names) <= {item.name for item, _ in training}
     return EvaluationSet(
         pictures,
@@ -243,11 +269,11 @@ def _in_turns(names: Sequence[str], sounds: Sequence[tuple[Item, np.ndarray]]) -
 def _read_generated(folder: Path, dataset: EvaluationSet) -> Waves:
     """Sounds made elsewhere, one for each picture, by its file name."""
     rows, samples = [], dataset.references.shape[1]
+    sounds = {path.stem: path for path in reversed(files_in(folder, tuple(SOUND_SUFFIXES)))}
     for item in dataset.pictures.items:
-        paths = [path for path in folder.glob(f"{item.path.stem}.*") if path.suffix.lower() in SOUND_SUFFIXES]
-        if not paths:
+        if item.path.stem not in sounds:
             raise FileNotFoundError(f"there is no sound {item.path.stem}.* in {folder} for {item.path}")
-        wave = read_sound(paths[0], dataset.sampling_rate)[:samples]
+        wave = read_sound(sounds[item.path.stem], dataset.sampling_rate)[:samples]
         rows.append(np.pad(wave, (0, samples - len(wave))))
     return np.stack(rows)
 
@@ -267,7 +293,7 @@ def _generate(
         parts["generated"].append(sonifier.from_embeddings(embeds, seeds, seconds=seconds, config=config).audios)
         noise = [torch.Generator().manual_seed(key(each, 0, "sound")) for each in seeds]
         options = BackendOptions.from_config(config, seconds=seconds, generator=noise)
-        parts["oracle"].append(sonifier.backend.generate(true[rows], options).numpy())
+        parts["oracle"].append(sonifier.generate(true[rows], options))
     return {name: np.concatenate(waves) for name, waves in parts.items()}
 
 
@@ -304,11 +330,22 @@ def _row(
         lambda rows, right: metrics.recall_at(1, rows, right[:, 0], references, gallery_classes),
         sounds, classes[:, None],
     )  # fmt: skip
+    figures |= _levels(waves, rate)
     if to_picture is not None:
         generator = torch.Generator().manual_seed(0)
         pictures = to_picture.translate(torch.from_numpy(sounds), generator=generator).numpy()
         figures["CS"] = bootstrap(metrics.cosine_score, pictures, dataset.pictures.rows.numpy())
     return Row(name, figures)
+
+
+def _levels(waves: Waves, rate: int) -> dict[str, Estimate]:
+    """Mean loudness in LUFS and mean true peak in dBTP, by ITU-R BS.1770; of silence there is neither."""
+    measured = np.array([[loudness(wave, rate), true_peak(wave)] for wave in waves])
+    heard = measured[np.isfinite(measured).all(1)]
+    if len(heard) < 2:
+        return {}
+    names = ("loudness (LUFS)", "true peak (dBTP)")
+    return {name: bootstrap(lambda rows: float(rows.mean()), heard[:, [i]]) for i, name in enumerate(names)}
 
 
 def _judged(judge: Judge, found: Features) -> dict[str, Estimate]:

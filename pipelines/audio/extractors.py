@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mappers.extras import extra
 from mappers.hub import resolve
 
 from .clap import Clap
 from .files import check_wave, resample
+from .mel import mel_filters
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,11 @@ class Cnn14(nn.Module):
 
     def log_mel(self, waves: Float[Tensor, "n samples"]) -> Float[Tensor, "n 1 frames 64"]:
         """Decibels of mel power."""
-        with extra("audio"):
-            import librosa
-
         size = 1024 if self.sampling_rate == 32_000 else 512
         window = torch.hann_window(size, device=waves.device)
         power = torch.stft(waves, size, self.hop, size, window, pad_mode="reflect", return_complex=True).abs().square()
         highest = 14_000 if self.sampling_rate == 32_000 else 8_000
-        filters = librosa.filters.mel(sr=self.sampling_rate, n_fft=size, n_mels=64, fmin=50, fmax=highest)
-        mel = torch.from_numpy(filters).to(power) @ power
+        mel = mel_filters(self.sampling_rate, size, low=50, high=highest).to(power) @ power
         return 10 * mel.clamp(min=1e-10).log10().transpose(1, 2)[:, None]
 
     def forward(self, waves: Float[Tensor, "n samples"]) -> tuple[Float[Tensor, "n 2048"], Float[Tensor, "n 527"]]:

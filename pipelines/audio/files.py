@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,9 @@ Wave = Float[np.ndarray, " samples"]
 
 
 def read_sound(path: str | Path, sampling_rate: int) -> Wave:
-    """The sound of a sound or video file: float32, mono (the mean of its channels), at ``sampling_rate``.
+    """The sound of a sound or video file: float32, mono, at ``sampling_rate``.
+
+    Mono is the mean of the channels; or the first one, where channels of opposite phase cancel in the mean.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -46,12 +49,14 @@ def read_sound(path: str | Path, sampling_rate: int) -> Wave:
             rate = stream.rate
             to_float = av.AudioResampler(format="fltp")
             for frame in container.decode(stream):
-                pieces += [part.to_ndarray().mean(0) for part in to_float.resample(frame)]
+                pieces += [part.to_ndarray() for part in to_float.resample(frame)]
     except (av.error.FFmpegError, EOFError) as error:
         raise ValueError(f"{path} is damaged or not a sound file ({error.strerror}); replace or remove it") from error
-    if not sum(map(len, pieces)):
+    channels = np.concatenate(pieces, 1) if pieces else np.zeros((1, 0))
+    if not channels.size:
         raise ValueError(f"{path} holds no samples; replace or remove it")
-    return resample(check_wave(np.concatenate(pieces), str(path)), rate, sampling_rate)
+    mono = check_wave(channels.mean(0), str(path))
+    return resample(check_wave(channels[0]) if is_silent(mono) else mono, rate, sampling_rate)
 
 
 def check_wave(wave: np.ndarray, name: str = "a sound") -> Wave:
@@ -78,9 +83,11 @@ def resample(wave: Wave, rate: int, wanted: int) -> Wave:
     if rate == wanted:
         return wave
     with extra("audio"):
-        import librosa
+        import soxr
 
-    return librosa.resample(wave, orig_sr=rate, target_sr=wanted, res_type="soxr_hq").astype(np.float32)
+    samples = math.ceil(len(wave) * wanted / rate)
+    found = soxr.resample(wave, rate, wanted, quality="HQ")[:samples]
+    return np.pad(found, (0, samples - len(found))).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,8 @@ def read_frames(path: str | Path, *, per_second: float = 4.0) -> Frames:
 def write_sound(path: str | Path, wave: Wave, sampling_rate: int) -> None:
     """Write ``wave`` as a 16-bit file, PCM (``.wav``) or lossless (``.flac``).
 
+    Samples outside -1..1 are cut, and a warning says how many.
+
     Raises:
         ValueError: another ending, or an unusable wave.
         OSError: the file cannot be written.
@@ -143,12 +152,20 @@ def write_sound(path: str | Path, wave: Wave, sampling_rate: int) -> None:
     path = Path(path)
     if path.suffix.lower() not in (".wav", ".flac"):
         raise ValueError(f"sounds are written as .wav or .flac, got {path.name}; choose one of these endings")
-    wave = check_wave(wave).clip(-1, 1)
+    wave = _cut(check_wave(wave), path)
     with replacing(path) as temporary:
         try:
             soundfile.write(temporary, wave, sampling_rate, subtype="PCM_16")
         except soundfile.LibsndfileError as error:
             raise OSError(error.error_string) from error
+
+
+def _cut(wave: Wave, path: Path) -> Wave:
+    """``wave`` within -1..1, with a warning where it was not."""
+    beyond = float((np.abs(wave) > 1).mean())
+    if beyond:
+        logger.warning("%.2g %% of the samples of %s exceed -1..1 and are cut; lower its level", 100 * beyond, path)
+    return wave.clip(-1, 1)
 
 
 def write_video(path: str | Path, video: str | Path, wave: Wave, sampling_rate: int) -> None:
@@ -163,7 +180,7 @@ def write_video(path: str | Path, video: str | Path, wave: Wave, sampling_rate: 
     path, video = Path(path), _existing(video)
     if path.suffix.lower() != ".mp4":
         raise ValueError(f"videos are written as .mp4, got {path.name}")
-    wave = check_wave(wave).clip(-1, 1)
+    wave = _cut(check_wave(wave), path)
     with replacing(path) as temporary:
         try:
             with av.open(str(video)) as source, av.open(str(temporary), "w", format="mp4") as target:
@@ -181,10 +198,12 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
     if copied:
         video = target.add_stream_from_template(pictures)
     else:
-        video = target.add_stream("libx264", rate=pictures.average_rate or 25)
-        video.width, video.height = pictures.width // 2 * 2, pictures.height // 2 * 2
+        # Frames of uneven distance keep their times; without B-frames the header's length is that of the last one too.
+        video = target.add_stream("libx264", rate=pictures.average_rate or 25, options={"bf": "0"})
+        # H.264 stores colour at half the size: sides must be even.
+        video.width, video.height = (max(side // 2 * 2, 2) for side in (pictures.width, pictures.height))
         video.pix_fmt = "yuv420p"
-        video.time_base = pictures.time_base
+        video.codec_context.time_base = video.time_base = pictures.time_base
     sound = target.add_stream("aac", rate=rate, layout="mono")
     if copied:
         for packet in source.demux(pictures):
@@ -214,23 +233,21 @@ def write_spectrogram(path: str | Path, wave: Wave, sampling_rate: int, title: s
     """
     import matplotlib.figure
 
-    with extra("audio"):
-        import librosa
+    from .mel import band_centres, decibels
 
-    hop = sampling_rate // 100
-    size = 2 ** math.ceil(math.log2(sampling_rate / 20))
-    power = librosa.feature.melspectrogram(
-        y=check_wave(wave), sr=sampling_rate, n_fft=size, hop_length=hop, n_mels=64
-    )  # fmt: skip
-    decibels = librosa.power_to_db(power, ref=1.0, top_db=80)
+    wave = check_wave(wave)
     figure = matplotlib.figure.Figure(figsize=(6, 2.6), layout="constrained")
     axes = figure.subplots()
-    shown = axes.imshow(decibels, origin="lower", aspect="auto", extent=(0, len(wave) / sampling_rate, 0, 64))
-    bands = librosa.mel_frequencies(64, fmax=sampling_rate / 2)
+    extent = (0, len(wave) / sampling_rate, 0, 64)
+    shown = axes.imshow(decibels(wave, sampling_rate), origin="lower", aspect="auto", extent=extent)
+    bands = band_centres(sampling_rate / 2)
     axes.set_yticks([8, 24, 40, 56], [f"{bands[band]:.0f}" for band in (8, 24, 40, 56)])
-    axes.set(xlabel="seconds", ylabel="Hz", title=title)
+    axes.set(xlabel="seconds", ylabel="Hz")
+    axes.set_title(title, parse_math=False)
     figure.colorbar(shown, label="dB")
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A title may be a file's name, of any characters; those that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(temporary, dpi=100, format="png")
 
 

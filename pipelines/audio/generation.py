@@ -23,6 +23,7 @@ from mappers.pictures import VIDEO_ENDINGS
 from mappers.training.draws import key
 
 from ..images import load_images
+from ..personalization.domain_check import LIMIT
 from .audioldm import AudioLDMBackend
 from .backends import AudioBackend, BackendOptions
 from .clap import Clap
@@ -30,7 +31,8 @@ from .conditioning import aggregate, remove_directions, translate
 from .encoders import NANO, NANO_CLAP, VisionEncoder, load_vision_encoder
 from .files import Frames, read_frames
 from .loading import load_backend
-from .options import RankedGeneratorOptions, SoundOptions
+from .loudness import leveled
+from .options import LONGEST, RankedGeneratorOptions, SoundOptions, check_sound
 from .settings import SoundConfig
 from .timing import find_onsets, frame_motion, onset_gain, window_embeds
 
@@ -53,7 +55,7 @@ class Sounds:
     """
 
     audios: Float[np.ndarray, "n samples"]
-    """float32."""
+    """float32, of -23 LUFS, or less where the true peak would exceed -1 dBTP."""
     sampling_rate: int
     """Samples per second."""
     audio_embeds: Float[Tensor, "n a"]
@@ -109,7 +111,8 @@ class Sonifier:
         judge = None if chosen is None else Clap.from_folder(resolve(chosen, "CLAP"))
         backend = load_backend(NANO if nano else model, clap=judge, device=on)
         own = backend.pipeline if isinstance(backend, AudioLDMBackend) else None
-        return cls(backend, load_vision_encoder(own, clip, mapper, regression_mapper, on), judge)
+        of_nano = nano or str(model) == NANO
+        return cls(backend, load_vision_encoder(own, clip, mapper, regression_mapper, on, of_nano=of_nano), judge)
 
     @declared_by(SoundOptions)
     def __call__(
@@ -123,13 +126,11 @@ class Sonifier:
     ) -> Sounds:
         """Sounds of pictures or of one video; see `vision_to_audio`."""
         config = config or SoundConfig()
-        if candidates < 1:
-            raise ValueError(f"candidates must be at least 1, got {candidates}")
-        check_duration(duration)
+        check_sound(duration, candidates)
         if candidates > 1 and self.clap is None:
             raise ValueError("ranking candidates needs a CLAP model; give clap=, the generator's own")
         frames = _video(image_or_video, config)
-        seconds = duration or (frames.seconds if frames else self.backend.native_seconds)
+        seconds = duration or (_length(image_or_video, frames) if frames else self.backend.native_seconds)
         embeds, gain = self._embed(image_or_video, frames, seconds, config)
         unlike = self.vision_encoder.out_of_domain(embeds.flatten(0, 1))
         for number in sorted({row // embeds.shape[1] for row in unlike}):
@@ -164,9 +165,24 @@ class Sonifier:
             audio_embeds = audio_embeds[:, 0]
         generators = _generators(seeds, candidates, "sound")
         options = BackendOptions.from_config(config, seconds=seconds, generator=generators, frame_gain=frame_gain)
-        waves = self.backend.generate(audio_embeds, options)
+        waves = self.generate(audio_embeds, options)
         mean = audio_embeds if audio_embeds.ndim == 2 else F.normalize(audio_embeds.mean(1), dim=-1)
-        return self._ranked(waves.numpy(), mean, candidates)
+        return self._ranked(waves, mean, candidates)
+
+    def generate(
+        self, audio_embeds: Float[Tensor, "n *w a"], options: BackendOptions
+    ) -> Float[np.ndarray, "n samples"]:  # fmt: skip
+        """Sounds of the backend, at the loudness that sounds have here (`pipelines.audio.loudness.leveled`).
+
+        Set before they are ranked, so that what is ranked is what is heard.
+
+        Raises:
+            ValueError: the generator's numbers overflow.
+        """
+        waves, rate = self.backend.generate(audio_embeds, options).numpy(), self.backend.sampling_rate
+        if not np.isfinite(waves).all():
+            raise ValueError("the generator made numbers that are not finite; set a guidance_scale nearer to 1")
+        return np.stack([leveled(wave, rate) for wave in waves])
 
     def _embed(
         self, source: Source, frames: Frames | None, seconds: float, config: SoundConfig
@@ -176,11 +192,14 @@ class Sonifier:
             if config.window or config.onset_strength:
                 raise ValueError("window and onset_strength are for videos; a picture has no time; leave them out")
             pictures = load_images([source] if isinstance(source, Image.Image | np.ndarray) else source)
+            for number, picture in enumerate(pictures, 1):
+                self._warn_if_unknown([picture], f"picture {number}" if len(pictures) > 1 else "the input")
             return self.vision_encoder.embed(pictures)[:, None], None
         if not self.backend.keeps_time and (config.window or config.onset_strength):
             raise ValueError(
                 "this generator takes one embedding for a whole sound; leave out window and onset_strength"
             )
+        self._warn_if_unknown(frames.pictures, "the input")
         embeds = self.vision_encoder.embed(frames.pictures)
         if config.window is None:
             windows = aggregate(embeds)
@@ -191,6 +210,18 @@ class Sonifier:
         onsets = find_onsets(frame_motion(frames.pictures), frames.times)
         frames_of_mel = math.ceil(seconds / FRAME_SECONDS)
         return windows[None], onset_gain(onsets, frames_of_mel, FRAME_SECONDS, config.onset_strength)
+
+    def _warn_if_unknown(self, pictures: Sequence[Image.Image], which: str) -> None:
+        """Warn of pictures that nano does not know, as `pipelines.personalize` does."""
+        shares = self.vision_encoder.unknown_share(pictures)
+        if shares and float(np.mean(shares)) > LIMIT:
+            logger.warning(
+                "%s is far from what nano knows: its autoencoder loses %.1f %% of it, of pictures of its own world "
+                "seldom more than %.1f %%. Its sound will hardly fit; give model= an AudioLDM folder or hub id instead",
+                which,
+                100 * float(np.mean(shares)),
+                100 * LIMIT,
+            )
 
     def _translated(
         self, embeds: Float[Tensor, "k w c"], seeds: Sequence[int], candidates: int, config: SoundConfig
@@ -254,20 +285,24 @@ def vision_to_audio(
         ValueError: an input, a setting or a pair of models cannot be used; the message says which and why.
     """
     config = sound_config(settings)
+    check_sound(duration, candidates)
+    check_source(image_or_video)
     sonifier = Sonifier.load(
         model, clip=clip, mapper=mapper, regression_mapper=regression_mapper, clap=clap, device=device
     )
     return sonifier(image_or_video, duration=duration, candidates=candidates, seed=seed, config=config)
 
 
-def check_duration(duration: float | None) -> None:
-    """Refuse a length that is not a positive number.
+def check_source(source: Source) -> None:
+    """Refuse files that do not exist.
 
     Raises:
-        ValueError: ``duration`` is zero, negative or not finite.
+        FileNotFoundError: there is no such file or folder; the message names the first.
     """
-    if duration is not None and not (math.isfinite(duration) and duration > 0):
-        raise ValueError(f"duration must be a positive number of seconds, got {duration}")
+    named = source if isinstance(source, list | tuple) else [source]
+    for path in (Path(each).expanduser() for each in named if isinstance(each, str | Path)):
+        if not path.exists():
+            raise FileNotFoundError(f"there is no picture, video or folder {path}")
 
 
 def sound_config(settings: dict[str, Any]) -> SoundConfig:
@@ -287,6 +322,17 @@ def _generators(seeds: Sequence[int], candidates: int, name: str, copies: int = 
     """One for each sound. It depends on seed and candidate number only: a picture sounds the same in any batch."""
     keys = [key(seed, candidate, name) for seed in seeds for candidate in range(candidates)]
     return [torch.Generator().manual_seed(number) for number in keys for _ in range(copies)]
+
+
+def _length(source: Any, frames: Frames) -> float:
+    """Seconds of the sound of a whole video; a very short video gets a longer sound.
+
+    Raises:
+        ValueError: the video is longer than a sound can be.
+    """
+    if frames.seconds > LONGEST:
+        raise ValueError(f"{source} lasts {frames.seconds:.0f} seconds; set duration, of at most {LONGEST:g} seconds")
+    return frames.seconds
 
 
 def _video(source: Source, config: SoundConfig) -> Frames | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from mappers.hub import resolve
+from mappers.hub import resolve, why_not_loaded
 
 from .audioldm import AudioLDMBackend
 from .backends import AudioBackend
@@ -47,7 +47,7 @@ def load_backend(model: str | Path, *, clap: Clap | None = None, device: str = "
         raise ValueError(f"the model {str(model)!r} needs a package that is not installed: {error}") from error
     except OSError as error:
         raise FileNotFoundError(
-            f"could not load the model {str(model)!r} ({str(error).splitlines()[0]}); give a folder in the layout of"
+            f"could not load the model {str(model)!r} ({why_not_loaded(error)}); give a folder in the layout of"
             " AudioLDM, AudioLDM 2 or Stable Audio, or use 'nano' to run without downloads"
         ) from error
     raise ValueError(f"{model} holds a {name}; audio generators are AudioLDM, AudioLDM 2 and Stable Audio")

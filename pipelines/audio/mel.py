@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-
-from mappers.extras import extra
+from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
 
 RATE = 16_000
 WINDOW = 1024
@@ -46,9 +47,37 @@ def log_mel(waves: Float[Tensor, "n samples"], sampling_rate: int = RATE) -> Flo
 
 
 @cache
-def mel_filters() -> Float[Tensor, "64 513"]:
-    """Weights of the Slaney bands over the bins of the Fourier transform."""
-    with extra("audio"):
-        import librosa
+def mel_filters(
+    sampling_rate: int = RATE, window: int = WINDOW, *, low: float = 0.0, high: float | None = None
+) -> Float[Tensor, "64 f"]:
+    """Weights of 64 Slaney bands over the bins of the Fourier transform of ``window`` samples.
 
-    return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BINS, fmin=0, fmax=RATE / 2))
+    Args:
+        sampling_rate: samples per second.
+        window: samples of the Fourier transform.
+        low: hertz where the lowest band begins.
+        high: hertz where the highest band ends; None takes half the sampling rate.
+    """
+    bands = mel_filter_bank(
+        num_frequency_bins=window // 2 + 1, num_mel_filters=BINS, min_frequency=low,
+        max_frequency=sampling_rate / 2 if high is None else high, sampling_rate=sampling_rate, norm="slaney",
+        mel_scale="slaney",
+    )  # fmt: skip
+    return torch.from_numpy(bands.T.copy()).float()
+
+
+def band_centres(high: float) -> list[float]:
+    """Hertz in the middle of each of the 64 bands from 0 to ``high`` hertz."""
+    highest = hertz_to_mel(high, mel_scale="slaney")
+    edges = np.arange(BINS + 2) / (BINS + 1) * float(highest)
+    return np.asarray(mel_to_hertz(edges, mel_scale="slaney"))[1:-1].tolist()
+
+
+def decibels(wave: Float[np.ndarray, " samples"], sampling_rate: int) -> Float[np.ndarray, "64 frames"]:
+    """Power in each band, a frame every 10 ms, in dB; at most 80 dB below the largest."""
+    hop, size = sampling_rate // 100, 2 ** math.ceil(math.log2(sampling_rate / 20))
+    padded = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
+    spectrum = torch.stft(padded, size, hop, size, torch.hann_window(size), pad_mode="constant", return_complex=True)
+    power = mel_filters(sampling_rate, size) @ spectrum.abs().square()
+    found = 10 * power.clamp(min=1e-10).log10()
+    return found.clamp(min=found.amax() - 80).numpy()

@@ -8,6 +8,11 @@ from typing import Annotated
 
 import tyro
 
+from mappers.options import OutputOptions
+
+SHORTEST, LONGEST = 0.1, 600.0
+"""Seconds of a sound: generators need some frames, and the memory that they need grows with the length."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorOptions:
@@ -42,10 +47,13 @@ class SoundOptions:
     seed: int = 0
     """Seed of all random draws."""
 
+    def __post_init__(self) -> None:
+        check_sound(self.duration, self.candidates)
+
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions:
-    """Arguments of `pipelines.audio.batch.sonify_files` about files."""
+class FileOptions(OutputOptions):
+    """Arguments of `pipelines.audio.batch.sound_jobs`."""
 
     source: Annotated[Path, tyro.conf.arg(name="input")]
     """Picture, video, or a folder of both."""
@@ -57,7 +65,7 @@ class FileOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateAudioOptions:
+class EvaluateAudioOptions(OutputOptions):
     """Arguments of `pipelines.evaluate_audio`."""
 
     pairs: Path
@@ -80,6 +88,9 @@ class EvaluateAudioOptions:
     seed: int = 0
     """Seed of all random draws."""
 
+    def __post_init__(self) -> None:
+        check_sound(self.duration)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitMapperOptions:
@@ -96,3 +107,15 @@ class FitMapperOptions:
     """CLAP that the generator was trained with: a ClapModel folder or an embedded id."""
     cache: Path | None = None
     """Folder of cached embeddings, which several runs may share; if not given, one in the output folder."""
+
+
+def check_sound(duration: float | None, candidates: int = 1) -> None:
+    """Refuse a length or a number of sounds that no generator can make.
+
+    Raises:
+        ValueError: ``duration`` is not in `SHORTEST` to `LONGEST`, or ``candidates`` is below 1.
+    """
+    if duration is not None and not SHORTEST <= duration <= LONGEST:
+        raise ValueError(f"duration must be {SHORTEST:g} to {LONGEST:g} seconds, got {duration:g}")
+    if candidates < 1:
+        raise ValueError(f"candidates must be at least 1, got {candidates}")

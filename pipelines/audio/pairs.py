@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mappers.embedding_cache import EmbeddingCache
-from mappers.files import replacing
+from mappers.files import files_in, replacing
 from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
 from mappers.training.run_inputs import fingerprint
 
@@ -60,7 +60,8 @@ def read_pairs(folder: str | Path) -> PairFiles:
     With a file ``pairs.jsonl``: a line {"concept": ..., "images": [{"file": ..., "split": ...}], "audio": [...]} for
     each group. Without it:
 
-    - files that differ in their ending only belong together (``a.png``, ``a.wav``); every tenth pair is held out;
+    - files that differ in their ending only belong together (``a.png``, ``a.wav``); every tenth pair is held out, and
+      of 10 to 19 pairs the fifth too, because measuring needs two;
     - a video without such a partner is paired with its own sound;
     - all other files of a folder with both sides belong together (``dog/1.png``, ``dog/woof.wav``); every fifth of each
       side is held out.
@@ -104,7 +105,7 @@ def _listed(folder: Path) -> PairFiles:
 
 
 def _found(folder: Path) -> PairFiles:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = files_in(folder, recursive=True)
     looks = [path for path in files if path.suffix.lower() in (*PICTURE_ENDINGS, *VIDEO_ENDINGS)]
     sounds = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
     heard = {path.with_suffix("") for path in sounds}
@@ -113,20 +114,34 @@ def _found(folder: Path) -> PairFiles:
     paired |= {path.with_suffix("") for path in sounds if path.suffix.lower() in VIDEO_ENDINGS}
     together = {path.parent for path in looks} & {path.parent for path in sounds}
     order = {stem: number for number, stem in enumerate(sorted(paired))}
+    apart = {4, 9} if 10 <= len(order) < 20 else set(range(9, len(order), 10))
     sides: list[list[Item]] = []
     for side in (looks, sounds):
         items, seen = [], dict.fromkeys(together, 0)
         for path in side:
             stem = path.with_suffix("")
             if stem in paired:
-                items.append(Item(path, stem.relative_to(folder).as_posix(), order[stem] % 10 == 9))
+                items.append(Item(path, stem.relative_to(folder).as_posix(), order[stem] in apart))
             elif path.parent in together and path.parent != folder:
                 seen[path.parent] += 1
                 items.append(Item(path, path.parent.relative_to(folder).as_posix(), seen[path.parent] % 5 == 0))
             else:
-                logger.warning("left out: %s has no partner of the same name", path)
+                logger.warning("left out: %s has no partner of the same name%s", path, _hint(path, files))
         sides.append(items)
     return PairFiles(*sides)
+
+
+def _hint(path: Path, files: Sequence[Path]) -> str:
+    """What to rename, where only capitals keep a file from its partner; empty where nothing does."""
+    stem = str(path.with_suffix(""))
+    others = (str(other.with_suffix("")) for other in files)
+    near = next((other for other in others if other != stem and other.lower() == stem.lower()), None)
+    return "" if near is None else f"; capitals count: rename it to {Path(near).name}{path.suffix}"
+
+
+def enough_pairs(pictures: Sequence[str], sounds: Sequence[str]) -> bool:
+    """Whether names of pictures and of sounds make two pairs, of which figures can be measured."""
+    return sum(name in set(sounds) for name in pictures) >= 2
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,8 +45,12 @@ class SoundConfig:
                 raise ValueError(f"{name} must be in 0..1, got {getattr(self, name)}")
         for name in ("window", "frames_per_second", "inference_steps", "mapper_steps"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {value}")
+        for name in ("guidance_scale", "mapper_guidance_scale"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,9 @@ class FitMapperConfig:
 
     def __post_init__(self) -> None:
         for name in ("depth", "heads", "head_width", "null_tokens", "frames_per_second"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if self.hidden is not None and self.hidden < 1:
+            raise ValueError(f"hidden must be at least 1 or none, got {self.hidden}")
         if not 0 <= self.drop < 1:
             raise ValueError(f"drop must be at least 0 and below 1, got {self.drop}")

@@ -12,10 +12,11 @@ from accelerate import PartialState
 
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import EmbeddingCache, space_id
-from mappers.files import replacing, writable_folder
+from mappers.files import replacing
 from mappers.hub import resolve
 from mappers.options import RunLength, declared_by
 from mappers.pairs import Pairs, PairTask
+from mappers.training.run_folder import run_folder
 from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport, fit
 from mappers.v2a import EmbeddingMapper, LinearMapper, RegressionMapper
@@ -24,7 +25,7 @@ from .clap import Clap
 from .domain_gap import Domain, GapRow, gap_report, gap_table
 from .encoders import NANO, NANO_CLAP, load_clip
 from .options import FitMapperOptions
-from .pairs import EmbeddedItems, EmbeddedPairs, embed_picture_files, embed_sound_files, read_pairs
+from .pairs import EmbeddedItems, EmbeddedPairs, embed_picture_files, embed_sound_files, enough_pairs, read_pairs
 from .settings import FitMapperConfig
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def fit_mapper(
     config = config or FitMapperConfig()
     training = config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     config = dataclasses.replace(config, train=training)
-    output = writable_folder(output_dir)
+    output = run_folder(output_dir, resume=resume, besides=["cache"])
+    assert output is not None
     embedded = _embedded_pairs(Path(pairs).expanduser(), clip, clap, Path(cache or output / "cache"), config, device)
     sides = embedded.swapped() if config.reverse else embedded
     train, held_out = _training_pairs(sides), _held_out(sides)
@@ -120,11 +122,17 @@ def _embedded_pairs(
 
 
 def _held_out(sides: EmbeddedPairs) -> tuple[EmbeddedItems, EmbeddedItems]:
-    """Held-out pictures and sounds; all pictures and sounds where no held-out pair shares a name."""
+    """Held-out pictures and sounds; all of them where fewer than two pairs are held out.
+
+    Raises:
+        ValueError: there are not two pairs at all.
+    """
     pictures, sounds = sides.pictures.part(held_out=True), sides.sounds.part(held_out=True)
-    if set(pictures.names) & set(sounds.names):
+    if enough_pairs(pictures.names, sounds.names):
         return pictures, sounds
-    logger.warning("no pair is held out: figures are of what the mapper was trained on")
+    if not enough_pairs(sides.pictures.names, sides.sounds.names):
+        raise ValueError("fewer than two pairs can be used, and figures need two; add pairs of pictures and sounds")
+    logger.warning("fewer than two pairs are held out: figures are of all pairs, which the mapper was trained on")
     return sides.pictures, sides.sounds
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mappers.files import replacing, writable_folder
+from mappers.files import check_outputs, replacing, writable_folder
 from mappers.options import declared_by
 from nerf.conditional.inversion.inversion import InversionConfig
 from nerf.conditional.views import View, turntable_views
@@ -25,6 +26,8 @@ FPS = 6
 """Pictures of the turntable per second."""
 FILES = {"before": "before.png", "after": "after.png", "turntable": "turntable.gif", "session": "edit.safetensors"}
 """Names of the files."""
+REPORT = "report.json"
+"""Name of the report."""
 
 
 @declared_by(FolderOptions, ObjectOptions, EditOptions)
@@ -46,6 +49,7 @@ def edit_to_folder(
     mapper: str | Path | None = None,
     size: int = 128,
     views: int = 12,
+    overwrite: bool = False,
     inversion: InversionConfig | None = None,
 ) -> dict[str, Any]:
     """Edit an object; write before.png, after.png, turntable.gif (side by side), edit.safetensors and report.json.
@@ -60,12 +64,16 @@ def edit_to_folder(
 
     Raises:
         FileNotFoundError, ValueError: an argument cannot be used; nothing is written then.
+        FileExistsError: the folder has files of these names.
         OSError: the folder is not writable.
     """
-    _check_request(image, instance, seed, text, exemplar)
+    _check_request(image, instance, seed, text, exemplar, strength)
+    read = [path for path in (image, mask, exemplar) if isinstance(path, str | Path)]
+    folder = Path(output).expanduser()
+    check_outputs([folder / name for name in (*FILES.values(), REPORT)], inputs=read, overwrite=overwrite)
     view, circle = View(size=size), turntable_views(views, PREVIEW)
     editor = edit_nerf(model, instance=instance, seed=seed, clip=clip, method=method, mapper=mapper)
-    folder = writable_folder(output)
+    writable_folder(folder)
     report: dict[str, Any] = {"model": str(model), "clip": editor.scorer.name}
     if image is not None:
         started = time.monotonic()
@@ -86,11 +94,18 @@ def edit_to_folder(
 
 
 def _check_request(
-    image: Picture | None, instance: int | None, seed: int | None, text: str | None, exemplar: Picture | None
+    image: Picture | None,
+    instance: int | None,
+    seed: int | None,
+    text: str | None,
+    exemplar: Picture | None,
+    strength: float,
 ) -> None:
-    """Refuse two objects, and a request without any work."""
+    """Refuse two objects, a request without any work, and a strength that is no number."""
     if image is not None and (instance is not None or seed is not None):
         raise ValueError("give either a picture to find the object in, or an instance or seed, not both")
+    if not math.isfinite(strength):
+        raise ValueError(f"strength must be a finite number, got {strength}")
     if image is None and text is None and exemplar is None:
         raise ValueError("say what to do: give a text, an exemplar, or a picture to find an object in")
 
@@ -109,7 +124,7 @@ def _write(editor: Editor, folder: Path, view: View, circle: list[View], report:
             picture.save(temporary)
     write_film(turntable_frames(editor, circle), folder / FILES["turntable"], fps=FPS)
     editor.save(folder / FILES["session"])
-    with replacing(folder / "report.json") as temporary:
+    with replacing(folder / REPORT) as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 

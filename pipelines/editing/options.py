@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mappers.options import OutputOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectOptions:
@@ -44,7 +46,7 @@ class EditOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions:
+class FolderOptions(OutputOptions):
     """Further arguments of `pipelines.editing.files.edit_to_folder`."""
 
     output: Path

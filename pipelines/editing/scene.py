@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mappers.training.draws import Draws
+from mappers.training.run_folder import run_folder
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import Prepared, fit
 from nerf.cameras import Cameras
@@ -26,7 +27,7 @@ from nerf.conditional.clip.scorer import DEFAULT, Scorer, clip_distance
 from nerf.fields import Field, density_of
 from nerf.rendering.compositing import composite
 from nerf.rendering.sampling import sample_points
-from nerf.runs import Run, load_run, output_folder
+from nerf.runs import Run, load_run
 from nerf.viewpoints import Viewpoints
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -165,6 +166,7 @@ def edit_scene(
         TrainingError: the output folder holds a run already.
     """
     started = time.process_time()
+    output = run_folder(output_dir)
     if not text.strip():
         raise ValueError('the text is empty; say what the scene should look like, such as "a golden robot"')
     teacher = run if isinstance(run, Run) else load_run(run)
@@ -173,7 +175,6 @@ def edit_scene(
     config = config or SceneEditConfig()
     train = config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     config = dataclasses.replace(config, train=train)
-    output = output_folder(output_dir, False)
     scorer = Scorer.load(clip)
     target = scorer.embed_texts([text])[0]
     field, sampler = deepcopy(teacher.field), deepcopy(teacher.sampler)

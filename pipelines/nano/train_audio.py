@@ -162,7 +162,7 @@ def export(task: AudioTask) -> None:
     else:
         name = "mapper" if task.mapper.generative else "regression_mapper"
         _save(task.mapper, VISION_TO_AUDIO / name)
-    write_index()
+    write_index(VISION_TO_AUDIO)
 
 
 def _save(model: nn.Module, folder: Path) -> None:
@@ -187,8 +187,8 @@ PARTS: dict[str, type] = {
 """Components of the pipeline, by the names of their folders."""
 
 
-def write_index(folder: Path = VISION_TO_AUDIO) -> None:
-    """Write the vocoder, which has no learned weights, and ``model_index.json`` once all parts exist."""
+def write_index(folder: Path) -> None:
+    """Write the vocoder, which has no learned weights, and, once all parts exist, ``model_index.json``."""
     _save(GriffinLim(), folder / "vocoder")
     if all((folder / name).exists() for name in PARTS):
         parts = {name: part.from_pretrained(folder / name) for name, part in PARTS.items()}

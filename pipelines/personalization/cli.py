@@ -10,9 +10,11 @@ from typing import Annotated, TypeVar
 import tyro
 
 from mappers.command_line import Configured, Training
+from mappers.files import check_outputs, writable_folder
+from mappers.options import OutputOptions
 from mappers.yaml_settings import load_settings
 
-from .options import EvaluateOptions, GenerateOptions, ImportOptions, PersonalizeOptions
+from .options import CONCEPT, EvaluateOptions, GenerateOptions, ImportOptions, PersonalizeOptions
 from .settings import EvaluateConfig, PersonalizeConfig
 
 T = TypeVar("T")
@@ -89,7 +91,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(OutputOptions):
     """Write a learned word as plain vectors, for programs without mappers, and report how much of it they keep."""
 
     concept: Path
@@ -104,6 +106,9 @@ class Export:
         from .exports import FILES, export_concept
         from .pipeline import NeTIPipeline
 
+        files = [self.output / name for name in FILES.values()]
+        check_outputs(files, inputs=[self.concept], overwrite=self.overwrite)
+        writable_folder(self.output)
         concept = load_concept(self.concept)
         pipeline = NeTIPipeline.from_model(self.model or concept.model)
         kept = export_concept(pipeline, pipeline.load_concept(concept), self.output)
@@ -112,7 +117,7 @@ class Export:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportNeTI:
+class ImportNeTI(OutputOptions):
     """Convert the two files of an official NeTI run to a concept file. No code in them is run."""
 
     options: Annotated[ImportOptions, tyro.conf.arg(name="")]
@@ -123,4 +128,7 @@ class ImportNeTI:
         from .concepts import save_concept
         from .official_neti import import_neti
 
-        print(save_concept(import_neti(**vars(self.options)), self.output / "concept.safetensors"))
+        output = self.output / CONCEPT
+        check_outputs([output], inputs=[self.options.mapper, self.options.embeds], overwrite=self.overwrite)
+        writable_folder(self.output)
+        print(save_concept(import_neti(**vars(self.options)), output))

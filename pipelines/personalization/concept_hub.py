@@ -18,8 +18,7 @@ from mappers.registry import mapper_name
 from mappers.tables import markdown_table
 
 from .concepts import Concept, load_concept, save_concept
-
-FILE = "concept.safetensors"
+from .options import CONCEPT
 
 
 def save_pretrained(
@@ -46,7 +45,7 @@ def save_pretrained(
         OSError: the folder is not writable.
     """
     folder = Path(folder)
-    save_concept(concept, folder / FILE)
+    save_concept(concept, folder / CONCEPT)
     if samples is not None:
         with replacing(folder / "samples.png") as temporary:
             samples.save(temporary, format="PNG")
@@ -65,14 +64,14 @@ def from_pretrained(source: str | Path) -> Concept:
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        return load_concept(path / FILE)
+        return load_concept(path / CONCEPT)
     if path.is_file():
         return load_concept(path)
     try:
-        return load_concept(Path(hf_hub_download(str(source), FILE)))
+        return load_concept(Path(hf_hub_download(str(source), CONCEPT)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{str(source)!r} is neither a folder, nor a concept file, nor a repository of the hub with a {FILE} in "
+            f"{str(source)!r} is neither a folder, nor a concept file, nor a repository of the hub with a {CONCEPT} in "
             f"it that can be reached ({str(error).splitlines()[0]})"
         ) from error
 
@@ -112,7 +111,7 @@ def card(concept: Concept, *, license: str, report: Mapping[str, Any] | None, sa
         parts.append("![samples](samples.png)")
     parts.append(
         f'```python\nimport pipelines\n\npipeline = pipelines.NeTIPipeline.from_model("{base}")\n'
-        f'pipeline.load_concept("{FILE}")\npipeline("a photo of a {concept.token} on the beach").images[0]\n```'
+        f'pipeline.load_concept("{CONCEPT}")\npipeline("a photo of a {concept.token} on the beach").images[0]\n```'
     )
     parts.append(f"## Settings\n\n```json\n{json.dumps(concept.settings, indent=2)}\n```")
     parts.append(f"## Figures\n\n{_figures(report)}")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import cache
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
+
+from mappers.hub import resolve
+
+from ..images import square
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +44,18 @@ def unexplained_variance(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"])
         variance = picture.float().var((2, 3)).mean()
         rows.append((kept - picture).float().square().mean() / variance.clamp(min=1e-4))
     return torch.stack(rows).cpu()
+
+
+def unknown_to_nano(pictures: Sequence[Image.Image]) -> Float[Tensor, " n"]:
+    """`unexplained_variance` of pictures of any size, with the autoencoder of the embedded text-to-image model."""
+    vae = _nano_autoencoder()
+    rows = np.stack([np.asarray(square(picture, vae.config["sample_size"])) for picture in pictures])
+    return unexplained_variance(vae, torch.from_numpy(rows).permute(0, 3, 1, 2).float() / 127.5 - 1)
+
+
+@cache
+def _nano_autoencoder() -> AutoencoderKL:
+    return AutoencoderKL.from_pretrained(resolve("nano", "text-to-image"), subfolder="vae").eval()
 
 
 def warn_if_out_of_domain(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"]) -> None:

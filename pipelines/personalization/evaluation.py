@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPTokenizer
 
-from mappers.files import replacing, writable_folder
-from mappers.hub import resolve
+from mappers.files import check_outputs, replacing, writable_folder
+from mappers.hub import resolve, why_not_loaded
 from mappers.options import declared_by
 
 from ..estimate import Estimate
@@ -31,6 +31,9 @@ from .settings import EvaluateConfig
 
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 """Student's t at 97.5 % for 1..15 degrees of freedom; beyond, the Gaussian's 1.96 is less than 9 % too small."""
+
+FILES = ("report.json", "samples.png", "truncation.png", "neighbours.png")
+"""What `evaluate` writes."""
 
 Embed = Callable[[Sequence[Image.Image]], Float[Tensor, "n d"]]
 
@@ -63,7 +66,7 @@ class Judges:
             if isinstance(error, FileNotFoundError):
                 raise
             raise FileNotFoundError(
-                f"could not load the judge {str(clip)!r} ({str(error).splitlines()[0]}); give a folder in its layout"
+                f"could not load the judge {str(clip)!r} ({why_not_loaded(error)}); give a folder in its layout"
             ) from error
 
     def _clip(self, processor: Any) -> Embed:
@@ -108,6 +111,7 @@ def evaluate(
     clip: str | Path = "nano-clip",
     dino: str | Path | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     config: EvaluateConfig | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
@@ -127,12 +131,16 @@ def evaluate(
 
     Raises:
         FileNotFoundError, ValueError: an argument cannot be used, or a reference is a training picture.
+        FileExistsError: ``output_dir`` has files of these names.
         OSError: ``output_dir`` is not writable.
     """
     config = config or EvaluateConfig()
-    output = None if output_dir is None else writable_folder(output_dir)
-    pipeline, token = _load(concept, model, device)
-    held_out, seen = _read_pictures(pipeline, references, training)
+    output = None if output_dir is None else _report_folder(Path(output_dir).expanduser(), overwrite)
+    known = concept if isinstance(concept, Concept) else load_concept(Path(concept))
+    held_out, seen = load_images(references), [] if training is None else load_images(training)
+    pipeline, token = _load(known, model, device)
+    held_out, seen = (_squares(pipeline, pictures) for pictures in (held_out, seen))
+    _check_held_out(held_out, seen)
     measure = Measurement(pipeline, Judges(clip, dino, pipeline.device), held_out, config, seed)
     word, pictures = measure.score(token)
     category, _ = measure.score(pipeline.concept(token).category)
@@ -153,27 +161,22 @@ def evaluate(
     return result
 
 
-def _load(concept: Concept | str | Path, model: str | Path | None, device: str | None) -> tuple[NeTIPipeline, str]:
+def _report_folder(output: Path, overwrite: bool) -> Path:
+    check_outputs([output / name for name in FILES], overwrite=overwrite)
+    return writable_folder(output)
+
+
+def _load(known: Concept, model: str | Path | None, device: str | None) -> tuple[NeTIPipeline, str]:
     """The base model with the word in it, and the word's token."""
-    known = concept if isinstance(concept, Concept) else load_concept(Path(concept))
     pipeline = NeTIPipeline.from_model(model or known.model or "nano", device=device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline, pipeline.load_concept(known)
 
 
-def _read_pictures(
-    pipeline: NeTIPipeline, references: Images, training: Images | None
-) -> tuple[list[Image.Image], list[Image.Image]]:
-    """The held-out and the training pictures, as centred squares of the model's size.
-
-    Raises:
-        FileNotFoundError, ValueError: they cannot be read, or a reference is a training picture.
-    """
+def _squares(pipeline: NeTIPipeline, pictures: list[Image.Image]) -> list[Image.Image]:
+    """The centred squares of pictures at the model's size."""
     side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    held_out = [square(picture, side) for picture in load_images(references)]
-    seen = [] if training is None else [square(picture, side) for picture in load_images(training)]
-    _check_held_out(held_out, seen)
-    return held_out, seen
+    return [square(picture, side) for picture in pictures]
 
 
 class Measurement:
@@ -247,7 +250,8 @@ def _write(
 ) -> None:
     """``report.json`` and its pictures."""
     columns = result["settings"]["seeds"]
-    make_image_grid(pictures, rows=len(pictures) // columns, cols=columns).save(output / "samples.png")
+    with replacing(output / "samples.png") as temporary:
+        make_image_grid(pictures, rows=len(pictures) // columns, cols=columns).save(temporary)
     if result["truncation"]:
         draw_curve(result["truncation"], result["scores"]["category"], output / "truncation.png")
     if nearest is not None:
@@ -307,7 +311,8 @@ def draw_curve(curve: Mapping[int, Mapping[str, Any]], category: Mapping[str, An
         axes.annotate(str(units), at, textcoords="offset points", xytext=(4, 4))
     axes.set(xlabel="CLIP-T (agreement with the prompt)", ylabel="CLIP-I (similarity to the subject)")
     axes.legend()
-    figure.savefig(path, dpi=110)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def draw_neighbours(
@@ -316,4 +321,5 @@ def draw_neighbours(
     """Generated pictures, evenly chosen, above the training picture nearest to each."""
     chosen = range(0, len(pictures), max(1, len(pictures) // most))[:most]
     rows = [[pictures[i] for i in chosen], [seen[nearest[i]] for i in chosen]]
-    make_image_grid([picture for row in rows for picture in row], rows=2, cols=len(chosen)).save(path)
+    with replacing(path) as temporary:
+        make_image_grid([picture for row in rows for picture in row], rows=2, cols=len(chosen)).save(temporary)

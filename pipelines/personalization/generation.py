@@ -10,10 +10,12 @@ import torch
 from diffusers.utils import make_image_grid
 from PIL import Image, PngImagePlugin
 
+from mappers.files import check_outputs, replacing, writable_folder
 from mappers.options import declared_by
 
 from ..images import load_images
 from .concepts import load_concept
+from .inpainting import steps_for_strength
 from .options import GenerateOptions
 from .pipeline import NeTIPipeline
 
@@ -35,6 +37,7 @@ def generate(
     image: Path | None = None,
     mask: Path | None = None,
     strength: float = 0.8,
+    overwrite: bool = False,
 ) -> Image.Image:
     """Generate ``count`` pictures of ``prompt`` and write them as one PNG, which carries prompt and seed.
 
@@ -43,9 +46,13 @@ def generate(
     Raises:
         FileNotFoundError, ValueError: a concept or argument cannot be used, or the prompt has none of the
             loaded words; the message says why.
+        FileExistsError: ``output`` exists.
+        OSError: ``output`` cannot be written.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    _check_numbers(count, steps, guidance_scale)
+    steps_for_strength(steps, strength)
+    pictures_read = {path: _opened(path) for path in (*(regions or {}).values(), image, mask) if path is not None}
+    output = _output(Path(output).expanduser(), inputs=[*concepts, *pictures_read], overwrite=overwrite)
     loaded = [load_concept(path) for path in concepts]
     base = model or (loaded[0].model if loaded else "") or "nano"
     pipeline = NeTIPipeline.from_model(base)
@@ -59,22 +66,49 @@ def generate(
         guidance_scale=guidance_scale,
         num_images_per_prompt=count,
         truncation=truncation,
-        regions={word: _opened(path) for word, path in (regions or {}).items()},
-        image=image and _opened(image),
-        mask=mask and _opened(mask),
+        regions={word: pictures_read[path] for word, path in (regions or {}).items()},
+        image=image and pictures_read[image],
+        mask=mask and pictures_read[mask],
         strength=strength,
         generator=torch.Generator().manual_seed(seed),
     ).images
-    columns = math.ceil(count**0.5)
-    blank = Image.new("RGB", pictures[0].size, "white")
-    pictures += [blank] * (-count % columns)
-    grid = make_image_grid(pictures, rows=len(pictures) // columns, cols=columns)
+    grid = _grid(pictures)
     about = PngImagePlugin.PngInfo()
     about.add_text("prompt", prompt)
     about.add_text("seed", str(seed))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    grid.save(output, format="PNG", pnginfo=about)
+    with replacing(output) as temporary:
+        grid.save(temporary, format="PNG", pnginfo=about)
     return grid
+
+
+def _output(output: Path, *, inputs: Sequence[Path], overwrite: bool) -> Path:
+    """The file to write, which has the right ending, replaces nothing, and is in a folder that can be written to."""
+    if output.suffix.lower() != ".png":
+        raise ValueError(f"pictures are written as .png, got {output.name}; choose this ending")
+    check_outputs([output], inputs=inputs, overwrite=overwrite)
+    writable_folder(output.parent)
+    return output
+
+
+def _grid(pictures: list[Image.Image]) -> Image.Image:
+    """All pictures in rows of about as many as there are rows; white where none is left."""
+    columns = math.ceil(len(pictures) ** 0.5)
+    blank = Image.new("RGB", pictures[0].size, "white")
+    pictures = pictures + [blank] * (-len(pictures) % columns)
+    return make_image_grid(pictures, rows=len(pictures) // columns, cols=columns)
+
+
+def _check_numbers(count: int, steps: int, guidance_scale: float) -> None:
+    """Refuse numbers that no model can use.
+
+    Raises:
+        ValueError: one is out of range; the message says which.
+    """
+    for name, value in (("count", count), ("steps", steps)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if not math.isfinite(guidance_scale):
+        raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
 
 
 def _opened(path: Path) -> Image.Image:

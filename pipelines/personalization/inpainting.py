@@ -23,16 +23,25 @@ def timesteps_for_strength(scheduler: Any, steps: int, strength: float) -> Tenso
     Raises:
         ValueError: ``strength`` is out of range, or leaves no step.
     """
-    kept = min(int(steps * strength), steps)
-    if not 0 < strength <= 1 or kept < 1:
-        raise ValueError(
-            f"strength must be above 0, up to 1, and leave a step of {steps}; got {strength}, which leaves {kept}"
-        )
-    first = (steps - kept) * scheduler.order
+    first = (steps - steps_for_strength(steps, strength)) * scheduler.order
     # Repeated timesteps would be looked up wrongly from their value alone.
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     return scheduler.timesteps[first:]
+
+
+def steps_for_strength(steps: int, strength: float) -> int:
+    """How many of ``steps`` denoising steps are run: the share ``strength`` of them.
+
+    Raises:
+        ValueError: ``strength`` is out of range, or leaves no step.
+    """
+    kept = int(steps * strength) if 0 < strength <= 1 else 0
+    if kept < 1:
+        raise ValueError(
+            f"strength must be above 0, up to 1, and leave a step of {steps}; got {strength}, which leaves {kept}"
+        )
+    return kept
 
 
 class InitialPicture:

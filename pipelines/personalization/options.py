@@ -9,6 +9,11 @@ from typing import Annotated
 
 import tyro
 
+from mappers.options import OutputOptions
+
+CONCEPT = "concept.safetensors"
+"""Name of the file of a learned word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalizeOptions:
@@ -28,7 +33,7 @@ class PersonalizeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateOptions:
+class GenerateOptions(OutputOptions):
     """Arguments of `pipelines.personalization.generation.generate`."""
 
     prompt: str
@@ -63,7 +68,7 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(OutputOptions):
     """Arguments of `pipelines.evaluate`."""
 
     concept: Path

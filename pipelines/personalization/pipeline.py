@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from mappers.hub import resolve
+from mappers.hub import resolve, why_not_loaded
 from mappers.neti import Envelope
 
 from .attention import LayerContexts, context_attention, cross_attention_order, layer_levels
@@ -70,7 +70,7 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             if isinstance(error, FileNotFoundError):
                 raise
             raise FileNotFoundError(
-                f"could not load the model {str(model)!r} ({str(error).splitlines()[0]}); "
+                f"could not load the model {str(model)!r} ({why_not_loaded(error)}); "
                 "give a Stable Diffusion folder, or use 'nano' to run without downloads"
             ) from error
         pipeline.model_id = str(model)

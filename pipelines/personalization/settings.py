@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,6 +112,8 @@ class EvaluateConfig:
             raise ValueError(f"seeds must be at least 2, to measure an interval; got {self.seeds}")
         if self.inference_steps < 1:
             raise ValueError(f"inference_steps must be at least 1, got {self.inference_steps}")
+        if not math.isfinite(self.guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {self.guidance_scale}")
         wrong = [prompt for prompt in self.prompts if prompt.count("{}") != 1]
         if wrong or not self.prompts:
             raise ValueError(f"each of prompts must have one {{}} where the word goes; these do not: {wrong}")

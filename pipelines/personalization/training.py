@@ -11,10 +11,11 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from mappers.files import writable_folder
+from mappers.files import replacing
 from mappers.hub import resolve
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.options import RunLength, declared_by
+from mappers.training.run_folder import run_folder
 from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport, fit
 
@@ -22,7 +23,7 @@ from ..images import Images
 from .attention import context_attention
 from .concepts import Concept
 from .domain_check import warn_if_out_of_domain
-from .options import PersonalizeOptions
+from .options import CONCEPT, PersonalizeOptions
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
 from .subjects import Source, folder_names, read_sources
@@ -69,8 +70,8 @@ def personalize(
     train = config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     config = dataclasses.replace(config, train=train)
     sources = read_sources(images, token, category, masks)
-    output = None if output_dir is None else writable_folder(output_dir)
     tokens = [source.token for source in sources]
+    output = run_folder(output_dir, resume=resume)
     files = {} if output is None else dict(zip(tokens, concept_files(output, tokens), strict=True))
     device = device or ("cpu" if config.train.cpu else str(PartialState().device))
     pipeline = NeTIPipeline.from_model(model, device=device)
@@ -133,7 +134,7 @@ def concept_files(output_dir: Path, tokens: Sequence[str]) -> list[Path]:
         ValueError: two of several words would share a folder.
     """
     folders = [output_dir] if len(tokens) == 1 else [output_dir / name for name in folder_names(tokens)]
-    return [folder / "concept.safetensors" for folder in folders]
+    return [folder / CONCEPT for folder in folders]
 
 
 def _build_mapper(pipeline: NeTIPipeline, category: str, config: PersonalizeConfig) -> nn.Module:
@@ -167,7 +168,8 @@ def _write_results(
     for token, file in files.items():
         pipeline.save_concept(token, file)
     for token, file in files.items():
-        sample_grid(pipeline, token, config.train.seed, columns=2).save(file.parent / "samples.png")
+        with replacing(file.parent / "samples.png") as temporary:
+            sample_grid(pipeline, token, config.train.seed, columns=2).save(temporary)
         contents = {
             "token": token,
             "model": pipeline.model_id,

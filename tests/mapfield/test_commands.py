@@ -66,7 +66,7 @@ def test_the_app_and_the_demo_are_commands(capsys: pytest.CaptureFixture[str], t
 def test_the_environment_names_places_versions_devices_and_caches(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "/elsewhere/numba")
+    monkeypatch.setenv("MPLCONFIGDIR", "/elsewhere/fonts")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy")
     assert cli.main(["env", "--json"]) == 0
     out = capsys.readouterr().out
@@ -75,7 +75,7 @@ def test_the_environment_names_places_versions_devices_and_caches(
     assert found["libraries"]["torch"] == version("torch")
     assert set(found["extras"]) == set(EXTRAS)
     assert "cores" in found["devices"]["cpu"]
-    assert "/elsewhere/numba" in found["caches"].values()
+    assert "/elsewhere/fonts" in found["caches"].values()
     assert "secret" not in out
 
 

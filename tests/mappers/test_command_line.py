@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -121,3 +123,17 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("fail", "--late") == 1
     assert run("work", "a.bad", "--output", "o") == 2
     assert "no settings for .bad; choose another file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_output_never_fails_because_of_the_console(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    for name, stream in printed.items():
+        monkeypatch.setattr(sys, name, stream)
+    assert run("work", "жук.txt", "--output", "жук") == 0
+    assert run("work", "жук.bad", "--output", "o") == 2
+    for stream in printed.values():
+        stream.flush()
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in printed.values())  # pyright: ignore
+    assert out.strip()
+    assert err.strip()

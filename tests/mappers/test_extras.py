@@ -23,6 +23,6 @@ def test_each_extra_is_named(name: str) -> None:
 
 
 def test_a_function_of_the_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "librosa", None)
-    with pytest.raises(MissingExtraError, match=r"librosa is not installed; install mapfield\[audio\]"):
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    with pytest.raises(MissingExtraError, match=r"soxr is not installed; install mapfield\[audio\]"):
         resample(np.zeros(16, np.float32), 16_000, 8_000)

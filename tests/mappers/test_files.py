@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mappers.files import refuse_filled, refuse_taken, replacing, writable_folder
+from mappers.files import check_outputs, files_in, refuse_filled, refuse_taken, replacing, writable_folder
 
 
 def test_a_file_appears_with_its_folder_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -79,3 +79,43 @@ def test_a_folder_with_files_is_refused_unless_that_is_wanted(tmp_path: Path) ->
     refuse_filled(tmp_path, overwrite=True)
     with pytest.raises(FileExistsError, match="is a file; choose a new or empty folder"):
         refuse_filled(tmp_path / "a.png", overwrite=True)
+
+
+def test_outputs_that_exist_are_refused_unless_they_may_be_replaced(tmp_path: Path) -> None:
+    old, sounds = tmp_path / "old.wav", tmp_path / "sounds"
+    sounds.mkdir()
+    (sounds / "cache").mkdir()
+    refuse_filled(sounds, besides=["cache"])
+    with pytest.raises(FileExistsError, match="sounds has files in it"):
+        refuse_filled(sounds)
+    check_outputs([tmp_path / "new.wav", old], folders=[tmp_path / "none" / "new"])
+    old.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"old\.wav exists already"):
+        check_outputs([tmp_path / "new.wav", old])
+    with pytest.raises(FileExistsError, match="sounds has files in it"):
+        check_outputs(folders=[sounds])
+    check_outputs([old], folders=[sounds], overwrite=True)
+
+
+def test_an_input_is_never_replaced(tmp_path: Path) -> None:
+    """By whichever path it is named: through another folder, a link, or a second name of the same file."""
+    film = tmp_path / "film.mp4"
+    film.write_text("mine")
+    (tmp_path / "soft.mp4").symlink_to(film)
+    (tmp_path / "hard.mp4").hardlink_to(film)
+    for output in (film, tmp_path / "new" / ".." / "film.mp4", tmp_path / "soft.mp4", tmp_path / "hard.mp4"):
+        with pytest.raises(FileExistsError, match="is also an input, and would replace it; choose another name"):
+            check_outputs([output], inputs=[tmp_path / "other.mp4", film], overwrite=True)
+    with pytest.raises(FileExistsError, match="is also an input"):
+        check_outputs(folders=[tmp_path], inputs=[tmp_path], overwrite=True)
+
+
+def test_files_of_a_folder_are_those_that_its_user_sees(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    for name in ("b.PNG", "a.png", "._a.png", ".b.png", "a.txt", "in/c.png", "in/._c.png", ".hidden/d.png"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in files_in(tmp_path, (".png",))] == ["a.png", "b.PNG"]
+    assert [path.name for path in files_in(tmp_path)] == ["a.png", "a.txt", "b.PNG"]
+    assert [path.name for path in files_in(tmp_path, (".png",), recursive=True)] == ["a.png", "b.PNG", "c.png"]

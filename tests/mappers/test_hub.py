@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import transformers
+from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import are_progress_bars_disabled
 
-from mappers.hub import embedded_models, resolve
+from mappers.hub import embedded_models, quiet_loading, resolve, why_not_loaded
 
 
 def test_folders_ids_and_embedded_models(tmp_path: Path) -> None:
@@ -40,3 +43,22 @@ def test_every_embedded_model_has_a_card() -> None:
         assert model.id in card, model.id
         for section in ("## Training", "## Measured", "## Limits", "## Licence"):
             assert section in card, (model.id, section)
+
+
+def test_a_hub_that_cannot_be_reached_is_said() -> None:
+    """Libraries say that the model lacks a file, where it could not be downloaded."""
+    with pytest.raises(OSError, match="model_index") as caught:  # noqa: PT012
+        try:
+            raise LocalEntryNotFoundError("offline")
+        except LocalEntryNotFoundError:
+            raise OSError("org/name does not appear to have a file named model_index.json") from None
+    assert why_not_loaded(caught.value) == "it is not on this computer, and the hub cannot be reached"
+    assert why_not_loaded(OSError("first\nsecond")) == "first"
+    assert why_not_loaded(OSError()) == "OSError"
+
+
+def test_models_load_without_progress_and_downloads_with() -> None:
+    resolve("nano", "text-to-image")
+    quiet_loading()
+    assert not transformers.utils.logging.is_progress_bar_enabled()
+    assert not are_progress_bars_disabled()

@@ -75,7 +75,7 @@ def test_pictures_and_videos_to_sounds(folders: Any, tmp_path: Path, capsys: pyt
         ("none.png", "a.wav", 2, "there is no picture, video or folder"),
         ("out", "a.wav", 2, "is a folder, so the output must be one too"),
         ("cat.png", "file/a.wav", 1, "cannot write to the output folder"),
-        ("film.mp4", "film.mp4", 2, "is the input; choose another name"),
+        ("film.mp4", "film.mp4", 2, "is also an input, and would replace it"),
     ):
         assert main([*run, "--input", str(tmp_path / source), "--output", str(tmp_path / target)]) == code
         assert message in " ".join(capsys.readouterr().err.split())
@@ -105,6 +105,10 @@ def test_personalize_then_generate(
     with Image.open(grid) as image:
         assert image.size == (64, 64)
         assert image.info["prompt"] == "a <x> on the beach"
+    assert main([*arguments, "--prompt", "a <x> in the snow", "--overwrite"]) == 0
+    with Image.open(grid) as image:
+        assert image.info["prompt"] == "a <x> in the snow"
+    arguments[arguments.index(str(grid))] = str(tmp_path / "new.png")
     assert main([*arguments, "--prompt", "a toy"]) == 2
     assert "has none of the learned words <x>" in capsys.readouterr().err
     half, ground = tmp_path / "half.png", tmp_path / "ground.png"
@@ -123,7 +127,7 @@ def test_personalize_then_generate(
             drawn[name] = np.asarray(image).astype(int)
     assert len({picture.tobytes() for picture in drawn.values()}) == 4
     capsys.readouterr()
-    assert main([*one, "--output", str(grid), "--region", "<y>", str(half)]) == 2
+    assert main([*one, "--output", str(tmp_path / "new.png"), "--region", "<y>", str(half)]) == 2
     assert "regions name '<y>', which is not loaded" in capsys.readouterr().err
     assert main(["personalize", *run, "--output", str(out), "--steps", "2"]) == 1
     assert "already holds a run; resume it" in capsys.readouterr().err

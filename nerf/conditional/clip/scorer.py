@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mappers.embedding_cache import space_id
-from mappers.hub import resolve
+from mappers.hub import resolve, why_not_loaded
 
 from ..families import Family
 
@@ -62,7 +62,7 @@ class Scorer:
         try:
             return cls(load_towers(source), str(model))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = why_not_loaded(error)
             raise FileNotFoundError(
                 f"could not load the CLIP {str(model)!r} ({reason}); give a folder in transformers' layout or in"
                 " open_clip's"

@@ -47,10 +47,10 @@ def make_scene(
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     if len(views) != len(SPLITS) or min(views) < 0:
         raise ValueError(f"views must be three counts for train, val and test, got {tuple(views)}")
-    draw = _renderer(name)
     folder = Path(output).expanduser()
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; choose another output")
+    draw = _renderer(name)
     generator = torch.Generator().manual_seed(seed)
     for split, count in zip(SPLITS, views, strict=True):
         if count:

@@ -59,8 +59,9 @@ def test_rows_and_figures(pairs: Path, folders: Any, sonifier: Sonifier, tmp_pat
     by_name = {row.sounds: row.figures for row in rows}
     assert list(by_name) == ["generated", "oracle", "shuffled", "silence", "noise", "training"]
     wanted = {"FD clap", "IS clap", "KL clap", "accuracy clap", "CLAP score", "recall at 1", "CS"}
-    for figures in by_name.values():
-        assert set(figures) == wanted
+    levels = {"loudness (LUFS)", "true peak (dBTP)"}
+    for name, figures in by_name.items():
+        assert set(figures) == (wanted if name == "silence" else wanted | levels)
         for estimate in figures.values():
             assert math.isfinite(estimate.value)
             assert estimate.low <= estimate.high
@@ -69,6 +70,8 @@ def test_rows_and_figures(pairs: Path, folders: Any, sonifier: Sonifier, tmp_pat
         assert by_name["shuffled"][figure].value == pytest.approx(by_name["generated"][figure].value, rel=1e-6)
     assert by_name["training"]["FD clap"].value < by_name["silence"]["FD clap"].value
     assert by_name["training"]["recall at 1"].value > 0.7
+    assert by_name["generated"]["true peak (dBTP)"].value <= -0.99
+    assert by_name["generated"]["loudness (LUFS)"].value <= -22.9
     assert by_name["silence"]["IS clap"].value == pytest.approx(1)
     assert len(list((tmp_path / "run" / "sounds" / "generated").glob("*.wav"))) == 4
     assert json.loads((tmp_path / "run" / "report.json").read_text())[0]["sounds"] == "generated"
@@ -92,7 +95,7 @@ def test_sounds_made_elsewhere_by_the_command_line(
         "| generated", "| shuffled", "| silence", "| noise", "| training",
     ]  # fmt: skip
     (tmp_path / "made" / "p8.wav").unlink()
-    assert main([*run, *made]) == 2
+    assert main([*run, *made, "--overwrite"]) == 2
     assert "there is no sound p8.*" in capsys.readouterr().err
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +14,7 @@ import soundfile
 from PIL import Image
 
 from pipelines.audio import files
+from pipelines.audio.mel import mel_filters
 
 
 def tone(rate: int, seconds: float = 0.5, hertz: float = 440) -> np.ndarray:
@@ -82,6 +85,37 @@ def test_unusable_sounds_are_one_sentence(tmp_path: Path) -> None:
     assert not files.is_silent(tone(16_000))
 
 
+def test_channels_of_opposite_phase_are_no_silence(tmp_path: Path) -> None:
+    wave = tone(16_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], 1), 16_000)
+    np.testing.assert_allclose(files.read_sound(tmp_path / "a.wav", 16_000), wave, atol=1e-4)
+
+
+def test_samples_that_are_cut_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files.write_sound(tmp_path / "a.wav", tone(16_000), 16_000)
+    assert not caplog.text
+    files.write_sound(tmp_path / "b.wav", np.float32([0.5, 1.5, -2, 0]), 16_000)
+    assert "50 % of the samples of" in caplog.text
+    assert "b.wav exceed -1..1 and are cut; lower its level" in caplog.text
+
+
+def test_nothing_needs_librosa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It compiles at its import and needs a folder to cache that in, which containers often do not have."""
+    for name in ("librosa", "numba"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert len(files.resample(tone(44_100), 44_100, 16_000)) == 8_000
+    files.write_spectrogram(tmp_path / "a.png", tone(16_000), 16_000)
+    assert mel_filters.__wrapped__(32_000, 1024, low=50, high=14_000).shape == (64, 513)
+
+
+def test_resampling_is_that_of_librosa() -> None:
+    import librosa
+
+    for rate, wanted in ((44_100, 16_000), (16_000, 32_000), (8_000, 11_025)):
+        expected = librosa.resample(tone(rate), orig_sr=rate, target_sr=wanted, res_type="soxr_hq")
+        np.testing.assert_array_equal(files.resample(tone(rate), rate, wanted), expected)
+
+
 def test_frames_are_evenly_spaced_whatever_the_container(tmp_path: Path) -> None:
     for name, codec in (("a.mp4", "mpeg4"), ("a.mkv", "libx264"), ("a.avi", "mjpeg")):
         path = write_clip(tmp_path / name, 50, codec=codec) if codec != "mjpeg" else write_clip(tmp_path / name, 50)
@@ -122,7 +156,42 @@ def test_a_muxed_video_has_picture_and_sound_of_one_length(name: str, codec: str
         files.write_video(tmp_path / "o.avi", source, tone(rate), rate)
 
 
-def test_a_spectrogram_is_a_picture(tmp_path: Path) -> None:
-    files.write_spectrogram(tmp_path / "a.png", tone(16_000), 16_000, "a tone")
+def test_frames_of_uneven_distance_keep_their_times(tmp_path: Path) -> None:
+    times = [0, 0.1, 0.2, 0.5, 1.0, 1.1, 1.2, 2.5, 3.5, 4.0]
+    unit = Fraction(1, 1000)
+    with av.open(str(tmp_path / "a.mkv"), "w") as target:
+        stream = target.add_stream("libx264", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = stream.time_base = unit
+        for number, at in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * number, dtype=np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(at / unit), unit
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    files.write_video(tmp_path / "o.mp4", tmp_path / "a.mkv", tone(16_000, 4.04), 16_000)
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert float(stream.duration * stream.time_base) == pytest.approx(4.04, abs=0.01)
+        found = [frame.time for frame in container.decode(stream)]
+    np.testing.assert_allclose(np.array(found, dtype=float), times, atol=1e-3)
+
+
+def test_a_video_of_one_pixel_gets_a_sound(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as target:
+        stream = target.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 1, 1, "bgr0"
+        for _ in range(5):
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((1, 1, 3), np.uint8), format="rgb24")))
+        target.mux(stream.encode())
+    files.write_video(tmp_path / "o.mp4", tmp_path / "a.mkv", tone(16_000), 16_000)
+    assert files.read_frames(tmp_path / "o.mp4").pictures[0].size == (2, 2)
+
+
+@pytest.mark.parametrize("title", ["a tone", "\N{BELL}", "price $5 or $6_a$"])
+def test_a_spectrogram_is_a_picture(title: str, tmp_path: Path) -> None:
+    """The title is a file's name, which may have characters that the font lacks or that formulas begin with."""
+    files.write_spectrogram(tmp_path / "a.png", tone(16_000), 16_000, title)
     with Image.open(tmp_path / "a.png") as image:
         assert np.asarray(image.convert("L")).std() > 20

@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.cbook import get_sample_data
 from PIL import Image
 from transformers import ClapModel
 
 import pipelines
 from mappers.v2a import RegressionMapper
-from pipelines.audio.batch import sonify_files
+from pipelines.audio.batch import sonify_files, sound_jobs
 from pipelines.audio.clap import Clap
 from pipelines.audio.conditioning import load_mapper
 from pipelines.audio.generation import Sonifier, Sounds, vision_to_audio
+from pipelines.audio.loudness import loudness, true_peak
 from pipelines.audio.settings import SoundConfig
+from pipelines.cli import main
+from pipelines.images import load_images
+from pipelines.nano import world
 
 QUICK = {"inference_steps": 2, "mapper_steps": 2}
 
@@ -98,6 +103,41 @@ def test_candidates_come_ranked_by_their_own_clap_embedding(sonifier: Sonifier) 
     assert min(np.abs(wave - first).max() for wave in sounds.audios[:3]) < 1e-5
 
 
+@pytest.mark.parametrize("gain", [0.1, 1.0, 100.0])
+def test_sounds_have_one_loudness_and_no_sample_is_cut(
+    gain: float, sonifier: Sonifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However loud the generator's are, and before they are ranked."""
+    wanted = make(sonifier, picture(0), duration=0.5, candidates=2)
+    for wave in wanted.audios:
+        assert true_peak(wave) <= -0.99
+        assert loudness(wave, 16_000) == pytest.approx(-23, abs=0.1) or true_peak(wave) > -1.01
+    generate = sonifier.backend.generate
+    monkeypatch.setattr(sonifier.backend, "generate", lambda *given: gain * generate(*given))
+    found = make(sonifier, picture(0), duration=0.5, candidates=2)
+    np.testing.assert_allclose(found.audios, wanted.audios, atol=1e-4)
+    assert found.scores == pytest.approx(wanted.scores, abs=1e-3)
+
+
+def test_a_generator_that_overflows_says_so(sonifier: Sonifier) -> None:
+    with pytest.raises(ValueError, match="not finite; set a guidance_scale nearer to 1"):
+        make(sonifier, picture(0), guidance_scale=1e38)
+
+
+def test_photos_that_nano_does_not_know_are_warned_of(
+    sonifier: Sonifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (portrait,) = load_images([str(get_sample_data("grace_hopper.jpg", asfileobj=False))])
+    bell = world.render_all(world.reference_scenes("bell", 1))[0]
+    make(sonifier, [portrait])
+    assert "far from what nano knows" not in caplog.text
+    monkeypatch.setattr(sonifier.vision_encoder, "of_nano", True)
+    make(sonifier, [bell, portrait])
+    assert "picture 2 is far from what nano knows" in caplog.text
+    assert "picture 1 is" not in caplog.text
+    assert "give model=" in caplog.text
+
+
 def test_text_steers_and_what_is_unwanted_is_gone_from_the_embedding(sonifier: Sonifier) -> None:
     text = sonifier.backend.encode_prompt(["a bell"])
     full = make(sonifier, picture(0), prompt="a bell", prompt_weight=1.0)
@@ -171,9 +211,13 @@ def test_mappers_and_clap_of_other_models_are_refused(folders: Any, tmp_path: Pa
         ({"clip": "./none"}, "neither a folder"),
         ({"model": "./none"}, "neither a folder"),
         ({"clap": None, "candidates": 2}, "ranking candidates needs a CLAP"),
-        ({"duration": 0.0}, "positive number of seconds, got 0.0"),
-        ({"duration": float("nan")}, "positive number of seconds, got nan"),
+        ({"duration": 0.0}, "duration must be 0.1 to 600 seconds, got 0"),
+        ({"duration": float("nan")}, "duration must be 0.1 to 600 seconds, got nan"),
         ({"candidates": 0}, "candidates must be at least 1"),
+        ({"duration": 1e-5}, "duration must be 0.1 to 600 seconds, got 1e-05"),
+        ({"duration": 1e7}, r"duration must be 0.1 to 600 seconds, got 1e\+07"),
+        ({"guidance_scale": float("nan")}, "guidance_scale must be a finite number, got nan"),
+        ({"window": float("inf")}, "window must be positive and finite, got inf"),
         ({"blend": 2.0}, r"blend must be in 0..1, got 2.0"),
         ({"blendd": 0.1}, "unknown setting 'blendd'; known are prompt"),
     ],
@@ -181,6 +225,29 @@ def test_mappers_and_clap_of_other_models_are_refused(folders: Any, tmp_path: Pa
 def test_what_cannot_be_used_is_one_sentence(folders: Any, change: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         vision_to_audio(picture(0), **{**folders.parts, **QUICK, **change})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--input none.png --output a.wav", "there is no picture, video or folder none.png"),
+        ("--input a.png --output a.mp3", "must end in .wav, .flac, got a.mp3"),
+        ("--input a.png --output a.wav --duration 0", "duration must be 0.1 to 600 seconds"),
+        ("--input a.png --output a.wav --candidates 0", "candidates must be at least 1"),
+        ("--input a.png --output a.wav --guidance-scale nan", "guidance_scale must be a finite number"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_model_is_loaded(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(0).save("a.png")
+    try:
+        code = main(["vision-to-audio", "--model", "./no-model", *words.split()])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", "").split())
 
 
 def test_frozen_parts_stay_as_they_are(sonifier: Sonifier) -> None:
@@ -224,7 +291,9 @@ def test_files_of_a_folder(sonifier: Sonifier, tmp_path: Path, caplog: pytest.Lo
     (tmp_path / "in" / "broken.png").write_bytes(b"not a picture")
     (tmp_path / "in" / "empty.mp4").write_bytes(b"")
     write_clip(tmp_path / "in" / "b.mp4", [10] * 5)
-    done = sonify_files(sonifier, tmp_path / "in", tmp_path / "out", config=SoundConfig(**QUICK), spectrogram=True)
+    shutil.copy(tmp_path / "in" / "a.png", tmp_path / "in" / "a.spectrogram.png")
+    (tmp_path / "in" / "._a.png").write_bytes(b"attributes that macOS keeps")
+    done = sonify_files(sonifier, sound_jobs(tmp_path / "in", tmp_path / "out"), config=SoundConfig(**QUICK))
     caplog.set_level(logging.WARNING)
     assert [next(done).name, next(done).name] == ["a.wav", "b.mp4"]
     with pytest.raises(RuntimeError, match="2 of 4 files could not be used"):

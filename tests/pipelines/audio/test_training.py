@@ -113,6 +113,40 @@ def test_pairs_are_found_by_name_by_folder_in_videos_and_in_a_list(pairs: Path, 
         read_pairs(tmp_path / "missing")
 
 
+@pytest.mark.parametrize(("count", "held_out"), [(2, 0), (9, 0), (10, 2), (12, 2), (19, 2), (20, 2), (30, 3)])
+def test_any_number_of_pairs_can_be_measured(
+    count: int, held_out: int, folders: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One held-out pair alone has no figures: training went to its end and then failed."""
+    for number in range(count):
+        write_pair(tmp_path / "pairs", f"{number:02d}", list(KINDS)[number % 3], number)
+    pairs = read_pairs(tmp_path / "pairs")
+    assert sum(item.held_out for item in pairs.pictures) == sum(item.held_out for item in pairs.sounds) == held_out
+    if count in (2, 12):
+        fit_mapper(tmp_path / "pairs", tmp_path / "run", **spaces(folders), config=quick("linear"))
+        assert json.loads((tmp_path / "run" / "report.json").read_text())["held_out"] == [held_out, held_out]
+        assert ("fewer than two pairs are held out" in caplog.text) == (held_out == 0)
+
+
+def test_too_few_pairs_are_refused_before_training(folders: Any, tmp_path: Path) -> None:
+    for number in range(10):
+        write_pair(tmp_path / "pairs", f"{number}", "low", number)
+        if number:
+            (tmp_path / "pairs" / f"{number}.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="fewer than two pairs can be used, and figures need two"):
+        fit_mapper(tmp_path / "pairs", tmp_path / "run", **spaces(folders), config=quick())
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"cache"}
+
+
+def test_a_name_that_differs_in_capitals_is_hinted_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("b", "a"):
+        write_pair(tmp_path, name, "low", 0)
+    (tmp_path / "a.png").rename(tmp_path / "A.PNG")
+    assert [item.name for item in read_pairs(tmp_path).pictures] == ["b"]
+    assert "A.PNG has no partner of the same name; capitals count: rename it to a.PNG" in caplog.text
+    assert "a.wav has no partner of the same name; capitals count: rename it to A.wav" in caplog.text
+
+
 def test_bad_files_are_named_and_the_others_learned_from(
     pairs: Path, folders: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,6 +261,7 @@ def test_the_command_line(pairs: Path, folders: Any, tmp_path: Path, capsys: pyt
         (["--config", "nanno"], 2, "there is no settings file nanno; shipped are: linear, nano, paper, regression"),
         (["--drop", "1.5"], 2, "drop must be at least 0 and below 1"),
         (["--clip", "./none"], 2, "neither a folder"),
+        (["--config", "nano", "--steps", "1"], 2, "lower it (--train.warmup-steps), or take more steps"),
     ):
         try:
             found = main([*run, "--output", str(tmp_path / "bad"), *extra])

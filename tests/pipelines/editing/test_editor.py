@@ -238,10 +238,11 @@ def test_the_command_writes_pictures_and_a_report(
         ([], "say what to do: give a text, an exemplar, or a picture"),
         (["--text", "a", "--size", "0"], "size of a picture must be at least 1 pixel, got 0"),
         (["--text", "a", "--views", "0"], "a turntable needs at least 1 view"),
+        (["--text", "a", "--strength", "nan"], "strength must be a finite number, got nan"),
         (["--text", "a", "--instance", "99"], "instance 99 does not exist"),
         (["--image", "x.png", "--instance", "1"], "give either a picture to find the object in, or an instance"),
     ):
-        assert main([*words, *more]) == 2
+        assert main([*words, "--overwrite", *more]) == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
         assert message in line
     assert main(["edit-nerf", "--model", "nano-trucks", "--text", "a", "--output", str(tmp_path / "x")]) == 2
