@@ -56,8 +56,8 @@ def leveled(wave: Wave, sampling_rate: int) -> Wave:
 def k_weighted(wave: Wave, sampling_rate: int) -> Wave:
     """The sound after the standard's two filters: the head's shelf, and a high pass."""
     for numerator, denominator in k_filters(sampling_rate):
-        wave = lfilter(numerator, denominator, wave)
-    return np.asarray(wave)
+        wave = np.asarray(lfilter(numerator, denominator, wave))
+    return wave
 
 
 def k_filters(sampling_rate: int) -> list[tuple[list[float], list[float]]]:
