@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Positional
 
 from mappers.extras import extra
+
+from .limits import Limits
+from .users import read_users
 
 Tab = Literal["all", "personalize", "explore", "sound", "fields", "editing", "compress"]
 
@@ -30,14 +33,22 @@ class App:
     categories: tuple[str, ...] = ()
     """Models of objects to edit that visitors may choose from: nano-chairs, nano-cars, or folders; if not given, those
     of this installation."""
+    auth: Path | None = None
+    """Text file of who may use the app, a line NAME:PASSWORD for each; if not given, whoever reaches the page may."""
+    limits: Limits = field(default_factory=Limits)
+    """What one visitor may ask of the app, and how long it keeps what was made."""
 
     def run(self) -> None:
+        users = None if self.auth is None else read_users(self.auth)
         os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
         with extra("app"):
             from .app import TABS, launch
 
             names = list(TABS) if self.name == "all" else [self.name]
-            launch(names, self.output, models=self.models, sounds=self.sounds, categories=self.categories)
+            launch(
+                names, self.output, models=self.models, sounds=self.sounds, categories=self.categories,
+                limits=self.limits, users=users,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,14 @@ class Cancelled(JobError):
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A job that has not begun."""
+
+    before: int
+    """Jobs that run or wait before it."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a job is."""
 
@@ -34,82 +42,122 @@ class Progress:
     """Since it began."""
     metrics: dict[str, float] = field(default_factory=dict)
     """The last line of its ``metrics.jsonl``, with "step" among them; empty while there is none."""
+    steps: int | None = None
+    """Steps that it takes, where it counts them."""
+
+
+@dataclass(eq=False)
+class Ticket:
+    """The place of a job in the queue."""
+
+    visitor: str
+    tab: str
+    unwanted: bool = False
 
 
 class Worker:
-    """Runs functions in a process of its own, for one visitor after the other.
+    """Runs functions in a process of its own, one after the other, in the order in which they were asked for.
 
     Args:
         limit: seconds after which a job is stopped.
+        each: jobs of one visitor that may wait or run at the same time.
+        most: jobs of all visitors that may.
         warm: what the process calls, one after the other, while it has no job: loads what jobs will need.
     """
 
-    def __init__(self, limit: float = 900.0, warm: Sequence[Callable[[], Any]] = ()):
-        self.limit, self.warm = limit, tuple(warm)
-        self._turn = threading.Lock()
+    def __init__(self, limit: float = 900.0, each: int = 3, most: int = 32, warm: Sequence[Callable[[], Any]] = ()):
+        self.limit, self.each, self.most, self.warm = limit, each, most, tuple(warm)
+        self._lock = threading.Lock()
+        self._tickets: list[Ticket] = []
         self._process: Any = None
         self._connection: Connection | None = None
-        self._visitor: str | None = None
-        self._unwanted = False
 
     def run(
-        self, visitor: str, work: Callable[..., Any], *, folder: Path | None = None, **arguments: Any
-    ) -> Iterator[Progress | Any]:
-        """Progress again and again, and last what ``work(folder=folder, **arguments)`` returns.
+        self, visitor: str, work: Callable[..., Any], *, tab: str = "", folder: Path | None = None,
+        watch: Sequence[Path] = (), **arguments: Any,
+    ) -> Iterator[Waiting | Progress | Any]:  # fmt: skip
+        """`Waiting` and `Progress` again and again, and last what ``work(folder=folder, **arguments)`` returns.
+
+        A job whose iterator is closed, as that of a page that is open nowhere any more, ends.
 
         Args:
             visitor: for whom, as `cancel` asks.
             work: a function at the top of a module; called without ``folder`` where that is None.
+            tab: where the visitor asked for it, as `cancel` asks.
             folder: where it writes; its ``metrics.jsonl`` is read for progress.
+            watch: further folders whose ``metrics.jsonl`` is read, at any depth; the newest counts.
             **arguments: further arguments; like the result, anything that can be pickled.
 
         Raises:
             Cancelled: `cancel` was called meanwhile.
-            JobError: the work refused its input, failed or took too long.
+            JobError: the visitor or the app has too many jobs; or the work refused its input, failed or took too long.
         """
-        with self._turn:
-            self._visitor, self._unwanted = visitor, False
-            try:
-                yield from self._attend(work, folder, arguments if folder is None else {"folder": folder, **arguments})
-            finally:
-                self._visitor = None
+        ticket = self._enter(visitor, tab)
+        try:
+            while before := self._before(ticket):
+                yield Waiting(before)
+                time.sleep(POLL)
+                _check(ticket)
+            folders = [*([] if folder is None else [folder]), *watch]
+            yield from self._attend(
+                ticket, work, folders, arguments if folder is None else {"folder": folder, **arguments}
+            )
+        finally:
+            with self._lock:
+                self._tickets.remove(ticket)
 
-    def _attend(self, work: Callable[..., Any], folder: Path | None, arguments: dict[str, Any]) -> Iterator[Any]:
+    def _enter(self, visitor: str, tab: str) -> Ticket:
+        with self._lock:
+            own = sum(ticket.visitor == visitor for ticket in self._tickets)
+            if own >= self.each:
+                raise JobError(f"{own} of your jobs wait or run already; cancel one, or wait until one has ended")
+            if len(self._tickets) >= self.most:
+                raise JobError(f"{self.most} jobs of all visitors wait already; try again in some minutes")
+            self._tickets.append(ticket := Ticket(visitor, tab))
+        return ticket
+
+    def _before(self, ticket: Ticket) -> int:
+        with self._lock:
+            return self._tickets.index(ticket)
+
+    def _attend(
+        self, ticket: Ticket, work: Callable[..., Any], folders: Sequence[Path], arguments: dict[str, Any]
+    ) -> Iterator[Any]:
         connection = self.start()
-        begun = time.monotonic()
+        begun, clock, ended = time.monotonic(), time.time(), False
         connection.send((work, arguments))
-        while True:
-            try:
+        try:
+            while True:
                 answered = connection.poll(POLL)
                 kind, value = connection.recv() if answered else ("", None)
-            except (EOFError, OSError):
+                ended = bool(kind)
+                if kind == "done":
+                    yield value
+                    return
+                if kind:
+                    raise JobError(value)
+                _check(ticket)
+                spent = time.monotonic() - begun
+                if spent > self.limit:
+                    raise JobError(f"the job took more than {self.limit:.0f} seconds and was stopped; ask for less")
+                yield Progress(spent, last_metrics(*folders, since=clock - 1))
+        except (EOFError, OSError):
+            _check(ticket)
+            raise JobError(
+                "the job's process ended before the job did, perhaps for want of memory; ask for less"
+            ) from None
+        finally:
+            if not ended:
                 self.stop()
                 self.start()
-                if self._unwanted:
-                    raise Cancelled("the job was cancelled; what it had saved is kept") from None
-                raise JobError(
-                    "the job's process ended before the job did, perhaps for want of memory; ask for less"
-                ) from None
-            if kind == "done":
-                yield value
-                return
-            if kind:
-                raise JobError(value)
-            spent = time.monotonic() - begun
-            if spent > self.limit:
-                self.stop()
-                raise JobError(f"the job took more than {self.limit:.0f} seconds and was stopped; ask for less")
-            yield Progress(spent, last_metrics(folder))
 
-    def cancel(self, visitor: str) -> bool:
-        """Stop the running job if it is this visitor's; whether it was."""
-        if self._visitor != visitor:
-            return False
-        self._unwanted = True
-        process = self._process
-        if process is not None:
-            process.kill()
-        return True
+    def cancel(self, visitor: str, tab: str | None = None) -> int:
+        """Take back a visitor's jobs, waiting or running, of one tab or of all; how many there were."""
+        with self._lock:
+            chosen = [one for one in self._tickets if one.visitor == visitor and tab in (None, one.tab)]
+            for ticket in chosen:
+                ticket.unwanted = True
+        return len(chosen)
 
     def stop(self) -> None:
         """End the process; the next job starts a new one."""
@@ -132,12 +180,25 @@ class Worker:
         return self._connection
 
 
-def last_metrics(folder: Path | None) -> dict[str, float]:
-    """The last whole line of ``metrics.jsonl``, or nothing."""
-    path = None if folder is None else folder / "metrics.jsonl"
-    if path is None or not path.is_file():
+def _check(ticket: Ticket) -> None:
+    """Raise `Cancelled` where the job is unwanted."""
+    if ticket.unwanted:
+        raise Cancelled("the job was cancelled")
+
+
+def last_metrics(*folders: Path, since: float = 0.0) -> dict[str, float]:
+    """The last whole line of the newest ``metrics.jsonl`` in some folders, or nothing.
+
+    Args:
+        *folders: at any depth.
+        since: seconds since 1970; what was last written before is of an earlier job.
+    """
+    paths = [path for folder in folders if folder.is_dir() for path in folder.rglob("metrics.jsonl")]
+    changed = {path: path.stat().st_mtime for path in paths}
+    newest = max(changed, key=changed.__getitem__, default=None)
+    if newest is None or changed[newest] < since:
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = newest.read_text(encoding="utf-8").splitlines()
     try:
         return json.loads(lines[-1]) if lines else {}
     except json.JSONDecodeError:  # in the midst of being written

@@ -1,60 +1,48 @@
-"""What the tabs of the app share: visitors, their folders, and running a job with a progress bar."""
+"""What the tabs of the app share: visitors, their folders, and running a job in the worker."""
 
 from __future__ import annotations
 
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import wraps
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .jobs import Cancelled, JobError, Progress, Worker
+from . import records
+from .jobs import Cancelled, JobError, Progress, Waiting, Worker
+from .limits import LONGEST_TEXT, Limits
+from .records import Record, Task
 from .tabs.editing_models import Category, Editors
 
 if TYPE_CHECKING:
     import gradio as gr  # otherwise where a page needs it: the worker's process starts sooner without
 
 VISITOR = re.compile(r"[0-9a-f]{32}")
-PICTURES = (".png", ".jpg", ".gif")
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"]+/)+")
 """Of this machine, in messages: no visitor's business."""
+State = Waiting | Progress | str
+"""What a page shows of a job that has not ended; a text where the page's own process does it."""
 
 
 def refusal(message: str) -> gr.Error:
-    """The error that a visitor sees; it stays long enough to be read."""
+    """The error that a visitor gets: on the page a message next to the button, for a program an exception."""
     import gradio as gr
 
-    return gr.Error(message, duration=20, print_exception=False)
+    return gr.Error(message, visible=False, print_exception=False)
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Errors of the library inside this block become errors that a visitor sees."""
+    """Errors of the library inside this block become errors that a visitor gets."""
     try:
         yield
     except (ValueError, OSError) as error:
         raise refusal(FOLDERS.sub("", str(error))) from None
-
-
-def job(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A page's handler that runs a job: what the page shows stays as it is when the job is cancelled."""
-
-    @wraps(handler)
-    def handled(*arguments: Any, **named: Any) -> Any:
-        import gradio as gr
-
-        try:
-            return handler(*arguments, **named)
-        except Cancelled as cancelled:
-            gr.Info(str(cancelled))
-            return gr.skip()
-
-    return handled
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,7 @@ class Studio:
         models: text-to-image models that visitors may choose of; nothing else is loaded, whatever they upload.
         sounds: generators of sounds that visitors may choose of; likewise.
         categories: category models that visitors may choose of; likewise.
+        limits: what a visitor may ask.
     """
 
     root: Path
@@ -74,49 +63,63 @@ class Studio:
     categories: tuple[Category, ...] = ()
     worker: Worker = field(default_factory=Worker)
     editors: Editors = field(default_factory=Editors)
+    limits: Limits = field(default_factory=Limits)
 
     def work(
-        self,
-        visitor: str,
-        work: Callable[..., dict[str, Any]],
-        *,
-        progress: gr.Progress,
-        steps: int | None = None,
-        keep: bool = True,
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        """Run ``work(folder=..., **arguments)`` for a visitor in a new folder of theirs.
+        self, visitor: str, work: Callable[..., dict[str, Any]], task: Task, *, steps: int | None = None,
+        watch: Sequence[Path] = (), **arguments: Any,
+    ) -> Generator[State, None, Record]:  # fmt: skip
+        """Run ``work(folder=..., **arguments)`` for a visitor in a new folder of theirs, and keep its record.
+
+        A job that gives no result leaves nothing behind.
 
         Args:
             visitor: their number.
-            progress: where to show how far it is.
+            work: what the worker runs; returns the values to keep, paths of files among them.
+            task: what the record says of it.
             steps: how many the job takes, where it counts them.
-            keep: whether it writes anything; otherwise ``work`` is called without a folder.
+            watch: further folders in which it counts them.
+            **arguments: of ``work``.
 
         Raises:
-            Cancelled: the visitor cancelled it; `job` tells the page so.
+            Cancelled: the visitor cancelled it.
             gr.Error: the job gave no result; the message says why.
         """
-        folder = self.fresh(visitor, work.__name__)  # refuses who has no number, kept or not
-        result: dict[str, Any] = {}
+        folder = self.fresh(visitor, work.__name__)
+        made: dict[str, Any] | None = None
         try:
-            for state in self.worker.run(visitor, work, folder=folder if keep else None, **arguments):
+            made = yield from self.look(visitor, work, task.tab, steps=steps, watch=watch, folder=folder, **arguments)
+            for checkpoints in list(folder.rglob("checkpoints")):
+                shutil.rmtree(checkpoints)  # to go on with, which no page does
+            return records.save(folder, task, work.__name__, made)
+        finally:
+            if made is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def look(
+        self, visitor: str, work: Callable[..., dict[str, Any]], tab: str, *, steps: int | None = None, **arguments: Any
+    ) -> Generator[State, None, dict[str, Any]]:
+        """Run ``work(**arguments)`` for a visitor; nothing is kept. Arguments and errors are those of `work`."""
+        self.folder(visitor)  # refuses who has no number
+        made: dict[str, Any] = {}
+        try:
+            for state in self.worker.run(visitor, work, tab=tab, **arguments):
                 if isinstance(state, Progress):
-                    progress(*_shown(state, steps))
+                    yield replace(state, steps=steps)
+                elif isinstance(state, Waiting):
+                    yield state
                 else:
-                    result = state
+                    made = state
         except Cancelled:
             raise
         except JobError as error:
             raise refusal(FOLDERS.sub("", str(error))) from None
-        return result
+        return made
 
-    def cancel(self, visitor: str) -> None:
-        """Stop a visitor's running job."""
-        if not self.worker.cancel(visitor):
-            import gradio as gr
-
-            gr.Info("none of your jobs is running")
+    def cancel(self, visitor: str, tab: str | None = None) -> str:
+        """Take back a visitor's jobs, waiting or running, of one tab or of all; what there is to say of it."""
+        jobs = self.worker.cancel(visitor, tab)
+        return "Cancelling ..." if jobs else "None of your jobs is waiting or running."
 
     def folder(self, visitor: str) -> Path:
         """Where a visitor's results are.
@@ -124,7 +127,7 @@ class Studio:
         Raises:
             gr.Error: that is no visitor's number.
         """
-        if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):
+        if not is_visitor(visitor):
             raise refusal("this page has lost its visitor's number; load it again")
         return self.root / visitor
 
@@ -138,26 +141,83 @@ class Studio:
         names = (name if i == 1 else f"{name}-{i}" for i in count(1))
         return next(path for path in map(self.folder(visitor).joinpath, names) if not path.exists())
 
-    def results(self, visitor: str) -> list[tuple[str, str]]:
-        """A visitor's pictures, the latest first, each with the name of its job."""
+    def results(self, visitor: str, words: str = "") -> list[Record]:
+        """A visitor's finished jobs that hold some words, the latest first."""
         folder = self.folder(visitor)
-        paths = [p for p in folder.glob("*/*") if p.suffix in PICTURES] if folder.is_dir() else []
-        paths.sort(key=lambda path: (path.parent.name, path.name), reverse=True)
-        return [(str(path), f"{path.parent.name}/{path.name}") for path in paths]
+        return records.listed(folder, words) if folder.is_dir() else []
+
+    def record(self, visitor: str, name: str | None) -> Record:
+        """A visitor's finished job.
+
+        Raises:
+            gr.Error: there is none of that name.
+        """
+        found = records.named(self.folder(visitor), name) if name else None
+        if found is None:
+            raise refusal("that result is not there any more; choose another one")
+        return found
+
+    def delete(self, visitor: str, name: str | None = None) -> None:
+        """Delete one of a visitor's finished jobs, or all that the app keeps of them.
+
+        Raises:
+            gr.Error: there is none of that name.
+        """
+        shutil.rmtree(self.folder(visitor) if name is None else self.record(visitor, name).folder, ignore_errors=True)
+
+    def tidy(self) -> list[Path]:
+        """Delete results that are older than the limits say; what was deleted."""
+        visitors = [path for path in self.root.glob("*") if VISITOR.fullmatch(path.name) and path.is_dir()]
+        return records.expire(visitors, self.limits.keep_hours)
+
+    def check_picture(self, file: str | None, missing: str) -> str:
+        """An uploaded picture that can be read; asked before its job waits.
+
+        Args:
+            file: its path, None where there is none.
+            missing: what to say then.
+
+        Raises:
+            gr.Error: it is missing, damaged or too large.
+        """
+        from PIL import Image
+
+        from pipelines import load_images
+
+        if not file:
+            raise refusal(missing)
+        try:
+            with Image.open(file) as picture:
+                pixels = picture.width * picture.height
+        except Exception:
+            pixels = 0  # the library says why
+        if pixels > 1e6 * self.limits.megapixels:
+            raise refusal(
+                f"{Path(file).name} has {pixels / 1e6:.0f} megapixels; at most {self.limits.megapixels:g} are possible,"
+                " so make it smaller"
+            )
+        with refusals():
+            load_images([file])
+        return file
+
+
+def is_visitor(visitor: Any) -> bool:
+    """Whether that is a visitor's number."""
+    return isinstance(visitor, str) and VISITOR.fullmatch(visitor) is not None
+
+
+def check_text(text: str | None, name: str) -> str:
+    """A text that is not too long; "" for none.
+
+    Raises:
+        gr.Error: it is.
+    """
+    text = text or ""
+    if len(text) > LONGEST_TEXT:
+        raise refusal(f"the {name} has {len(text)} characters; at most {LONGEST_TEXT} are possible, so shorten it")
+    return text
 
 
 def new_visitor() -> str:
     """A number that nobody guesses."""
     return secrets.token_hex(16)
-
-
-def _shown(state: Progress, steps: int | None) -> tuple[Any, str]:
-    step = int(state.metrics.get("step", 0))
-    figures = [
-        f"{name.split('/')[-1]} {value:.3g}"
-        for name, value in state.metrics.items()
-        if name in ("train/loss", "train/psnr", "val/psnr_to_teacher")
-    ]
-    if not (steps and step):
-        return 0.0, f"{state.seconds:.0f} s"
-    return (min(step, steps), steps), ", ".join([f"step {step} of {steps}", *figures])

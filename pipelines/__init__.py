@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mappers.yaml_settings import load_settings
 
     from .audio.evaluation import evaluate_audio
-    from .audio.files import write_sound, write_spectrogram
+    from .audio.files import write_sound, write_spectrogram, write_video
     from .audio.generation import Sonifier, vision_to_audio
     from .audio.pipeline import VisionToAudioPipeline
     from .audio.settings import FitMapperConfig, SoundConfig
@@ -69,6 +69,7 @@ _HOMES = {
     "vision_to_audio": "pipelines.audio.generation",
     "write_sound": "pipelines.audio.files",
     "write_spectrogram": "pipelines.audio.files",
+    "write_video": "pipelines.audio.files",
 }
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "vision_to_audio",
     "write_sound",
     "write_spectrogram",
+    "write_video",
 ]
 
 

@@ -18,10 +18,11 @@ from gradio_client import Client, handle_file
 from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from demos.app import TABS, launch
-from demos.tabs.compress import examples as codec_examples
-from demos.tabs.fields import SCENES
+from demos.examples import EXAMPLE
+from demos.tabs.compress_jobs import examples as codec_examples
+from demos.tabs.fields_jobs import SCENES
 from demos.tabs.personalize_jobs import examples as object_examples
-from demos.tabs.sound import examples as sound_examples
+from demos.tabs.sound_jobs import examples as sound_examples
 from mappers.yaml_settings import load_settings
 from pipelines.personalization.settings import PersonalizeConfig
 
@@ -46,27 +47,25 @@ def jobs(client: Client, root: Path, visitor: str) -> dict[Job, Callable[[], Any
         return client.predict(*values, api_name=f"/{name}")
 
     steps = load_settings(PersonalizeConfig, "nano", task="personalize").train.steps
-    pictures = [handle_file(path) for path in object_examples(root)]
-    learned: dict[str, Any] = {}
+    pictures = [{"image": handle_file(path), "caption": None} for path in object_examples(root)]
 
     def personalize() -> None:
-        made = ask("personalize", pictures, "<my-thing>", "object", "nano", steps, 0, visitor)
-        learned["concept"] = handle_file(made[2])
+        ask("personalize", pictures, "<my-thing>", "object", "nano", steps, 0, visitor)
 
     def draw() -> None:
-        prompt = "a photo of a <my-thing> on the beach"
-        ask("draw", learned["concept"], prompt, 4, 0, 128, 128, 1, None, visitor)
+        prompt = "a photo of a <teapot> on the beach"
+        ask("draw", EXAMPLE, prompt, 4, 0, 128, 128, 1, "", visitor)
 
-    others = [handle_file(path) for path in object_examples(root, others=True)]
+    others = [{"image": handle_file(path), "caption": None} for path in object_examples(root, others=True)]
     bell, face = handle_file(sound_examples(root)[0]), handle_file(codec_examples(root)[0])
     return {
         "personalize": personalize,
         "draw": draw,
-        "measure": lambda: ask("measure", learned["concept"], others, visitor),
-        "sound": lambda: ask("vision_to_audio", bell, "nano", 1, 0, visitor),
+        "measure": lambda: ask("measure", EXAMPLE, others, visitor),
+        "sound": lambda: ask("vision_to_audio", bell, None, "", "", None, 2, "nano", 0, visitor),
         "distill": lambda: ask("distill", SCENES[0], "vm", 100, 0, visitor),
-        "edit": lambda: ask("edit", "nano-chairs", 0, "a tall red chair", None, 1.0, True, True, 235, 25, visitor),
-        "codec": lambda: ask("compress", face, 900, visitor),
+        "edit": lambda: ask("edit", "nano-chairs", 0, "a red chair", None, 1.0, True, True, 235, 25, visitor),
+        "codec": lambda: ask("compress", face, "the whole picture, made smaller", 50, 50, "size", 900, 28, visitor),
     }
 
 

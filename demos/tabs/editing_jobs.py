@@ -1,8 +1,9 @@
-"""What the tab Edit does: objects, their edits and pictures, and jobs of the worker; no page in here."""
+"""What the tab Edit 3D does: objects, their edits and pictures, and jobs of the worker; no page in here."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..visitors import VISITOR, Studio, refusal, refusals
+from .. import records
+from ..records import Task
+from ..visitors import Studio, refusal, refusals
 from .editing_models import Category, opened
 
 if TYPE_CHECKING:
@@ -95,7 +98,9 @@ class Scene(NamedTuple):
     after: Image.Image
     history: str
     files: list[str] | None
-    """Files to take away; None before the first edit."""
+    """Files to download; None before the first edit."""
+    ways: tuple[Way, ...] = ()
+    """What the history has left: edits to undo, to redo."""
 
 
 def scene(editor: Editor, place: Place, pictures: tuple[Image.Image, Image.Image]) -> Scene:
@@ -104,7 +109,14 @@ def scene(editor: Editor, place: Place, pictures: tuple[Image.Image, Image.Image
 
     before, after = (picture.resize((SHOWN, SHOWN), Resampling.BICUBIC) for picture in pictures)
     files = None if place.session is None else [str(place.session)]
-    return Scene(place, before, after, history_text(editor), files)
+    return Scene(place, before, after, history_text(editor), files, ways_of(editor))
+
+
+def ways_of(editor: Editor) -> tuple[Way, ...]:
+    """What the history has left."""
+    current, last = editor.history.current, len(editor.history.steps) - 1
+    back: tuple[Way, ...] = ("undo", "start_again") if current else ()
+    return (*back, "redo") if current < last else back
 
 
 def look(studio: Studio, place: Place, angles: Angles, size: int = SIZE) -> Scene:
@@ -131,6 +143,7 @@ def edit(
     """
     if len(text) > LONGEST:
         raise refusal(f"the text has {len(text)} characters; {LONGEST} are enough")
+    place = own(studio, visitor, place)
     folder = studio.fresh(visitor, "edit") if place.session is None else place.session.parent
     with editor_at(studio, place) as editor:
         words = None if exemplar and not text.strip() else text
@@ -141,16 +154,44 @@ def edit(
         place = replace(place, session=folder / SESSION)
         editor.save(folder / SESSION)
         pictures = draw(editor, angles)
-        keep(pictures, folder)
+        numbered = f"edit_{1 + len(list(folder.glob('edit_*.png'))):02d}.png"
+        pictures[1].save(folder / numbered)  # those of undone edits stay
+        settings = {
+            "model": place.category, "instance": place.instance, "text": text, "strength": strength, "shape": shape,
+            "appearance": appearance,
+        }  # fmt: skip
+        keep(editor, place, pictures, settings, {"exemplar": exemplar})
         doubt = "" if words is None else unfamiliar(editor, words)
         return scene(editor, place, pictures), doubt
 
 
-def keep(pictures: tuple[Image.Image, Image.Image], folder: Path) -> None:
-    """Save an edit's pictures for the gallery; those of undone edits stay."""
-    if not (folder / "before.png").exists():
-        pictures[0].save(folder / "before.png")
-    pictures[1].save(folder / f"edit_{1 + len(list(folder.glob('edit_*.png'))):02d}.png")
+def keep(
+    editor: Editor, place: Place, pictures: tuple[Image.Image, Image.Image], settings: dict[str, Any],
+    uploads: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write the record of an object's edits, with its pictures before and after."""
+    assert place.session is not None
+    folder = place.session.parent
+    for name, picture in zip(("before", "after"), pictures, strict=True):
+        picture.save(folder / f"{name}.png")
+    made = {
+        "session": str(place.session), "before": str(folder / "before.png"), "after": str(folder / "after.png"),
+        "thumbnail": str(folder / "after.png"), "history": history_text(editor), "ways": ways_of(editor),
+    }  # fmt: skip
+    steps = [one.label for one in editor.history.steps[: editor.history.current + 1]]
+    records.save(folder, Task("editing", f"{place.category}, {', '.join(steps)}", settings, uploads), "edit", made)
+
+
+def own(studio: Studio, visitor: str, place: Place) -> Place:
+    """The place, with its edits in a folder of the visitor: those of an example are copied before they are changed."""
+    folder = studio.folder(visitor)
+    if place.session is None or place.session.is_relative_to(folder):
+        return place
+    if not place.session.is_file():
+        raise refusal("these edits were deleted; choose an object")
+    mine = studio.fresh(visitor, "edit")
+    shutil.copytree(place.session.parent, mine)
+    return replace(place, session=mine / place.session.name)
 
 
 def unfamiliar(editor: Editor, text: str) -> str:
@@ -160,12 +201,13 @@ def unfamiliar(editor: Editor, text: str) -> str:
     return f"{text!r} is unlike the captions of {editor.model.family_name}; the edit may not match it"
 
 
-def step(studio: Studio, place: Place, angles: Angles, way: Way) -> Scene:
+def step(studio: Studio, visitor: str, place: Place, angles: Angles, way: Way) -> Scene:
     """Take edits back, or do them again.
 
     Raises:
         gr.Error: there is nothing to undo or redo.
     """
+    place = own(studio, visitor, place)
     with editor_at(studio, place) as editor:
         if way == "redo":
             editor.redo()
@@ -173,25 +215,12 @@ def step(studio: Studio, place: Place, angles: Angles, way: Way) -> Scene:
             editor.undo()
         while way == "start_again" and editor.history.current:
             editor.undo()
-        return scene(editor, place, draw(editor, angles))
-
-
-def latest(studio: Studio, visitor: str) -> Place | None:
-    """Where a visitor's newest edits are, if there are any of a model that the app still has."""
-    from pipelines import load_session
-
-    if not isinstance(visitor, str) or not VISITOR.fullmatch(visitor):  # the page has only just got it
-        return None
-    sessions = studio.folder(visitor).glob(f"*/{SESSION}")
-    for path in sorted(sessions, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            saved = load_session(path)
-        except ValueError:
-            continue
-        if saved.model in [category.name for category in studio.categories]:
-            kind, _, number = saved.history.steps[0].label.partition(" ")
-            return Place(saved.model, int(number) if kind == "instance" else 0, path)
-    return None
+        pictures = draw(editor, angles)
+        saved = None if place.session is None else records.load(place.session.parent)
+        if saved is not None and saved.job == "edit":
+            exemplar = saved.settings.pop("exemplar", None)
+            keep(editor, place, pictures, saved.settings, {"exemplar": exemplar})
+        return scene(editor, place, pictures)
 
 
 def upload(file: str) -> Image.Image:
@@ -239,7 +268,10 @@ def find(category: Category, file: str, seed: int, folder: Path) -> dict[str, An
         f"PSNR {inversion.psnr:.1f} dB to the picture, from azimuth {angles[0]} and elevation {angles[1]}; seed {seed}"
     )
     pictures = [str(folder / name) for name in ("picture.png", "found.png")]
-    return {"session": folder / SESSION, "pictures": pictures, "angles": angles, "said": said}
+    return {
+        "session": str(folder / SESSION), "pictures": pictures, "angles": angles, "said": said,
+        "thumbnail": str(folder / "found.png"), "history": history_text(editor),
+    }  # fmt: skip
 
 
 def turn(category: Category, session: Path, elevation: float, folder: Path) -> dict[str, Any]:
@@ -255,4 +287,4 @@ def turn(category: Category, session: Path, elevation: float, folder: Path) -> d
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": i + 1}) + "\n")
     write_film(frames, folder / "turntable.gif", fps=FPS)
-    return {"film": str(folder / "turntable.gif")}
+    return {"film": str(folder / "turntable.gif"), "thumbnail": str(folder / "turntable.gif")}

@@ -105,6 +105,10 @@ class Editors:
         self._turn = threading.Lock()
         self._loaded: dict[str, Editor] = {}
 
+    def has(self, name: str) -> bool:
+        """Whether the editor of a category is loaded."""
+        return name in self._loaded
+
     @contextmanager
     def at(self, category: Category, instance: int, session: Path | None = None) -> Iterator[Editor]:
         """An editor that nobody else uses meanwhile, at a training object or where a saved session is.

@@ -1,103 +1,99 @@
-"""Tab: a sound for a picture."""
+"""Tab: a sound for a picture or a video."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Generator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
-from ..visitors import Studio, job, refusal
-
-NAMES = ("bell", "dog", "train")
-"""Of the example pictures: objects that the embedded model knows by sound."""
-
-
-def listen(file: str, model: str, candidates: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Make sounds for a picture, the best first; runs in the worker."""
-    from pipelines import write_sound, write_spectrogram
-
-    sounds = _sonifier(model)(file, candidates=candidates, seed=seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_sound(folder / "sound.wav", sounds.best[0], sounds.sampling_rate)
-    write_spectrogram(folder / "spectrogram.png", sounds.best[0], sounds.sampling_rate)
-    return {"sound": str(folder / "sound.wav"), "spectrogram": str(folder / "spectrogram.png")}
+from ..pages import Form, cancelling, on
+from ..records import Record, Task
+from ..visitors import State, Studio, check_text, refusal, refusals
+from . import sound_jobs as jobs
+from .sound_layout import Page, layout
 
 
-def warm(model: str) -> None:
-    """Load the models that `listen` needs."""
-    _sonifier(model)
+class Handlers:
+    """What the tab's events do; each returns the values of the components that it is wired to."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+
+    def listen(
+        self, picture: str | None, video: str | None, prompt: str, negative_prompt: str, duration: float | None,
+        candidates: int, model: str, seed: float, visitor: str,
+    ) -> Generator[State, None, tuple[Any, ...]]:  # fmt: skip
+        """Make sounds."""
+        file = self._film(video) if video else self.studio.check_picture(
+            picture, "there is no picture yet; drop one or choose an example"
+        )  # fmt: skip
+        longest = self.studio.limits.sound_seconds
+        if duration is not None and not 0 < duration <= longest:
+            raise refusal(f"a sound of {duration:g} seconds is not possible; ask for {longest:g} at most")
+        prompt, negative_prompt = check_text(prompt, "prompt"), check_text(negative_prompt, "negative prompt")
+        settings = {
+            "prompt": prompt, "negative_prompt": negative_prompt,
+            "duration": duration, "candidates": int(candidates), "model": model, "seed": int(seed),
+        }  # fmt: skip
+        title = f"Sound of {Path(file).name}" + (f", {prompt}" if prompt.strip() else "")
+        record = yield from self.studio.work(
+            visitor, jobs.listen, Task("sound", title, settings, {"picture": picture, "video": video}),
+            file=file, film=bool(video), **settings,
+        )  # fmt: skip
+        return shown(record)
+
+    def _film(self, video: str) -> str:
+        with refusals():
+            seconds = jobs.seconds_of(video)
+        longest = self.studio.limits.sound_seconds
+        if seconds > longest:
+            raise refusal(f"the video has {seconds:.0f} seconds; at most {longest:g} are possible, so cut it")
+        return video
 
 
-def warm_plots() -> None:
-    """Load what draws spectrograms; on its own, so that a job need not wait for both."""
-    import numpy as np
-
-    from pipelines import write_spectrogram
-
-    with TemporaryDirectory() as folder:
-        write_spectrogram(Path(folder) / "silence.png", np.zeros(16_000, dtype=np.float32), 16_000)
-
-
-@lru_cache(maxsize=2)
-def _sonifier(model: str) -> Any:
-    from pipelines import Sonifier
-
-    return Sonifier.load(model)
+def shown(record: Record) -> tuple[Any, ...]:
+    """Values of the sounds, the film and the spectrogram."""
+    made = record.made
+    scores = made["scores"] or [None] * len(made["sounds"])
+    sounds = [
+        gr.Audio(value=path, visible=True, label=_label(i, score, len(scores)))
+        for i, (path, score) in enumerate(zip(made["sounds"], scores, strict=True))
+    ]
+    sounds += [gr.Audio(value=None, visible=False) for _ in range(jobs.MOST - len(sounds))]
+    return *sounds, gr.Video(value=made["film"], visible=made["film"] is not None), made["spectrogram"]
 
 
-def examples(root: Path) -> list[str]:
-    """One picture of each example object, drawn once."""
-    from pipelines.nano import world
-
-    folder = root / "examples" / "sounding"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png" for name in NAMES]
-    for name, path in zip(NAMES, paths, strict=True):
-        if not path.is_file():
-            world.render_all(world.reference_scenes(name, 1))[0].save(path)
-    return [str(path) for path in paths]
+def _label(i: int, score: float | None, count: int) -> str:
+    fit = "" if score is None else f", fit to the picture {score:.2f}"
+    return ("Sound" if count == 1 else "Best sound" if i == 0 else f"Candidate {i + 1}") + fit
 
 
-def tab(studio: Studio, visitor: gr.BrowserState) -> None:
+def tab(studio: Studio, visitor: gr.BrowserState) -> Form:
     """Build the tab."""
-    gr.Markdown("A picture becomes a sound that fits. nano knows sixteen drawn objects: a bell, a dog, a train ...")
-    with gr.Row():
-        with gr.Column():
-            picture = gr.File(label="Picture or video", file_types=["image", "video"], height=160)
-            gr.Examples(examples(studio.root), picture, label="Examples")
-            model = gr.Dropdown(list(studio.sounds), value=studio.sounds[0], label="Model")
-            candidates = gr.Slider(1, 8, 1, step=1, label="Sounds to choose the best of")
-            seed = gr.Number(0, label="Seed", precision=0)
-            with gr.Row():
-                start = gr.Button("Make a sound", variant="primary")
-                stop = gr.Button("Cancel")
-        with gr.Column():
-            sound = gr.Audio(label="Sound", type="filepath", interactive=False, elem_id="sound")
-            spectrogram = gr.Image(
-                label="Spectrogram",
-                interactive=False,
-                height=280,
-                elem_id="spectrogram",
-                alt_text="Spectrogram of the sound",
-            )
-
-    @job
-    def on_listen(
-        picture: str | None, model: str, candidates: int, seed: float, visitor: str,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[str, str]:  # fmt: skip
-        if not picture:
-            raise refusal("there is no picture yet; drop one or choose an example")
-        made = studio.work(
-            visitor, listen, progress=progress, file=picture, model=model, candidates=int(candidates), seed=int(seed)
-        )
-        return made["sound"], made["spectrogram"]
-
-    start.click(
-        on_listen, [picture, model, candidates, seed, visitor], [sound, spectrogram],
-        api_name="vision_to_audio", concurrency_id="work", concurrency_limit=1,
+    page, handlers = layout(studio), Handlers(studio)
+    outputs = [*page.sounds, page.film, page.spectrogram]
+    on(
+        page.at.pressed, handlers.listen, [*_given(page), visitor], outputs,
+        at=page.at, api_name="vision_to_audio",
     )  # fmt: skip
-    stop.click(studio.cancel, visitor, None, api_name=False, queue=False)
+    cancelling(studio, visitor, page.at, "sound")
+    # Of a picture and a video the latest counts.
+    silent: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    page.picture.upload(lambda: None, None, page.video, **silent)
+    page.video.upload(lambda: None, None, page.picture, **silent)
+
+    def show(record: Record) -> dict[Any, Any]:
+        names = ("picture", "video", "prompt", "negative_prompt", "duration", "candidates", "model", "seed")
+        settings = {one: record.settings.get(name) for one, name in zip(_given(page), names, strict=True)}
+        return settings | dict(zip(outputs, shown(record), strict=True))
+
+    return Form([*_given(page), *outputs], show)
+
+
+def _given(page: Page) -> list[Any]:
+    return [
+        page.picture, page.video, page.prompt, page.negative_prompt, page.duration, page.candidates, page.model,
+        page.seed,
+    ]  # fmt: skip

@@ -1,7 +1,11 @@
-"""Tiny random category models for the tests of the tab Edit."""
+"""Tiny random category models for the tests of the tab Edit 3D, and tidying up after a page was built."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,13 @@ def chairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("runs") / "cars", "cars")
+
+
+@pytest.fixture
+def loops() -> Iterator[None]:
+    """For tests that build a page: gradio leaves its event loops open; not for a later test to stumble over."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.set_event_loop(None)
+        gc.collect()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from demos.jobs import Cancelled, JobError, Progress, Worker, last_metrics
+from demos.jobs import Cancelled, JobError, Progress, Waiting, Worker, last_metrics
 
 ENDLESS = {"object_list": [], "timeout": 60}
 """Arguments with which waiting for connections sleeps."""
@@ -95,7 +95,6 @@ def test_visitors_wait_for_one_another(worker: Worker) -> None:
     other.start()
     time.sleep(0.5)
     assert not results
-    assert not worker.cancel("ben")
     worker.cancel("anna")
     with pytest.raises(JobError):
         list(job)
@@ -103,9 +102,63 @@ def test_visitors_wait_for_one_another(worker: Worker) -> None:
     assert results == [2.0]
 
 
+def test_a_waiting_job_tells_its_place_and_is_cancelled(worker: Worker) -> None:
+    list(worker.run("anna", statistics.fmean, data=[1.0]))
+    first = worker.run("anna", multiprocessing.connection.wait, **ENDLESS)
+    next(first)
+    waiting = worker.run("ben", statistics.fmean, tab="sound", data=[2.0])
+    last = worker.run("carl", statistics.fmean, data=[3.0])
+    assert next(waiting) == Waiting(1)
+    assert next(last) == Waiting(2)
+    assert worker.cancel("ben", "explore") == 0  # another tab's jobs stay
+    assert worker.cancel("ben", "sound") == 1
+    with pytest.raises(Cancelled, match="cancelled"):
+        list(waiting)
+    assert next(last) == Waiting(1)
+    assert isinstance(next(first), Progress)
+    worker.cancel("anna")
+    with pytest.raises(Cancelled):
+        list(first)
+    assert list(last)[-1] == 3.0
+
+
+def test_a_job_whose_page_is_closed_ends_at_once(worker: Worker) -> None:
+    """Gradio closes the iterator of an event when its page has gone."""
+    list(worker.run("anna", statistics.fmean, data=[1.0]))
+    job = worker.run("anna", multiprocessing.connection.wait, **ENDLESS)
+    next(job)
+    process = worker._process
+    job.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert not process.is_alive()
+    assert list(worker.run("ben", statistics.fmean, data=[4.0]))[-1] == 4.0
+
+
+def test_one_visitor_and_all_of_them_may_have_so_many_jobs() -> None:
+    worker = Worker(each=2, most=3)
+    try:
+        jobs = [worker.run(name, multiprocessing.connection.wait, **ENDLESS) for name in ("anna", "anna", "ben")]
+        for job in jobs:
+            next(job)
+        with pytest.raises(JobError, match="2 of your jobs wait or run already; cancel one"):
+            next(worker.run("anna", statistics.fmean, data=[1.0]))
+        with pytest.raises(JobError, match="3 jobs of all visitors wait already"):
+            next(worker.run("carl", statistics.fmean, data=[1.0]))
+        jobs[1].close()  # pyright: ignore[reportAttributeAccessIssue]
+        assert next(worker.run("anna", statistics.fmean, data=[1.0])) == Waiting(2)
+    finally:
+        for job in jobs:
+            job.close()  # pyright: ignore[reportAttributeAccessIssue]
+        worker.stop()
+
+
 def test_progress_is_the_last_whole_line(tmp_path: Path) -> None:
     assert last_metrics(tmp_path) == {}
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "train/loss": 0.5}\n')
     assert last_metrics(tmp_path) == {"step": 2, "train/loss": 0.5}
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    assert last_metrics(tmp_path, since=time.time() + 60) == {}  # an earlier job's
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "metrics.jsonl").write_text('{"step": 7}\n')
+    os.utime(tmp_path / "metrics.jsonl", (0, 0))
+    assert last_metrics(tmp_path / "none", tmp_path) == {"step": 7}
+    (tmp_path / "teacher" / "metrics.jsonl").write_text('{"step": 1}\n{"st')
     assert last_metrics(tmp_path) == {}
