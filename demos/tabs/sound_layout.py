@@ -46,7 +46,12 @@ def layout(studio: Studio) -> Page:
                 "", label="Prompt (optional)", max_length=LONGEST_TEXT, info="a sound to mix in: a dog barks",
             )  # fmt: skip
             candidates = gr.Slider(
-                1, MOST, 2, step=1, label="Number of candidates", info="the best is heard first; a video gets that one"
+                1,
+                MOST,
+                2 if studio.sounds[0] == "nano" else 1,
+                step=1,
+                label="Number of candidates",
+                info="the best is heard first; a video gets that one",
             )
             with gr.Accordion("More", open=False):
                 negative_prompt = gr.Textbox(
