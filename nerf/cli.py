@@ -14,7 +14,7 @@ from mappers.command_line import Configured, Training, run_command
 
 from .compression.cli import Compression
 from .media import is_video
-from .options import DistillOptions, FitOptions, MakeSceneOptions, TrainOptions
+from .options import DistillOptions, ExportOptions, FitOptions, MakeSceneOptions, RenderOptions, TrainOptions
 from .settings import (
     DistillConfig,
     FitConfig,
@@ -85,48 +85,19 @@ class Distill(Configured):
 
 @dataclass(frozen=True, kw_only=True)
 class Render:
-    """Draw a trained field: a video of a camera that moves around it, or single views."""
+    """Draw a trained field: a video or single views of a turntable, of a camera path, or of the photos' cameras."""
 
-    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
-    """Folder of a run."""
-    output: Path | None = None
-    """File .mp4 or .gif, or a folder for single views; if not given, turntable.mp4 in the run's folder."""
-    views: int = 48
-    """Number of pictures on the circle."""
-    size: int = 200
-    """Width and height in pixels."""
-    elevation: float | None = None
-    """Elevation of the camera in degrees above the horizon; if not given, 25."""
-    radius: float | None = None
-    """Distance of the camera from the scene's centre; if not given, that of the photos."""
-    depth: bool = False
-    """Also show the depth: in a video next to the picture, otherwise as a file of its own."""
-    fps: int = 24
-    """Frames per second."""
+    options: Annotated[RenderOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
-        from .evaluation import depth_map, picture_of
-        from .export import FILMS, render_film
-        from .runs import load_run, turntable
+        from .drawing import render
 
-        run = load_run(self.run_dir)
-        cameras = turntable(run, self.views, size=self.size, elevation=self.elevation, radius=self.radius)
-        output = self.output or self.run_dir / "turntable.mp4"
-        if output.suffix.lower() in FILMS:
-            render_film(run, cameras, output, fps=self.fps, depth=self.depth)
-        else:
-            output.mkdir(parents=True, exist_ok=True)
-            for index in range(len(cameras)):
-                view = run.draw(cameras[index])
-                picture_of(view.color).save(output / f"{index:03d}.png")
-                if self.depth:
-                    picture_of(depth_map(view)).save(output / f"{index:03d}_depth.png")
-        print(output)
+        print(render(**vars(self.options)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Compare a trained field with photos: PSNR, SSIM, LPIPS, and a contact sheet evaluation.png."""
+    """Compare a trained field with photos: PSNR, SSIM, LPIPS, every view as a picture, and a contact sheet."""
 
     run_dir: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run."""
@@ -138,10 +109,9 @@ class Evaluate:
     def run(self) -> None:
         from .evaluation import evaluate_views
         from .runs import load_run
-        from .scenes import load_scene
 
         run = load_run(self.run_dir)
-        scene = load_scene(self.scene or run.scene, downscale=run.downscale)
+        scene = run.photos(self.scene)
         means = evaluate_views(run.draw, scene, split=self.split, output_dir=self.run_dir)
         print(_figures(means))
 
@@ -150,32 +120,12 @@ class Evaluate:
 class Export:
     """Write a trained field as a coloured mesh (ply, glb, obj) or as a point cloud (ply)."""
 
-    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
-    """Folder of a run."""
-    output: Path
-    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points."""
-    kind: Literal["mesh", "points"] = "mesh"
-    """mesh: a surface by marching cubes. points: where the rays of a turntable end."""
-    resolution: int = 128
-    """Mesh: grid nodes along each axis."""
-    threshold: float = 10.0
-    """Mesh: density at the surface, per unit length."""
-    views: int = 24
-    """Points: number of pictures of the turntable."""
-    size: int = 100
-    """Points: width and height of these pictures in pixels."""
+    options: Annotated[ExportOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
-        from .export import mesh, point_cloud, write_shape
-        from .runs import load_run, turntable
+        from .drawing import export
 
-        run = load_run(self.run_dir)
-        if self.kind == "mesh":
-            shape = mesh(run, resolution=self.resolution, threshold=self.threshold)
-        else:
-            shape = point_cloud(run, turntable(run, self.views, size=self.size))
-        write_shape(shape, self.output)
-        print(self.output)
+        print(export(**vars(self.options)))
 
 
 @dataclass(frozen=True, kw_only=True)

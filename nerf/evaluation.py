@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -11,13 +11,14 @@ from typing import cast
 import matplotlib
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from tqdm.auto import tqdm
 
 from mappers.extras import extra
-from mappers.files import replacing
+from mappers.files import replacing, writable_folder
 from mappers.quality import psnr
 
 from .cameras import Cameras
@@ -36,15 +37,24 @@ def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:
     return float(np.mean([psnr(draw(camera).color, other(camera).color) for camera in views]))
 
 
-def ssim(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> float:
-    """Structural similarity with the Gaussian window of Wang and others (2004), sigma 1.5."""
+def ssim(
+    picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"], mask: Bool[Tensor, "h w"] | None = None
+) -> float:
+    """Structural similarity with the Gaussian window of Wang and others (2004), sigma 1.5.
+
+    Args:
+        picture: in 0..1; values outside are cut.
+        truth: in 0..1.
+        mask: the pixels over whose windows the mean is taken; None: all whose windows lie inside the picture.
+    """
     with extra("fields"):
         from skimage.metrics import structural_similarity
-    mean = structural_similarity(
+    found = structural_similarity(
         picture.clamp(0, 1).cpu().numpy(), truth.cpu().numpy(), channel_axis=-1, data_range=1.0,
-        gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True,
     )  # fmt: skip
-    return float(cast("np.floating", mean))  # a tuple only if gradient or full is set
+    mean, values = cast("tuple[np.floating, np.ndarray]", found)
+    return float(mean) if mask is None else float(values[mask.cpu().numpy()].mean())
 
 
 def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
@@ -69,41 +79,60 @@ def lpips_metric() -> Callable[[Tensor, Tensor], float] | None:
 def evaluate_views(
     draw: Draw, scene: Scene, *, split: str = "test", output_dir: Path | None = None
 ) -> dict[str, float]:
-    """Compare rendered views with their photos, both on white.
+    """Compare rendered views with their photos, both on white. Pixels that masks leave out do not count.
 
     Args:
         draw: renders the view of a camera.
         scene: photos and cameras.
         split: which pictures of the scene.
-        output_dir: where ``evaluation.json`` (figures of every view) and ``evaluation.png`` (a contact sheet: photo,
-            view, error, depth) go; None writes nothing.
+        output_dir: where ``evaluation.json`` (figures of every view), ``evaluation.png`` (a contact sheet: photo,
+            view, error, depth) and the folder ``evaluation/<split>`` (every view) go; None writes nothing.
 
     Returns:
         Means over the views: psnr in dB, ssim, and lpips where its weights exist.
 
     Raises:
         ValueError: the scene has no such split, or the split is empty.
+        OSError: the output folder is not writable.
     """
     photos = scene.split(split)
     perceptual = lpips_metric()
+    views = None if output_dir is None else writable_folder(output_dir / "evaluation" / split)
     rows, strips = [], []
     for index in tqdm(range(len(photos)), unit="view", desc="evaluating", disable=None):
-        view, truth = draw(photos.cameras[index]), photos.picture(index)
+        mask = photos.mask(index)
+        if not mask.any():
+            continue
+        view, truth = draw(photos.camera(index)), photos.picture(index)
         color = view.color.cpu()
-        row: dict[str, float | str] = {"view": photos.names[index], "psnr": psnr(color, truth)}
-        row["ssim"] = ssim(color, truth)
+        row: dict[str, float | str] = {"view": photos.names[index], "psnr": psnr(color[mask], truth[mask])}
+        # What a mask leaves out may be anything: the photo's own pixels differ in nothing.
+        compared = torch.where(mask[..., None], color, truth)
+        row["ssim"] = ssim(compared, truth, None if mask.all() else mask)
         if perceptual:
-            row["lpips"] = perceptual(color, truth)
+            row["lpips"] = perceptual(compared, truth)
         rows.append(row)
+        if views is not None:
+            with replacing(views / f"{index:03d}.png") as temporary:
+                picture_of(color).save(temporary)
         if len(strips) < SHEET_ROWS:
-            strips.append(torch.cat([truth, color, error_map(color, truth), depth_map(view)], 1))
+            error = error_map(color, truth) * mask[..., None]
+            strips.append(torch.cat([truth, color, error, depth_map(view)], 1))
+    if not rows:
+        raise ValueError(f"masks leave out every pixel of the split {split!r} of {scene.name}; correct the masks")
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "view"}
     if output_dir is not None:
         with replacing(output_dir / "evaluation.png") as temporary:
-            picture_of(torch.cat(strips)).save(temporary)
+            picture_of(_stacked(strips)).save(temporary)
         with replacing(output_dir / "evaluation.json") as temporary:
             temporary.write_text(json.dumps({"split": split, "mean": means, "views": rows}, indent=2) + "\n", "utf-8")
     return means
+
+
+def _stacked(strips: Sequence[Float[Tensor, "h w 3"]]) -> Float[Tensor, "H W 3"]:
+    """Strips one below the other, narrower ones with white on their right."""
+    width = max(strip.shape[1] for strip in strips)
+    return torch.cat([pad(strip, (0, 0, 0, width - strip.shape[1]), value=1.0) for strip in strips])
 
 
 def picture_of(values: Float[Tensor, "h w 3"]) -> Image.Image:

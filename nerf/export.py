@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,16 @@ from mappers.files import replacing
 from .cameras import Cameras
 from .evaluation import depth_map
 from .fields import Field, density_of
+from .rendering.renderer import Picture
 from .runs import Run
 
 if TYPE_CHECKING:
     import trimesh
 
+logger = logging.getLogger(__name__)
+
+FASTEST = 100
+"""Most frames per second of a film: a GIF counts in hundredths of a second."""
 FINEST = 768
 """Most grid nodes along an axis of a mesh: their densities take 1.8 GB."""
 MESHES, CLOUDS, FILMS = (".ply", ".glb", ".obj"), (".ply",), (".mp4", ".gif")
@@ -39,20 +45,37 @@ def render_film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth:
         run: the trained field.
         cameras: one for each frame.
         path: mp4 (H.264) or gif.
-        fps: pictures per second.
+        fps: pictures per second, 1..`FASTEST`.
         depth: put the depth map on the right of every picture.
 
     Raises:
-        ValueError: the file has another ending.
+        ValueError: the file has another ending, or fps is out of range.
     """
     if path.suffix.lower() not in FILMS:
         raise ValueError(f"{path} must end in {' or '.join(FILMS)}")
+    check_film(fps)
     frames = []
-    for index in tqdm(range(len(cameras)), unit="view", desc="rendering", disable=None):
-        view = run.draw(cameras[index])
+    for view in draw_views(run, [cameras[index] for index in range(len(cameras))]):
         values = torch.cat([view.color, depth_map(view)], 1) if depth else view.color
         frames.append((values.clamp(0, 1) * 255).round().byte().cpu().numpy())
     write_film(frames, path, fps=fps)
+
+
+def check_film(fps: int) -> None:
+    """Refuse a number of frames per second that films cannot have."""
+    if not 1 <= fps <= FASTEST:
+        raise ValueError(f"fps must be in 1..{FASTEST} frames per second, got {fps}")
+
+
+def draw_views(run: Run, cameras: Sequence[Cameras]) -> Iterator[Picture]:
+    """The view of every camera; a warning at the end if none shows anything."""
+    nothing = True
+    for camera in tqdm(cameras, unit="view", desc="rendering", disable=None):
+        view = run.draw(camera)
+        nothing &= float(view.opacity.max()) < 0.5
+        yield view
+    if nothing:
+        logger.warning("no view shows anything of the field; move the cameras, or train longer")
 
 
 def write_film(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps: int) -> None:
@@ -149,8 +172,22 @@ def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh
     return trimesh.Trimesh(points.numpy(), faces, vertex_colors=colors, process=False)
 
 
-def check_mesh(resolution: int, threshold: float) -> None:
-    """Refuse arguments of `mesh` that are out of their range."""
+def without_small_pieces(shape: trimesh.Trimesh, share: float) -> trimesh.Trimesh:
+    """A mesh without the connected pieces that have less than ``share`` of the faces of the largest piece, 0..1."""
+    with extra("fields"):
+        from trimesh.graph import connected_component_labels
+    labels = connected_component_labels(shape.face_adjacency, node_count=len(shape.faces))
+    counts = np.bincount(labels)
+    kept = shape.copy()
+    kept.update_faces(counts[labels] >= share * counts.max())
+    kept.remove_unreferenced_vertices()
+    return kept
+
+
+def check_mesh(resolution: int, threshold: float, smallest_piece: float = 0.0) -> None:
+    """Refuse arguments of `mesh` and `without_small_pieces` that are out of their range."""
+    if not 0 <= smallest_piece <= 1:
+        raise ValueError(f"smallest_piece must be a share in 0..1, got {smallest_piece:g}")
     if not 2 <= resolution <= FINEST:
         raise ValueError(f"resolution must be in 2..{FINEST} nodes along each axis, got {resolution}")
     if not 0 < threshold < float("inf"):

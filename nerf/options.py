@@ -25,6 +25,68 @@ class TrainOptions:
     """Named size of the family: small or paper."""
     downscale: float = 1
     """Read the pictures this many times smaller."""
+    bounds: tuple[float, float, float, float, float, float] | None = None
+    """Lower and upper corner of the box that the field fills, in the world of the scene's files (x y z x y z).
+    If not given, the box is found from sparse points, outlines or cameras."""
+    ndc: bool = True
+    """Whether forward-facing LLFF captures are learned in normalized device coordinates."""
+    format: Literal["auto", "blender", "nerfstudio", "llff", "folder"] = "auto"
+    """Format of the scene's folder; auto goes by its files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """Arguments of `nerf.drawing.render`."""
+
+    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run."""
+    output: Path | None = None
+    """File .mp4 or .gif, or a folder for single views; if not given, turntable.mp4 in the run's folder."""
+    camera_path: Path | None = None
+    """Draw along the cameras of this JSON file: a camera path of nerfstudio's viewer, or a transforms file."""
+    split: Literal["train", "val", "test"] | None = None
+    """Draw the views of these photos."""
+    scene: str | None = None
+    """With --split: scene of the photos; if not given, the one that the field was trained on."""
+    views: int | None = None
+    """Turntable: number of pictures; if not given, 48. Where the photos were taken from one side, the camera moves
+    among their positions instead of around the scene."""
+    size: int | None = None
+    """Pixels along the longer side; if not given, 200, or the size of the camera path or photos."""
+    elevation: float | None = None
+    """Turntable: elevation of the camera in degrees above the horizon; if not given, 25."""
+    radius: float | None = None
+    """Turntable: distance of the camera from the scene's centre; if not given, that of the photos."""
+    depth: bool = False
+    """Also show the depth: in a video next to the picture, otherwise as a file of its own."""
+    fps: int | None = None
+    """Frames per second; if not given, those of the camera path, or 24."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Arguments of `nerf.drawing.export`."""
+
+    run_dir: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run."""
+    output: Path
+    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points."""
+    kind: Literal["mesh", "points"] = "mesh"
+    """mesh: a surface by marching cubes. points: where the rays of a turntable end."""
+    resolution: int = 128
+    """Mesh: grid nodes along each axis."""
+    threshold: float = 10.0
+    """Mesh: density at the surface, per unit length."""
+    smallest_piece: float = 0.0
+    """Mesh: drop loose pieces with fewer faces than this share of the largest piece's; 0 keeps all."""
+    views: int = 24
+    """Points: number of pictures of the turntable."""
+    size: int = 100
+    """Points: width and height of these pictures in pixels."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import PartialState
@@ -24,6 +24,9 @@ from .rendering.renderer import Picture, render_picture
 from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching
 from .viewpoints import Viewpoints
+
+if TYPE_CHECKING:
+    from .scenes import Scene
 
 FIELD = "field.safetensors"
 SMALLEST = 2
@@ -46,6 +49,25 @@ class Run:
     report: FitReport
     figures: dict[str, float | str] = dataclasses.field(default_factory=dict)
     """Measurements after training by name; a sentence says why one is missing."""
+    format: str = "auto"
+    """The format that its scene was read as."""
+
+    def photos(self, scene: str | Path | None = None) -> Scene:
+        """The scene that the field was trained on, or another one, with pictures as small as in training.
+
+        Raises:
+            FileNotFoundError: it is not there; the message says how to name another place.
+            SceneError: its files are missing or malformed.
+        """
+        from .scenes import load_scene  # drawing needs no reader of scenes
+
+        if scene is not None:
+            return load_scene(scene, downscale=self.downscale, ndc=False)
+        try:
+            # The frame of NDC is the run's own.
+            return load_scene(self.scene, downscale=self.downscale, ndc=False, format=self.format)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}; name the folder of the photos (--scene)") from error
 
     def count_cost(self, started: float) -> None:
         """Note the field's parameters and the processor seconds since ``started`` (`time.process_time`)."""
@@ -78,6 +100,7 @@ class Run:
         contents = {
             "scene": self.scene,
             "downscale": self.downscale,
+            "format": self.format,
             "family": self.field.name,
             "marching": dataclasses.asdict(self.marching),
             "fine": self.sampler.fine,
@@ -159,14 +182,18 @@ def load_run(folder: str | Path) -> Run:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         marching = Marching(**result["marching"])
+        marching.check(field.bounds)
         viewpoints = Viewpoints.from_json(result["viewpoints"])
         sampler = _load_sampler(folder, field, result.get("fine", 0))
         metrics = result["metrics"]
         report = FitReport(metrics["steps"], metrics["seconds"], metrics["stopped"])
-        figures = result.get("figures", {})
-        return Run(field, sampler, marching, viewpoints, result["scene"], result["downscale"], report, figures)
+        return Run(
+            field, sampler, marching, viewpoints, result["scene"], result["downscale"], report,
+            result.get("figures", {}), result.get("format", "auto"),
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise FieldError(f"{folder} is not a readable run ({error}); train or copy it again") from error
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FieldError(f"{folder} is not a readable run ({said}); train or copy it again") from error
 
 
 def _load_sampler(folder: Path, field: Field, fine: int) -> Sampler:

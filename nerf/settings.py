@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mappers.hub import PACKAGES
 from mappers.training.train_config import TrainConfig
 from mappers.yaml_settings import load_settings
 
@@ -175,7 +176,7 @@ def radiance_settings(field: str, *, moving: bool, source: str | Path | None = N
         FileNotFoundError, ValueError: there are no such settings, or they cannot be used.
     """
     family = MOVING.get(field, field) if moving else field
-    return load_settings(RadianceConfig, source or family, task="train")
+    return load_settings(RadianceConfig, source or _known(family), task="train")
 
 
 def fit_settings(*, video: bool, source: str | Path | None = None) -> FitConfig:
@@ -193,7 +194,19 @@ def distill_settings(field: str, *, source: str | Path | None = None) -> Distill
     Raises:
         FileNotFoundError, ValueError: there are no such settings, or they cannot be used.
     """
-    return load_settings(DistillConfig, source or field, task="distill")
+    return load_settings(DistillConfig, source or _known(field), task="distill")
+
+
+def _known(family: str) -> str:
+    """The name of a family; each has settings for distillation.
+
+    Raises:
+        ValueError: there is no such family; the message lists all.
+    """
+    known = sorted(path.stem for path in (PACKAGES / "configs" / "distill").glob("*.yaml"))
+    if family not in known:
+        raise ValueError(f"unknown field {family!r}; known are {', '.join(known)}")
+    return family
 
 
 def scene_moves(scene: str | Path) -> bool:
@@ -206,7 +219,7 @@ def scene_moves(scene: str | Path) -> bool:
         folder = Path(__file__).parent / "scenes" / "data" / str(scene)
     for name in ("transforms_train.json", "transforms.json"):
         try:
-            frames = json.loads((folder / name).read_text(encoding="utf-8"))["frames"]
+            frames = json.loads((folder / name).read_text(encoding="utf-8-sig"))["frames"]
             return any("time" in frame for frame in frames)
         except (OSError, ValueError, KeyError, TypeError):
             continue

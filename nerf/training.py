@@ -56,15 +56,12 @@ class RadianceTask:
         self.test = scene.split("test" if scene.splits["test"] else "train")
 
     def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, "b 3"], Float[Tensor, " b"]]:
-        """Rays through random pixels, their colours on a random background, that background, and a jitter."""
-        cameras = self.photos.cameras
+        """Rays through random pixels outside masks, their colours on a random background, it, and a jitter."""
         u = draws.rows("rays", self.config.train.batch_size, 7).cpu()
-        camera = (u[:, 0] * len(cameras)).long()
-        column, row = (u[:, 1] * cameras.width).long(), (u[:, 2] * cameras.height).long()
-        pixels = torch.stack([column, row], -1) + 0.5
+        camera, pixels = self.photos.random_pixels(u[:, :3])
         background = u[:, 4:] if self.scene.has_alpha else torch.ones(len(u), 3)
         target = self.photos.colors(camera, pixels, background)
-        rays = cameras.rays(camera, pixels)
+        rays = self.photos.cameras.rays(camera, pixels)
         return rays.to(draws.device), target.to(draws.device), background.to(draws.device), u[:, 3].to(draws.device)
 
     def begin_step(self, modules: Mapping[str, Callable[..., Any]], draws: Draws) -> None:
@@ -96,12 +93,14 @@ class RadianceTask:
 
     def _measured(self) -> dict[str, float | Image.Image]:
         views = [self.draw(i) for i in range(min(VALIDATION_VIEWS, len(self.test.cameras)))]
-        mean = sum(psnr(color, truth) for color, truth in views) / len(views)
+        masks = [self.test.mask(i).to(color.device) for i, (color, _) in enumerate(views)]
+        shown = [(color[mask], truth[mask]) for (color, truth), mask in zip(views, masks, strict=True) if mask.any()]
+        mean = sum(psnr(color, truth) for color, truth in shown) / max(len(shown), 1)
         return {"psnr": mean, "view": picture_of(torch.cat(views[0], 1))}
 
     def draw(self, index: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w 3"]]:
         """A test view as rendered from the field, and its photo, both on white."""
-        picture = render_picture(self.field, self.test.cameras[index], self.marching, sampler=self.sampler)
+        picture = render_picture(self.field, self.test.camera(index), self.marching, sampler=self.sampler)
         return picture.color, self.test.picture(index).to(picture.color)
 
 
@@ -130,6 +129,9 @@ def train(
     *,
     size: str | Any = "small",
     downscale: float = 1,
+    bounds: Sequence[Sequence[float]] | Sequence[float] | None = None,
+    ndc: bool = True,
+    format: str = "auto",
     steps: int | None = None,
     max_minutes: float | None = None,
     seed: int = 0,
@@ -154,7 +156,8 @@ def train(
     """
     started = time.process_time()
     output = run_folder(output_dir, resume=resume)
-    scene = scene if isinstance(scene, Scene) else load_scene(scene, downscale=downscale)
+    if not isinstance(scene, Scene):
+        scene = load_scene(scene, downscale=downscale, bounds=bounds, ndc=None if ndc else False, format=format)
     name = field if isinstance(field, str) else field.name
     if scene.cameras.times is not None:
         name = moving_family(name)
@@ -215,7 +218,7 @@ def _train_stages(
             break
     assert task is not None
     viewpoints = Viewpoints.of(scene.split("train").cameras)
-    return Run(current, sampler, task.marching, viewpoints, scene.source, scene.downscale, report)
+    return Run(current, sampler, task.marching, viewpoints, scene.source, scene.downscale, report, format=scene.format)
 
 
 def check_stages(field: Field, config: RadianceConfig) -> None:

@@ -68,8 +68,7 @@ class Viewpoints:
         distance = offset.norm(dim=-1)
         spread = (offset / distance.clamp(min=1e-6)[:, None]).mean(0).norm()
         # For cameras on one side of the scene, an orbit would include views from behind, which were not trained.
-        inward = cameras.ndc is None and float(spread) < 0.9
-        inward &= float((-offset / distance.clamp(min=1e-6)[:, None] * forward).sum(-1).mean()) > INWARD
+        inward = cameras.ndc is None and float(spread) < 0.9 and look_inward(cameras)
         rise = torch.rad2deg((offset[:, 2] / distance.clamp(min=1e-6)).clamp(-1, 1).asin())
         # Parallel axes do not meet: what NDC show best lies some near distances away.
         ahead = distance.mean() if cameras.ndc is None else 2 * cameras.ndc.near
@@ -130,6 +129,13 @@ class Viewpoints:
         up = (0.0, 0.0, 1.0) if self.axes is None else self.axes[1]
         poses = look_at(positions, self.center, up)
         return Cameras.pinhole(poses, width=self.width, height=self.height, focal=self.focal, ndc=self.ndc)
+
+
+def look_inward(cameras: Cameras) -> bool:
+    """Whether cameras look at a common middle, in contrast to those that stand in it and look around."""
+    offset = cameras.positions - nearest_to_axes(cameras)
+    outward = offset / offset.norm(dim=-1).clamp(min=1e-6)[:, None]
+    return float((-outward * cameras.forward).sum(-1).mean()) > INWARD
 
 
 def _tuples(value: Any) -> Any:

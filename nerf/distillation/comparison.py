@@ -10,7 +10,7 @@ from accelerate.utils import broadcast_object_list
 
 from ..evaluation import evaluate_views, psnr_between
 from ..runs import Run
-from ..scenes import Scene, load_scene
+from ..scenes import Scene
 from ..settings import radiance_settings
 from ..training import train
 
@@ -32,7 +32,7 @@ def compare_student(student: Run, teacher: Run, *, scratch: bool, seed: int) -> 
     """
     figures: dict[str, float | str] = {}
     try:
-        scene = load_scene(teacher.scene, downscale=teacher.downscale)
+        scene = teacher.photos()
         cameras = scene.split("test").cameras
     except (OSError, ValueError) as error:
         cameras = teacher.viewpoints.draw(VIEWS, torch.Generator().manual_seed(seed))

@@ -158,6 +158,9 @@ def restore_field(name: str, config: dict[str, Any], state: dict[str, Tensor]) -
         KeyError, TypeError, ValueError, RuntimeError: configuration and tensors are not those of a field.
     """
     family = _family(name)
+    broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise FieldError(f"the weights {broken[0]} are not finite; train again, with a lower learning rate")
     return family.field.from_state(family.config(**config), state)
 
 

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 EMPTY = -12.0
 """Log-density of space outside the bounds and of pruned cells: 6e-6 per unit length."""
 
+MOST = 4096
+"""Largest number of layers, units or frequencies of a network: a damaged file must not ask for more."""
+
 
 class FieldError(ValueError):
     """A field's name, size or file is not usable; the message says why and what to do."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Field, spherical_harmonics
+from .base import MOST, Field, spherical_harmonics
 from .mlp import positional_encoding
 from .modulation import Modulation, modulated, normalized
 
@@ -43,8 +43,8 @@ class CAMConfig:
 
     def __post_init__(self) -> None:
         for name in ("layers", "color_layers", "width", "color_width", "octaves"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} must be in 1..{MOST}, got {getattr(self, name)}")
         if self.azimuth and min(self.azimuth, self.elevation) < 2:
             raise ValueError(
                 f"azimuth and elevation need at least 2 nodes (or azimuth 0), got {self.azimuth} and {self.elevation}"

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import ColorHead, Field
+from .base import MOST, ColorHead, Field
 from .cam import GRID_RATE
 from .mlp import positional_encoding
 from .modulation import Modulation, modulated, normalized
@@ -42,8 +42,8 @@ class CAMTimeConfig:
 
     def __post_init__(self) -> None:
         for name in ("warp_layers", "warp_width", "layers", "width", "octaves", "time_octaves"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} must be in 1..{MOST}, got {getattr(self, name)}")
         if self.nodes == 1 or self.nodes < 0:
             raise ValueError(f"nodes must be 0 or at least 2, got {self.nodes}")
         if self.nodes and not self.norm:

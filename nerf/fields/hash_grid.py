@@ -31,8 +31,9 @@ class HashConfig:
     """Base-2 logarithm of a level's table size; levels with fewer nodes need no hashing."""
 
     def __post_init__(self) -> None:
-        if self.levels < 1 or self.level_features < 1:
-            raise ValueError("levels and level_features must be at least 1")
+        for name, most in (("levels", 64), ("level_features", 64)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in 1..{most}, got {getattr(self, name)}")
         if not 1 <= self.coarsest <= self.finest:
             raise ValueError(f"coarsest must be in 1..finest, got {self.coarsest} and {self.finest}")
         if not 4 <= self.table_log2 <= 24:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import ColorHead, Field, feature_net
+from .base import MOST, ColorHead, Field, feature_net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class MLPConfig:
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "octaves", "code"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} must be in 1..{MOST}, got {getattr(self, name)}")
 
 
 def positional_encoding(x: Float[Tensor, "n d"], octaves: int) -> Float[Tensor, "n e"]:

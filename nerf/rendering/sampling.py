@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..cameras import Rays
+
+MOST = 100_000
+"""Samples along the diagonal of a box, at most."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,22 @@ class Marching:
     """Distance at which rays start."""
     far: float = float("inf")
     """Distance at which rays end."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step < math.inf or not 0 <= self.near < self.far:
+            raise ValueError(
+                f"step must be positive and near below far, got step {self.step}, near {self.near} and far {self.far}"
+            )
+
+    def check(self, bounds: Float[Tensor, "2 3"]) -> None:
+        """Refuse a step of which a ray through the box would have more than `MOST`.
+
+        Raises:
+            ValueError: saying how many.
+        """
+        count = float((bounds[1] - bounds[0]).norm()) / self.step
+        if count > MOST:
+            raise ValueError(f"step {self.step} makes {count:.3g} samples of a ray, but at most {MOST} are drawn")
 
     @classmethod
     def through(cls, bounds: Float[Tensor, "2 3"], intervals: int, *, near: float, far: float) -> Marching:

@@ -131,13 +131,15 @@ def ray_limits(cameras: Cameras, bounds: Float[Tensor, "2 3"]) -> tuple[float, f
 def empty_ray_fraction(scene: Scene) -> float:
     """Share of the training rays through content that miss the bounds, 0..1.
 
-    In pictures with alpha, only rays through pixels that are not fully transparent count.
+    Only rays through pixels count that are not fully transparent and not left out by a mask.
     """
     train = scene.split("train")
     n, height, width = train.pictures.shape[:3]
     picked = torch.linspace(0, n * height * width - 1, min(CHECKED, n * height * width), dtype=torch.float64).long()
     camera, y, x = picked // (height * width), picked % (height * width) // width, picked % width
     visible = train.pictures[camera, y, x, 3] > 0
+    if train.kept is not None:
+        visible &= train.kept[camera, y, x]
     camera, pixels = camera[visible], torch.stack([x, y], dim=-1)[visible] + 0.5
     if not len(camera):
         return 0.0

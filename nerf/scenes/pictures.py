@@ -1,17 +1,18 @@
-"""Picture files as bytes with straight alpha, all of one size."""
+"""Picture files as bytes with straight alpha, and which of their pixels count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from mappers.files import files_in
 from mappers.pictures import PICTURE_ENDINGS, PictureError, eight_bits, is_deep, opened
@@ -19,6 +20,8 @@ from mappers.pictures import PICTURE_ENDINGS, PictureError, eight_bits, is_deep,
 from .scene import SceneError
 
 MASKS = "masks"
+ORIENTATION = 274
+"""Number of the EXIF tag for the orientation."""
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -36,40 +39,78 @@ def picture_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
+def shown_turned(path: Path) -> bool:
+    """Whether a viewer shows the picture turned by a quarter, as its EXIF orientation says."""
+    with _open(path) as image:
+        return image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A gray picture that says which pixels of a photo take no part in training and scores."""
+
+    path: Path
+    black: bool
+    """Whether black pixels are left out, as in nerfstudio; else all that are not black, as in instant-ngp."""
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Where one picture of a scene comes from."""
+
+    path: Path
+    size: tuple[int, int]
+    """Width and height of the file."""
+    mask: Path | None = None
+    """A gray picture that becomes its alpha."""
+    excluded: Exclusion | None = None
+
+
 def read_pictures(
-    files: Sequence[Path], masks: Sequence[Path] | None, size: tuple[int, int]
-) -> UInt8[Tensor, "n h w 4"]:
-    """All pictures at ``size`` (width, height), made smaller by averaging areas where that is less than their own.
+    sources: Sequence[PictureSource], sizes: Sequence[tuple[int, int]]
+) -> tuple[UInt8[Tensor, "n h w 4"], Bool[Tensor, "n h w"] | None]:
+    """All pictures in one tensor, smaller ones in its top left corner, and which pixels take part.
 
     Args:
-        masks: a gray picture for each file that becomes its alpha; none when the pictures bring their own, or
-            are opaque.
+        sources: the files.
+        sizes: width and height of each picture; made smaller by averaging areas where that is less than its own.
+
+    Returns:
+        The pictures, opaque outside of smaller ones; and which pixels belong to a picture and are not left out by a
+        mask, None for all.
 
     Raises:
-        SceneError: a file cannot be read, sizes differ, or only some pictures have alpha.
+        SceneError: a file cannot be read, a mask has another size, or only some pictures have alpha.
     """
-    native = picture_size(files[0])
-    width, height = size
-    pictures = torch.empty(len(files), height, width, 4, dtype=torch.uint8)
+    width, height = (max(side) for side in zip(*sizes, strict=True))
+    pictures = torch.zeros(len(sources), height, width, 4, dtype=torch.uint8)
+    pictures[..., 3] = 255
+    kept = torch.zeros(len(sources), height, width, dtype=torch.bool)
     transparent: dict[bool, Path] = {}
-    for index, path in enumerate(files):
-        array, has_alpha = _read(path, native, files[0])
-        if masks is not None:
-            mask, _ = _read(masks[index], native, files[0])
-            array[..., 3] = mask[..., 0]
-        transparent.setdefault(has_alpha, path)
-        pictures[index] = _smaller(torch.from_numpy(array), height, width)
-    if masks is None and len(transparent) == 2:
+    for index, (source, (columns, rows)) in enumerate(zip(sources, sizes, strict=True)):
+        array, has_alpha = _read(source.path, source)
+        if source.mask is not None:
+            array[..., 3] = _read(source.mask, source)[0][..., 0]
+        else:
+            transparent.setdefault(has_alpha, source.path)
+        pictures[index, :rows, :columns] = _smaller(torch.from_numpy(array), rows, columns)
+        kept[index, :rows, :columns] = True
+        if source.excluded is not None:
+            gray = _read(source.excluded.path, source)[0][..., 0]
+            left_out = torch.from_numpy(gray == 0 if source.excluded.black else gray > 0)
+            touched = adaptive_max_pool2d(left_out[None].float(), (rows, columns))[0] > 0
+            kept[index, :rows, :columns] &= ~touched
+    if len(transparent) == 2:
         raise SceneError(f"{transparent[True]} has alpha but {transparent[False]} has none; give all of them alpha")
-    return pictures
+    return pictures, None if kept.all() else kept
 
 
-def _read(path: Path, size: tuple[int, int], first: Path) -> tuple[np.ndarray, bool]:
-    """One picture as bytes [h, w, 4], and whether its file has an alpha channel."""
+def _read(path: Path, source: PictureSource) -> tuple[np.ndarray, bool]:
+    """A picture, or the mask of one, as bytes [h, w, 4], and whether its file has an alpha channel."""
     with _open(path) as image:
-        if image.size != size:
-            found, wanted = "x".join(map(str, image.size)), "x".join(map(str, size))
-            raise SceneError(f"{path} has {found} pixels but {first} has {wanted}; make all pictures one size")
+        if image.size != source.size:
+            found, wanted = ("x".join(map(str, size)) for size in (image.size, source.size))
+            raise SceneError(f"{path} has {found} pixels but {source.path} has {wanted}; give the mask the same size")
         has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
         if is_deep(image):
             gray = eight_bits(image)

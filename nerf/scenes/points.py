@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .scene import SceneError
+
+logger = logging.getLogger(__name__)
 
 TRIMMED = 1.0
 """Percent of the points left out at either end of each axis, since a few are matched wrongly."""
@@ -40,6 +43,8 @@ def cloud_bounds(folder: Path, content: Mapping[str, Any]) -> Float[Tensor, "2 3
     elif (folder / "points3d.npy").is_file():
         points = _read_npy(folder / "points3d.npy")
     else:
+        if named is not None:
+            logger.warning("there is no ply_file_path %s in %s: bounds are found without it", named, folder)
         return None
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) < 10:
@@ -66,7 +71,10 @@ def read_ply_points(path: Path) -> np.ndarray:
     if first[1:2] != ["vertex"]:
         raise SceneError(f"{path} must list its vertices first; export it again or remove ply_file_path")
     end = elements[1] if len(elements) > 1 else len(lines)
-    fields = [(line[2], PLY_TYPES.get(line[1], "")) for line in lines[elements[0] : end] if line[:1] == ["property"]]
+    properties = [line for line in lines[elements[0] : end] if line[:1] == ["property"]]
+    if any(len(line) < 3 for line in properties) or not (len(first) == 3 and first[2].isdecimal()):
+        raise SceneError(f"{path} has a damaged header; export it again or remove ply_file_path")
+    fields = [(line[2], PLY_TYPES.get(line[1], "")) for line in properties]
     names = [name for name, _ in fields]
     if not {"x", "y", "z"} <= set(names) or "" in [kind for _, kind in fields]:
         raise SceneError(f"{path} needs vertices with x, y and z; export it again or remove ply_file_path")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..cameras import Cameras
@@ -43,6 +44,13 @@ class Scene:
     """Folder or shipped id that it was read from, as it was given."""
     downscale: float
     """Factor by which its pictures were read smaller."""
+    format: str = "auto"
+    """The format that it was read as."""
+    kept: Bool[Tensor, "n h w"] | None = None
+    """Pixels that take part in training and scores; None: all. Masks leave others out, and so does a picture that is
+    smaller than the largest."""
+    sizes: tuple[tuple[int, int], ...] | None = None
+    """Width and height of each picture, in the top left corner of ``pictures``; None: all have those of the cameras."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -51,7 +59,8 @@ class Scene:
     def content(self) -> dict[str, Any]:
         """All that a training depends on, by name: whatever it is called and wherever it lies, it is the same scene."""
         names = ("pictures", "cameras", "splits", "bounds", "near", "far")
-        return {name: getattr(self, name) for name in names}
+        masks = {} if self.kept is None else {"kept": self.kept}
+        return {name: getattr(self, name) for name in names} | masks
 
     def split(self, which: str) -> Scene:
         """The pictures of one split alone; they keep their order.
@@ -67,8 +76,50 @@ class Scene:
         splits = {name: list(range(len(indices))) if name == which else [] for name in SPLITS}
         return dataclasses.replace(
             self, pictures=self.pictures[indices], cameras=self.cameras[indices], splits=splits,
-            names=tuple(self.names[index] for index in indices),
+            names=tuple(self.names[index] for index in indices), kept=None if self.kept is None else self.kept[indices],
+            sizes=None if self.sizes is None else tuple(self.sizes[index] for index in indices),
         )  # fmt: skip
+
+    def camera(self, index: int) -> Cameras:
+        """The camera of one picture, with that picture's own width and height."""
+        camera = self.cameras[index]
+        if self.sizes is None:
+            return camera
+        width, height = self.sizes[index]
+        return dataclasses.replace(camera, width=width, height=height)
+
+    def mask(self, index: int) -> Bool[Tensor, "h w"]:
+        """Which pixels of one picture take part in training and scores."""
+        camera = self.camera(index)
+        if self.kept is None:
+            return torch.ones(camera.height, camera.width, dtype=torch.bool)
+        return self.kept[index, : camera.height, : camera.width]
+
+    def random_pixels(self, u: Float[Tensor, "b 3"]) -> tuple[Int[Tensor, " b"], Float[Tensor, "b 2"]]:
+        """Pictures, and centres of pixels in them that take part, for random numbers in 0..1: picture, column and row.
+
+        Every picture that has such a pixel is drawn equally often, and so is every such pixel of one picture.
+        """
+        if self.kept is None:
+            camera = (u[:, 0] * len(self)).long()
+            sides = torch.tensor([self.cameras.width, self.cameras.height])
+            return camera, (u[:, 1:] * sides).long() + 0.5
+        places, start = self._kept_places
+        count = start.diff()
+        shown = count.nonzero()[:, 0]
+        camera = shown[(u[:, 0] * len(shown)).long()]
+        rank = (u[:, 1].double() * count[camera]).long()
+        place = places[start[camera] + rank].long()
+        row, column = place // self.cameras.width, place % self.cameras.width
+        return camera, torch.stack([column, row], -1) + 0.5
+
+    @cached_property
+    def _kept_places(self) -> tuple[Int[Tensor, " k"], Int[Tensor, " n1"]]:
+        """Row-major places of the pixels that take part, picture by picture, and where each picture's begin."""
+        assert self.kept is not None
+        flat = self.kept.flatten(1)
+        places = torch.cat([row.nonzero()[:, 0].int() for row in flat])
+        return places, torch.cat([torch.zeros(1, dtype=torch.long), flat.sum(1).cumsum(0)])
 
     def colors(
         self,
@@ -88,7 +139,8 @@ class Scene:
         return values[:, :3] * values[:, 3:] + background.to(values) * (1 - values[:, 3:])
 
     def picture(self, index: int, background: Float[Tensor, " 3"] | None = None) -> Float[Tensor, "h w 3"]:
-        """One whole picture in 0..1 composited on a background; None takes white."""
-        values = self.pictures[index].float() / 255
+        """One whole picture in 0..1, of its own size, composited on a background; None takes white."""
+        camera = self.camera(index)
+        values = self.pictures[index, : camera.height, : camera.width].float() / 255
         background = torch.ones(3) if background is None else background
         return values[..., :3] * values[..., 3:] + background.to(values) * (1 - values[..., 3:])

@@ -79,9 +79,14 @@ def test_make_scene(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "--scene", "nowhere"], "there is no folder nowhere, and no shipped scene of that name; shipped are"),
-        (["train", "--scene", "robot", "--field", "nope"], "no settings file nope; shipped are: cam, cam-time, cp"),
+        (
+            ["train", "--scene", "robot", "--field", "nope"],
+            "unknown field 'nope'; known are cam, cam-time, cp, hash, mlp, vm, voxel",
+        ),
         (["train", "--scene", "robot", "--size", "huge"], "hash has no size 'huge'; known are small, paper"),
         (["distill", "--teacher", "nowhere"], "nowhere holds no finished run"),
+        (["train", "--scene", "robot", "--bounds", *"111000"], "bounds must be a lower and an upper corner"),
+        (["train", "--scene", "robot", "--format", "llff"], "robot/poses_bounds.npy is not a NumPy array"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +19,7 @@ from mappers.quality import psnr
 from nerf.cameras import Cameras, look_at, mean_pose, orbit
 from nerf.evaluation import depth_map, evaluate_views, ssim
 from nerf.export import mesh, point_cloud, render_film, write_film, write_shape
-from nerf.fields import Field, FieldError
+from nerf.fields import Field, FieldError, save_field
 from nerf.fields.base import EMPTY
 from nerf.rendering.compositing import render_rays
 from nerf.rendering.renderer import Picture, render_picture
@@ -108,6 +111,42 @@ def test_folders_that_are_no_runs(tmp_path: Path, trained: tuple[Run, Path]) -> 
         load_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"marching": {"step": 0.0, "near": 0.0, "far": 1.0}}, "step must be positive"),
+        ({"marching": {"step": 1e-7, "near": 0.0, "far": 1.0}}, "samples of a ray, but at most 100000 are drawn"),
+        ({"viewpoints": {"center": [0.0, 0.0]}}, "center of the viewpoints must be 3 finite numbers"),
+        ({"viewpoints": {"ndc_near": 1.0}}, "a version that did not store their frame"),
+    ],
+)
+def test_damaged_reports(tmp_path: Path, trained: tuple[Run, Path], change: dict[str, Any], sentence: str) -> None:
+    shutil.copytree(trained[1], tmp_path, dirs_exist_ok=True)
+    report = json.loads((tmp_path / "report.json").read_text())
+    for name, values in change.items():
+        report[name] |= values
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(FieldError, match=sentence):
+        load_run(tmp_path)
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path, trained: tuple[Run, Path]) -> None:
+    shutil.copytree(trained[1], tmp_path, dirs_exist_ok=True)
+    field = load_run(tmp_path).field
+    with torch.no_grad():
+        next(field.parameters()).flatten()[3] = torch.nan
+    save_field(field, tmp_path / "field.safetensors")
+    with pytest.raises(FieldError, match=r"field.safetensors: the weights .* are not finite; train again"):
+        load_run(tmp_path)
+
+
+def test_photos_that_have_moved_name_the_option(trained: tuple[Run, Path]) -> None:
+    run = dataclasses.replace(trained[0], scene="/nowhere/robot")
+    with pytest.raises(FileNotFoundError, match=r"no folder /nowhere/robot.*name the folder of the photos \(--scene\)"):
+        run.photos()
+    assert len(run.photos("robot").split("test")) == 8
+
+
 def test_metrics_by_hand() -> None:
     truth = torch.rand(20, 20, 3)
     assert psnr(truth, truth) == pytest.approx(100)
@@ -124,6 +163,12 @@ def test_evaluation_leaves_figures_of_every_view_and_a_sheet(
     assert len(saved["views"]) == 2
     assert means["psnr"] == pytest.approx(np.mean([row["psnr"] for row in saved["views"]]))
     assert 10 < means["psnr"] < 40
+    views = sorted((tmp_path / "evaluation" / "test").iterdir())
+    assert [path.name for path in views] == ["000.png", "001.png"]
+    with Image.open(views[1]) as view:
+        truth = scene.split("test").picture(1)
+        drawn = torch.from_numpy(np.asarray(view).copy()).float() / 255
+        assert psnr(drawn, truth) == pytest.approx(saved["views"][1]["psnr"], abs=0.1)
     with Image.open(tmp_path / "evaluation.png") as sheet:
         assert sheet.size == (80, 40)
     with pytest.raises(ValueError, match="no pictures in the split 'val'"):

@@ -64,6 +64,19 @@ def test_learns_and_leaves_a_run_that_draws_the_same(trained: tuple[Run, Path], 
     assert json.loads((folder / "report.json").read_text())["metrics"]["steps"] == 60
 
 
+def test_the_colours_of_masked_pixels_do_not_change_what_is_learned(scene: Scene, settings: RadianceConfig) -> None:
+    kept = torch.ones(scene.pictures.shape[:3], dtype=torch.bool)
+    kept[:, 5:15, 5:15] = False
+    other = scene.pictures.clone()
+    other[~kept] = 255 - other[~kept]
+    learned = []
+    for pictures in (scene.pictures, other):
+        masked = dataclasses.replace(scene, pictures=pictures, kept=kept)
+        run = train(masked, "hash", size=TINY["hash"], config=with_train(settings, steps=4))
+        learned.append(torch.cat([value.flatten().float() for value in run.field.state_dict().values()]))
+    assert torch.equal(learned[0], learned[1])
+
+
 def test_resumed_run_is_bit_equal(scene: Scene, settings: RadianceConfig, tmp_path: Path) -> None:
     whole = train(scene, "hash", size=TINY["hash"], config=with_train(settings, steps=40))
     stopped = train(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 
 from ...cameras import Cameras
+from ..pictures import PictureSource
 from ..points import cloud_bounds
 from ..scene import SPLITS, SceneError
-from .frames import number, read_frames, read_json
+from .frames import MissingPictures, number, read_frames, read_json
 from .listing import Listing, empty_splits
+
+logger = logging.getLogger(__name__)
 
 
 def read_blender(folder: Path) -> Listing:
     """List a folder of ``transforms_<split>.json`` files.
 
     The files' own near and far are kept where they name any. Frames may carry nerfstudio's intrinsics; real
-    captures are often stored this way.
+    captures are often stored this way. A split for validation or test of which no picture exists is left out with a
+    warning: the add-on BlenderNeRF writes cameras whose pictures it never renders.
 
     Raises:
-        SceneError: a file is malformed, pictures are missing, or the splits have different picture sizes.
+        SceneError: a file is malformed, or pictures are missing.
     """
-    files: list[Path] = []
+    pictures: list[PictureSource] = []
     parts: list[Cameras] = []
     splits = empty_splits()
     content = {}
@@ -31,16 +36,19 @@ def read_blender(folder: Path) -> Listing:
         if split != "train" and not path.exists():
             continue
         content = read_json(path)
-        listed, cameras = read_frames(path, content)
-        splits[split] = list(range(len(files), len(files) + len(listed)))
-        files += listed
-        parts.append(cameras)
-    sizes = {(part.width, part.height) for part in parts}
-    if len(sizes) > 1:
-        raise SceneError(f"the splits of {folder} have pictures of different sizes; make them one size")
+        try:
+            part = read_frames(path, content)
+        except MissingPictures as error:
+            if split == "train":
+                raise
+            logger.warning("the split %s is left out: none of its pictures exists (%s)", split, error)
+            continue
+        splits[split] = list(range(len(pictures), len(pictures) + len(part.pictures)))
+        pictures += part.pictures
+        parts.append(part.cameras)
     source = folder / "transforms_train.json"
     return Listing(
-        tuple(files), _concatenated(parts), splits, bounds=cloud_bounds(folder, content),
+        tuple(pictures), _concatenated(parts), splits, bounds=cloud_bounds(folder, content),
         near=number(source, content, "near"), far=number(source, content, "far"),
     )  # fmt: skip
 
@@ -57,6 +65,7 @@ def _concatenated(parts: list[Cameras]) -> Cameras:
         times = torch.cat([part.times for part in parts if part.times is not None])
     return Cameras(
         torch.cat([part.poses for part in parts]), torch.cat([part.focal for part in parts]),
-        torch.cat([part.center for part in parts]), parts[0].width, parts[0].height, distortion=lens,
+        torch.cat([part.center for part in parts]), max(part.width for part in parts),
+        max(part.height for part in parts), distortion=lens,
         times=times,
     )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +17,18 @@ from torch import Tensor
 
 from mappers.pictures import PICTURE_ENDINGS
 
-from ...cameras import Cameras
-from ..pictures import picture_size
+from ..pictures import Exclusion, PictureSource, picture_size, shown_turned
 from ..scene import SceneError
-from .listing import make_cameras
+from .listing import Listing, every_eighth, make_cameras
+
+logger = logging.getLogger(__name__)
 
 LENS = ("k1", "k2", "p1", "p2", "k3", "k4")
 PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+
+
+class MissingPictures(SceneError):
+    """None of the pictures that a transforms file lists exists."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
         SceneError: it is not there, not JSON, or something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SceneError(f"{path} is missing; restore it") from error
     except (ValueError, OSError) as error:
@@ -41,34 +48,61 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_frames(source: Path, content: Mapping[str, Any]) -> tuple[tuple[Path, ...], Cameras]:
-    """Picture files and cameras of a transforms file; numbers of a frame override those of the file.
+def read_frames(source: Path, content: Mapping[str, Any]) -> Listing:
+    """Pictures and cameras of a transforms file; numbers of a frame override those of the file.
+
+    Pixels that are black in the file of a frame's ``mask_path`` are left out, as in nerfstudio, and those that are not
+    black in ``dynamic_mask_<name>.png`` next to a picture, as in instant-ngp.
 
     Args:
         source: the file that ``content`` was read from; pictures are relative to its folder.
 
+    Returns:
+        A listing with every eighth picture as a test view.
+
     Raises:
+        MissingPictures: no frame's picture exists.
         SceneError: frames, pictures, matrices or intrinsics are missing or malformed.
     """
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise SceneError(f"{source} has no frames; it must list them under 'frames'")
-    files = tuple(_file(source, frame) for frame in frames)
-    size = picture_size(files[0])
+    found = [_find(source, frame) for frame in frames]
+    if not any(found):
+        raise MissingPictures(_missing(source, frames[0]))
+    for path, frame in zip(found, frames, strict=True):
+        if path is None:
+            raise SceneError(_missing(source, frame))
+    files = [path for path in found if path is not None]
+    pictures = tuple(_picture(source, path, frame) for path, frame in zip(files, frames, strict=True))
     poses = torch.stack([_pose(source, frame) for frame in frames])
     focal, center, lens = [], [], []
-    for frame in frames:
-        numbers = _Numbers(source, {**content, **frame})
+    for picture, frame in zip(pictures, frames, strict=True):
+        numbers, size = _Numbers(source, {**content, **frame}), picture.size
         numbers.check_model()
-        numbers.check_size(size)
+        numbers.check_size(picture)
         focal.append(numbers.focal(size))
         center.append((numbers.get("cx", size[0] / 2), numbers.get("cy", size[1] / 2)))
         lens.append([numbers.get(name, 0.0) for name in LENS])
+    if any("depth_file_path" in frame for frame in frames):
+        logger.warning("%s names depth_file_path, which is not used: fields learn from pictures only", source)
     cameras = make_cameras(
-        source, files, poses, torch.tensor(focal).double(), torch.tensor(center).double(), size,
+        source, pictures, poses, torch.tensor(focal).double(), torch.tensor(center).double(),
         distortion=torch.tensor(lens).double(), times=_times(source, frames),
     )  # fmt: skip
-    return files, cameras
+    return Listing(pictures, cameras, every_eighth(len(pictures)))
+
+
+def _picture(source: Path, path: Path, frame: Mapping[str, Any]) -> PictureSource:
+    named, neighbour = frame.get("mask_path"), path.with_name(f"dynamic_mask_{path.stem}.png")
+    excluded = Exclusion(neighbour, black=False) if neighbour.is_file() else None
+    if named is not None:
+        if not isinstance(named, str) or not (source.parent / named.replace("\\", "/")).is_file():
+            raise SceneError(
+                f"{source}: there is no mask_path {named} of {path.name}; restore the mask or remove the key"
+            )
+        excluded = Exclusion(source.parent / named.replace("\\", "/"), black=True)
+    return PictureSource(path, picture_size(path), excluded=excluded)
 
 
 def _times(source: Path, frames: Sequence[Mapping[str, Any]]) -> Float[Tensor, " n"] | None:
@@ -130,26 +164,44 @@ class _Numbers:
             name = "fisheye" if self.values.get("is_fisheye") else model
             raise SceneError(f"{self.source} has the camera model {name}; undistort the pictures to a perspective one")
 
-    def check_size(self, size: tuple[int, int]) -> None:
-        width, height = self.get("w", size[0]), self.get("h", size[1])
-        if (width, height) != size:
-            said, found = f"{width:g}x{height:g}", f"{size[0]}x{size[1]}"
-            raise SceneError(f"{self.source} says {said} pixels but the pictures have {found}; make them agree")
+    def check_size(self, picture: PictureSource) -> None:
+        said = (self.get("w", picture.size[0]), self.get("h", picture.size[1]))
+        if said == picture.size:
+            return
+        sizes = f"{self.source} says {said[0]:g}x{said[1]:g} pixels but {picture.path} has"
+        sizes += f" {picture.size[0]}x{picture.size[1]}"
+        if said == picture.size[::-1] and shown_turned(picture.path):
+            raise SceneError(
+                f"{sizes}, which viewers turn as its EXIF orientation says; store the pictures turned and without that"
+                " orientation (mogrify -auto-orient)"
+            )
+        raise SceneError(f"{sizes}; make them agree")
 
 
-def _file(source: Path, frame: Mapping[str, Any]) -> Path:
+def _find(source: Path, frame: Mapping[str, Any]) -> Path | None:
+    """The picture of a frame, whose name may lack its ending or have it in the other case; None if there is none."""
+    path = _path(source, frame)
+    ending = path.suffix.lower()
+    stems = [path.with_suffix("")] if ending in PICTURE_ENDINGS else [path]
+    endings = [path.suffix, ending] if ending in PICTURE_ENDINGS else PICTURE_ENDINGS
+    candidates = [stem.with_name(stem.name + each) for stem in stems for each in (*endings, *map(str.upper, endings))]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _missing(source: Path, frame: Mapping[str, Any]) -> str:
+    path = _path(source, frame)
+    other = path if path.is_file() else next(iter(sorted(path.parent.glob(glob.escape(path.name) + ".*"))), None)
+    if other is not None and other.suffix.lower() not in PICTURE_ENDINGS:
+        return f"{other} is of a kind that is not read; convert it to one of {', '.join(PICTURE_ENDINGS)}"
+    name = path if path.suffix.lower() in PICTURE_ENDINGS else path.with_name(path.name + PICTURE_ENDINGS[0])
+    return f"the picture {name} that {source.name} lists is missing; restore it"
+
+
+def _path(source: Path, frame: Mapping[str, Any]) -> Path:
     name = frame.get("file_path")
     if not isinstance(name, str) or not name:
         raise SceneError(f"{source} has a frame without file_path; add it or remove the frame")
-    path = source.parent / name.replace("\\", "/")
-    if path.suffix.lower() in PICTURE_ENDINGS:
-        candidates = [path]
-    else:
-        candidates = [path.with_name(path.name + suffix) for suffix in PICTURE_ENDINGS]
-    found = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if found is None:
-        raise SceneError(f"the picture {candidates[0]} that {source.name} lists is missing; restore it")
-    return found
+    return source.parent / name.replace("\\", "/")
 
 
 def _pose(source: Path, frame: Mapping[str, Any]) -> Float[Tensor, "3 4"]:

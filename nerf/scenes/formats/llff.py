@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...cameras import Cameras, mean_pose
 from ...ndc import NDC
-from ..pictures import picture_files, picture_size
+from ..pictures import PictureSource, picture_files, picture_size
 from ..scene import SceneError
 from .listing import Listing, every_eighth, make_cameras
 
@@ -42,7 +42,12 @@ def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
         raise SceneError(f"{source} has depths that are not 0 < near < far; run the structure from motion again")
     # From the columns down, right, back to right, up, back.
     poses = torch.stack([matrices[:, :, 1], -matrices[:, :, 0], matrices[:, :, 2], matrices[:, :, 3]], dim=-1)
-    size = picture_size(files[0])
+    pictures = tuple(PictureSource(path, picture_size(path)) for path in files)
+    size = pictures[0].size
+    for picture in pictures:
+        if picture.size != size:
+            found, wanted = ("x".join(map(str, each)) for each in (picture.size, size))
+            raise SceneError(f"{picture.path} has {found} pixels but {files[0]} has {wanted}; make them one size")
     shrunk = matrices[:, 1, 4] / size[0]
     focal = (matrices[:, 2, 4] / shrunk)[:, None].expand(-1, 2)
     center = torch.tensor(size).double().expand(len(files), 2) / 2
@@ -50,7 +55,7 @@ def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
         ndc = is_forward_facing(poses, float(depths.min()))
     frame = None
     if ndc:
-        make_cameras(source, files, poses, focal, center, size)  # a mean of impossible poses would hide their names
+        make_cameras(source, pictures, poses, focal, center)  # a mean of impossible poses would hide their names
         if not (centered(poses)[:, 2, 2] > 0).all():
             raise SceneError(
                 f"{source} has cameras that look in opposite directions, which NDC cannot; load it without NDC"
@@ -58,10 +63,10 @@ def read_llff(folder: Path, *, downscale: float, ndc: bool | None) -> Listing:
             )
         scale = 2 * focal[0] / torch.tensor(size)
         frame = NDC.of(mean_pose(poses), NEAREST * float(depths.min()), scale)
-    cameras = make_cameras(source, files, poses, focal, center, size, ndc=frame)
+    cameras = make_cameras(source, pictures, poses, focal, center, ndc=frame)
     near, far = (0.0, 1.0) if ndc else (0.9 * float(depths.min()), float(depths.max()))
     return Listing(
-        tuple(files), cameras, every_eighth(len(files)), shrunk=float(shrunk.mean()), near=near, far=far,
+        pictures, cameras, every_eighth(len(files)), shrunk=float(shrunk.mean()), near=near, far=far,
         bounds=ndc_bounds(cameras) if ndc else None, extent=None if ndc else (near, far),
     )  # fmt: skip
 

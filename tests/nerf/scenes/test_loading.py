@@ -71,10 +71,13 @@ def test_nerfstudio_frames_override_the_file(nerfstudio: Path, sample: Any, edit
 
 def test_nerfstudio_boxes(nerfstudio: Path, edit: Edit) -> None:
     """instant-ngp's unit box at scale 0.33 is the world's ±1.515; sparse points go before it."""
-    edit(nerfstudio / "transforms.json", lambda content: content.update(aabb_scale=2))
-    assert load_scene(nerfstudio).bounds.tolist() == [pytest.approx([-1 / 0.33] * 3), pytest.approx([1 / 0.33] * 3)]
-    edit(nerfstudio / "transforms.json", lambda content: content.update(scale=1, offset=[0.5, 0.0, 1.0]))
-    assert load_scene(nerfstudio).bounds[0].tolist() == pytest.approx([-1.0, -0.5, -1.5])
+    edit(nerfstudio / "transforms.json", lambda content: content.update(aabb_scale=0.5))
+    assert load_scene(nerfstudio).bounds.tolist() == [
+        pytest.approx([-0.25 / 0.33] * 3),
+        pytest.approx([0.25 / 0.33] * 3),
+    ]
+    edit(nerfstudio / "transforms.json", lambda content: content.update(scale=0.5, offset=[0.5, 0.25, 0.75]))
+    assert load_scene(nerfstudio).bounds[0].tolist() == pytest.approx([-0.5, 0.0, -1.0])
     np.save(nerfstudio / "points3d.npy", np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 3)))
     assert load_scene(nerfstudio).bounds[1].tolist() == pytest.approx([0.59] * 3, abs=0.02)
 
@@ -262,7 +265,7 @@ def entry(row: int, column: int, value: float) -> Callable[[dict[str, Any]], Non
         (frames(lambda f: f.pop("file_path")), "has a frame without file_path"),
         (frames(lambda f: f.update(file_path="images/no.png")), "the picture .*no.png that transforms.json lists"),
         (lambda c: c.update(camera_model="OPENCV_FISHEYE"), "has the camera model OPENCV_FISHEYE; undistort"),
-        (lambda c: c.update(w=13), "says 13x9 pixels but the pictures have 12x9; make them agree"),
+        (lambda c: c.update(w=13), "says 13x9 pixels but .*00.png has 12x9; make them agree"),
         (lambda c: c.update(train_filenames=["images/77.png"]), "train_filenames has images/77.png, which no frame"),
         (lambda c: c.update(frames=c["frames"][:1]), "has 1 training picture; a radiance field needs at least two"),
     ],
@@ -288,9 +291,6 @@ def test_malformed_pictures(blender: Path, sample: Any) -> None:
     sample.save(blender, 2, "train/r_2.png", alpha=False)
     with pytest.raises(SceneError, match=r"r_2.png has none; give all of them alpha"):
         load_scene(blender)
-    Image.new("RGBA", (7, 7)).save(blender / "train" / "r_2.png")
-    with pytest.raises(SceneError, match=r"r_2.png has 7x7 pixels but .* has 12x9; make all pictures one size"):
-        load_scene(blender)
     (blender / "train" / "r_2.png").write_bytes(b"no picture")
     with pytest.raises(SceneError, match=r"r_2.png is not a picture that can be read"):
         load_scene(blender)
@@ -301,13 +301,6 @@ def test_malformed_pictures(blender: Path, sample: Any) -> None:
         load_scene(blender)
     (blender / "train" / "r_2.png").unlink()
     with pytest.raises(SceneError, match=r"r_2.png that transforms_train.json lists is missing"):
-        load_scene(blender)
-
-
-def test_splits_of_different_sizes(blender: Path) -> None:
-    for index in (6, 7):
-        Image.new("RGBA", (7, 7)).save(blender / "val" / f"r_{index}.png")
-    with pytest.raises(SceneError, match="pictures of different sizes; make them one size"):
         load_scene(blender)
 
 

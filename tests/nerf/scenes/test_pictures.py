@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nerf.scenes.pictures import picture_files, picture_size, read_pictures
+from nerf.scenes.pictures import PictureSource, picture_files, picture_size, read_pictures
 
 
 def read(path: Path) -> torch.Tensor:
-    return read_pictures([path], None, picture_size(path))[0]
+    size = picture_size(path)
+    return read_pictures([PictureSource(path, size)], [size])[0][0]
 
 
 def test_gray_palette_and_16_bit_pictures(tmp_path: Path) -> None:
@@ -38,7 +39,9 @@ def test_transparent_pixels_lend_no_colour(tmp_path: Path) -> None:
     array[:, 0] = [255, 255, 255, 0]
     array[:, 1] = [0, 0, 0, 255]
     Image.fromarray(array).save(tmp_path / "a.png")
-    assert read_pictures([tmp_path / "a.png"], None, (1, 1)).tolist() == [[[[0, 0, 0, 128]]]]
+    pictures, kept = read_pictures([PictureSource(tmp_path / "a.png", (2, 2))], [(1, 1)])
+    assert pictures.tolist() == [[[[0, 0, 0, 128]]]]
+    assert kept is None
 
 
 def test_only_pictures_are_listed_by_name(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def test_text(tmp_path: Path) -> None:
             "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n1\n",
             "needs vertices with x, y and z",
         ),
+        ("ply\nformat ascii 1.0\nelement vertex 1\nproperty float\nend_header\n1\n", "has a damaged header"),
+        ("ply\nformat ascii 1.0\nelement vertex abc\nproperty float x\nend_header\n1\n", "has a damaged header"),
     ],
 )
 def test_malformed(tmp_path: Path, text: str, sentence: str) -> None:

@@ -255,6 +255,12 @@ def test_a_picture_alone_is_only_found(folder: Path, tmp_path: Path) -> None:
     assert set(report["inversion"]) == {"psnr", "azimuth", "elevation", "seconds"}
 
 
+def test_a_strength_that_is_no_number_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="strength must be a finite number, got nan"):
+        edit_to_folder(tmp_path / "out", model="nowhere", text="a tall chair", strength=float("nan"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_editor_loads_no_training_code() -> None:
     """Importing it loads at most 50 of our own modules: no trainer, no training task, no reader of scenes."""
     code = (
