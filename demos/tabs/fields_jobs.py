@@ -73,7 +73,9 @@ def look(runs: list[str], azimuth: float, elevation: float) -> dict[str, Any]:
 
     made = []
     for run in map(_run, runs):
-        cameras = nerf.turntable(run, 360, size=SIZE, elevation=elevation)
+        # Of photos from one side, the path has no elevation.
+        height = elevation if run.viewpoints.kind == "orbit" else None
+        cameras = nerf.turntable(run, 360, size=SIZE, elevation=height)
         made.append(nerf.picture_of(run.draw(cameras[round(azimuth) % 360]).color))
     return {"pictures": tuple(made)}
 
