@@ -200,8 +200,6 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
     else:
         # Frames of uneven distance keep their times; without B-frames the header's length is that of the last one too.
         video = target.add_stream("libx264", rate=pictures.average_rate or 25, options={"bf": "0"})
-        # H.264 stores colour at half the size: sides must be even.
-        video.width, video.height = (max(side // 2 * 2, 2) for side in (pictures.width, pictures.height))
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = video.time_base = pictures.time_base
     sound = target.add_stream("aac", rate=rate, layout="mono")
@@ -211,8 +209,13 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
                 packet.stream = video
                 target.mux(packet)
     else:
-        for frame in source.decode(pictures):
-            picture = frame.reformat(video.width, video.height, "yuv420p")
+        for number, frame in enumerate(source.decode(pictures)):
+            shown = upright(frame)
+            if number == 0:
+                # H.264 stores colour at half the size: sides must be even.
+                video.height, video.width = (max(side // 2 * 2, 2) for side in shown.shape[:2])
+            whole = av.VideoFrame.from_ndarray(shown, format="rgb24")
+            picture = whole.reformat(video.width, video.height, "yuv420p")
             picture.pts, picture.time_base = frame.pts, frame.time_base
             picture.pict_type = 0  # the encoder chooses key frames itself
             target.mux(video.encode(picture))

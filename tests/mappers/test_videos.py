@@ -11,7 +11,7 @@ import pytest
 
 from mappers.videos import upright
 from nerf.media.reading import read_media
-from pipelines.audio.files import read_frames
+from pipelines.audio.files import read_frames, write_video
 
 
 def quarters(path: Path, matrix: tuple[int, int, int, int]) -> Path:
@@ -66,3 +66,17 @@ def test_every_reader_of_films_turns_them(tmp_path: Path) -> None:
     assert (media.size, shades(media.frames[0].numpy())) == ((64, 48), [2, 0, 3, 1])
     picture = read_frames(path).pictures[0]
     assert (picture.size, shades(np.asarray(picture))) == ((48, 64), [2, 0, 3, 1])
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_film_with_a_new_sound_is_shown_as_before(
+    copied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its pictures are copied or encoded again."""
+    path = quarters(tmp_path / "a.mp4", (0, 1, -1, 0))
+    if not copied:
+        monkeypatch.setattr("pipelines.audio.files.MP4_CODECS", ())
+    write_video(tmp_path / "b.mp4", path, np.zeros(4000, np.float32), 16000)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frames = [upright(frame) for frame in container.decode(video=0)]
+    assert [(frame.shape, shades(frame)) for frame in frames] == [((64, 48, 3), [2, 0, 3, 1])] * 3

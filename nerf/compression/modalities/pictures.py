@@ -31,6 +31,9 @@ from .modality import Datum
 
 logger = logging.getLogger(__name__)
 
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+"""Endings of a format that holds 8 bits and no transparency."""
+
 
 class PictureCodec:
     """Codec of pictures; transparency is kept exactly."""
@@ -93,8 +96,14 @@ class PictureCodec:
         refuse_taken(path, overwrite=overwrite)
 
     def write(self, media: Image.Image, path: Path) -> None:
-        """Write a picture in the format of the file's ending."""
+        """Write a picture in the format of the file's ending.
+
+        Raises:
+            ValueError: the format cannot hold the picture.
+        """
         refuse_no_picture(path)
+        if path.suffix.lower() in JPEG and media.mode not in ("RGB", "L"):
+            raise ValueError(f"{path} cannot hold transparency or more than 8 bits; give a file that ends in .png")
         with replacing(path) as temporary:
             media.save(temporary)
 

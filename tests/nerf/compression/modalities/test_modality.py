@@ -322,3 +322,11 @@ def test_a_model_of_each_kind_ships_and_has_learned(media: np.ndarray | Video | 
     assert 0.9 * size <= len(done.data) <= size
     assert done.psnr > least
     assert type(decompress(done.data)) is type(media)
+
+
+def test_a_transparent_picture_is_no_jpeg(tmp_path: Path) -> None:
+    codec = MODALITY_CODECS["picture"]
+    with pytest.raises(ValueError, match=r"a\.jpg cannot hold transparency .* ends in \.png"):
+        codec.write(Image.new("RGBA", (4, 4)), tmp_path / "a.jpg")
+    codec.write(Image.new("RGB", (4, 4)), tmp_path / "b.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.jpg"]
