@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from mappers.extras import extra
 from mappers.files import replacing, writable_folder
+from mappers.pixels import to_bytes
 from mappers.quality import psnr
 
 from .cameras import Cameras
@@ -137,7 +138,7 @@ def _stacked(strips: Sequence[Float[Tensor, "h w 3"]]) -> Float[Tensor, "H W 3"]
 
 def picture_of(values: Float[Tensor, "h w 3"]) -> Image.Image:
     """Values in 0..1 as an 8-bit picture."""
-    return Image.fromarray((values.clamp(0, 1) * 255).round().byte().cpu().numpy())
+    return Image.fromarray(to_bytes(values).numpy())
 
 
 def error_map(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:

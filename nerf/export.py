@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from mappers.extras import extra
 from mappers.files import replacing
+from mappers.pixels import to_bytes
 
 from .cameras import Cameras
 from .evaluation import depth_map
@@ -57,7 +58,7 @@ def render_film(run: Run, cameras: Cameras, path: Path, *, fps: int = 24, depth:
     frames = []
     for view in draw_views(run, [cameras[index] for index in range(len(cameras))]):
         values = torch.cat([view.color, depth_map(view)], 1) if depth else view.color
-        frames.append((values.clamp(0, 1) * 255).round().byte().cpu().numpy())
+        frames.append(to_bytes(values).numpy())
     write_film(frames, path, fps=fps)
 
 
@@ -127,7 +128,7 @@ def outward_colors(
     for at, normal in zip(points.split(2**16), outward.split(2**16), strict=True):
         at, normal = at.to(field.bounds), normal.to(field.bounds)
         parts.append(field.color(field.features(at), -normal).float().cpu())
-    return (torch.cat(parts).clamp(0, 1) * 255).round().byte().numpy()
+    return to_bytes(torch.cat(parts)).numpy()
 
 
 def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh.Trimesh:
@@ -215,7 +216,7 @@ def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
         if ndc is not None:
             hit &= ndc.reachable(at)
         points.append(at[hit] if ndc is None else ndc.to_world(at[hit]))
-        colors.append((view.color.cpu().flatten(0, 1)[hit] * 255).round().byte())
+        colors.append(to_bytes(view.color.cpu().flatten(0, 1)[hit]))
     if not sum(map(len, points)):
         raise ValueError(
             f"no ray of the {len(cameras)} views ends at a surface, so there are no points; train longer, or draw the"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mappers.files import refuse_filled, refuse_taken, replacing
+from mappers.pixels import to_bytes
 from mappers.training.run_report import REPORT
 from mappers.training.trainer import FitReport
 
@@ -231,7 +232,7 @@ def field_frames(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray
         values = draw_picture(built, height, width)[None]
     else:
         values = torch.stack(draw_frames(built, torch.tensor(about["times"])))
-    return list((values.clamp(0, 1) * 255).round().byte().numpy())
+    return list(to_bytes(values).numpy())
 
 
 def _built(file: FieldFile) -> MediaField | Field:

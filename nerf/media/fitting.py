@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mappers.files import replacing
 from mappers.options import RunLength, declared_by
+from mappers.pixels import to_bytes
 from mappers.quality import psnr, psnr_of
 from mappers.training.draws import Draws
 from mappers.training.run_folder import run_folder
@@ -281,7 +282,7 @@ def _save(
     worst = min(range(len(drawn)), key=lambda number: psnr(drawn[number], truths[number]))
     pictures = {"error": picture_of(error_map(drawn[worst], truths[worst]))}
     if media.video:
-        frames = [(frame.clamp(0, 1) * 255).round().byte().numpy() for frame in drawn]
+        frames = [to_bytes(frame).numpy() for frame in drawn]
         write_film(frames, folder / "video.mp4", fps=media.fps)
     else:
         pictures["picture"] = picture_of(drawn[0])

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mappers.pixels import to_bytes
 from mappers.quality import psnr_of
 from mappers.training.draws import Draws
 from mappers.training.trainer import Prepared
@@ -118,7 +119,7 @@ class VAETask:
 
 def grid(pictures: Tensor, columns: int) -> Image.Image:
     """Pictures [n, 3, h, w] in [-1, 1] as one picture; n is a multiple of ``columns``."""
-    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_bytes((pictures + 1) / 2).permute(0, 2, 3, 1).numpy()
     return make_image_grid([Image.fromarray(p) for p in pixels], rows=len(pixels) // columns, cols=columns)
 
 

@@ -1,0 +1,18 @@
+"""Pictures as bytes: rounding, clamping, and no black picture in place of what is not a number."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mappers.pixels import NotFiniteError, to_bytes
+
+
+def test_values_are_rounded_and_clamped() -> None:
+    assert to_bytes(torch.tensor([-1.0, 0.0, 0.5, 1.0, 7.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_picture_that_is_not_finite_is_an_error(value: float) -> None:
+    with pytest.raises(NotFiniteError, match=r"25.0% of the picture's values are not finite numbers; train"):
+        to_bytes(torch.tensor([0.1, value, 0.2, 0.3]))
