@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from mappers.devices import default_device
 from mappers.hub import resolve
 from mappers.options import declared_by
 from mappers.pictures import VIDEO_ENDINGS
@@ -105,7 +106,7 @@ class Sonifier:
         device: str | None = None,
     ) -> Sonifier:
         """Load the parts of `vision_to_audio`; see there."""
-        on = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        on = device or default_device()
         nano = str(model) == "nano"
         chosen = NANO_CLAP if clap is None and nano else clap
         judge = None if chosen is None else Clap.from_folder(resolve(chosen, "CLAP"))

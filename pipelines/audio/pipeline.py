@@ -27,6 +27,7 @@ from transformers import (
 
 from mappers.v2a import EmbeddingMapper
 
+from ..autoencoder import decode
 from .conditioning import Generators, aggregate, embed_pictures, translate
 from .griffin_lim import GriffinLim
 from .timing import predict_tiles
@@ -253,7 +254,7 @@ class VisionToAudioPipeline(DiffusionPipeline):
         self, latents: Float[Tensor, "n z h w"], frame_gain: Float[Tensor, " frames"] | None
     ) -> Float[Tensor, "n samples"]:
         """Latents to a log-mel spectrogram and on to waveforms, float32 on the CPU."""
-        mel = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample[:, 0]
+        mel = decode(self.vae, latents)[:, 0]
         if frame_gain is not None:
             places = torch.arange(mel.shape[1]).clamp(max=len(frame_gain) - 1)
             mel = mel + frame_gain[places].to(mel)[:, None]

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from accelerate import PartialState
 
+from mappers.devices import default_device
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import EmbeddingCache, space_id
 from mappers.files import replacing
@@ -106,7 +107,7 @@ def _embedded_pairs(
     if pairs.suffix == ".safetensors" and pairs.is_file():
         return EmbeddedPairs.load(pairs)
     files = read_pairs(pairs)
-    on = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    on = device or default_device()
     image_encoder, feature_extractor = load_clip(clip)
     judge = Clap.from_folder(resolve(clap, "CLAP"))
     source_space = space_id(image_encoder)
