@@ -70,6 +70,7 @@ def plot_losses(
     figure = matplotlib.figure.Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.plot([step for step, _ in report.losses], [loss for _, loss in report.losses])
-    axes.set(xlabel="step", ylabel="loss", title=title, yscale=loss_scale)
+    axes.set(xlabel="step", ylabel="loss", yscale=loss_scale)
+    axes.set_title(title, parse_math=False)  # a word may have dollar signs
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

@@ -70,6 +70,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive or none, got {value}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed must have at most 63 bits, got {self.seed}")
         if self.patience is not None and self.validate_every is None:
             raise ValueError("patience counts validations, but there are none; set validate_every too")
         if not 0 <= self.warmup_steps <= self.steps:

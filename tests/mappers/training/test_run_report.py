@@ -35,3 +35,8 @@ def test_a_run_without_losses_has_no_curve(tmp_path: Path) -> None:
     write_run_report(tmp_path, FitReport(), {})
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
     assert json.loads((tmp_path / "report.json").read_text())["metrics"]["final_loss"] is None
+
+
+def test_a_title_may_have_dollar_signs(tmp_path: Path) -> None:
+    for title in ("Learning $toy_^$", r"Learning <a$\frac$b>"):
+        write_run_report(tmp_path, FitReport(losses=[(1, 0.5), (2, 0.4)]), {}, title=title)
