@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mappers.files import files_in
-from mappers.pictures import PICTURE_ENDINGS, opened, to_rgb
+from mappers.pictures import PHONE_ENDINGS, PICTURE_ENDINGS, opened, to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ Images = str | Path | Sequence[str | Path | Image.Image | np.ndarray]
 def load_images(images: Images) -> list[Image.Image]:
     """Read pictures as RGB: EXIF rotation applied, transparency on white, 16 bits and gray widened.
 
-    Files of a folder that are not pictures are left out; damaged ones are left out with a warning, as long as
-    one good picture remains.
+    Files of a folder that are not pictures are left out; damaged ones, and pictures of formats that are not read
+    (HEIC), are left out with a warning, as long as one good picture remains.
 
     Args:
         images: a folder, a file, or a sequence of files, PIL pictures or arrays [h, w], [h, w, 3 or 4]
@@ -83,7 +83,12 @@ def _load(images: Images, convert: Callable[[Image.Image], Image.Image]) -> list
 
 def square(image: Image.Image, size: int) -> Image.Image:
     """The centred square of ``image`` at ``size`` pixels; proportions stay as they are."""
-    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return centred(image, (size, size))
+
+
+def centred(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The largest centred part of ``image`` with the proportions of ``size`` (width and height), at that size."""
+    return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
 
 
 def _sources(images: Images) -> tuple[list[Any], str]:
@@ -91,10 +96,26 @@ def _sources(images: Images) -> tuple[list[Any], str]:
         return list(images), "the given list"
     path = Path(images).expanduser()
     if path.is_dir():
-        return list(files_in(path, PICTURE_ENDINGS)), f"the folder {path}"
+        files = files_in(path, PICTURE_ENDINGS)
+        for child in files_in(path, PHONE_ENDINGS):
+            logger.warning("left out: %s; this format is not read, convert it to JPEG or PNG", child)
+        if not files:
+            _refuse_pictures_in_subfolders(path)
+        return list(files), f"the folder {path}"
     if not path.exists():
         raise FileNotFoundError(f"there is no folder or picture {path}")
     return [path], str(path)
+
+
+def _refuse_pictures_in_subfolders(folder: Path) -> None:
+    """Say where pictures are that a folder has not directly in it, as in kohya's layout.
+
+    Raises:
+        ValueError: a subfolder has some.
+    """
+    inside = [child for child in sorted(folder.glob("*/*")) if child.suffix.lower() in PICTURE_ENDINGS]
+    if inside:
+        raise ValueError(f"no pictures in the folder {folder} itself; {inside[0].parent} has some, so give that folder")
 
 
 def _read(source: Any, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:

@@ -25,7 +25,7 @@ class Personalize(Configured):
     """Learn a new word from a few pictures, or several words in one run: --images cat dog --token '<cat>' '<dog>'."""
 
     images: tuple[Path, ...]
-    """Folder of pictures, or one picture. For several words, one for each, in the order of the words."""
+    """Folder of pictures, or pictures. For several words, one folder for each, in the order of the words."""
     token: tuple[str, ...]
     """The new word, such as '<my-cat>', or several words."""
     options: Annotated[PersonalizeOptions, tyro.conf.arg(name="")]
@@ -38,14 +38,17 @@ class Personalize(Configured):
     def run(self) -> None:
         if len(set(self.token)) < len(self.token):
             raise ValueError(f"token has a word twice: {', '.join(self.token)}; choose another")
-        images = self._of_each("images", self.images)
+        several = len(self.token) == 1 and len(self.images) > 1
+        images = {self.token[0]: self.images} if several else self._of_each("images", self.images)
+        if several and any(path.is_dir() for path in self.images):
+            raise ValueError("images has several folders for one token; give one folder, or only picture files")
         category = self._of_each("category", self.options.category) or None
         masks = self._of_each("masks", self.options.masks) or None
         from .training import concept_files, personalize
 
         personalize(
-            images, category=category, masks=masks, model=self.options.model, output_dir=self.options.output_dir,
-            config=self.settings, **vars(self.training.length),
+            images, category=category, masks=masks, model=self.options.model, model_config=self.options.model_config,
+            output_dir=self.options.output_dir, config=self.settings, **vars(self.training.length),
         )  # fmt: skip
         for file in concept_files(self.options.output_dir, self.token):
             print(file)
@@ -57,6 +60,7 @@ class Personalize(Configured):
         if values and len(values) != len(self.token):
             raise ValueError(
                 f"{name} has {len(values)} entries for {len(self.token)} tokens; give one for each, in their order"
+                + (" (all pictures of a word in one folder)" if name == "images" else "")
             )
         return dict(zip(self.token, values, strict=False))
 
@@ -94,24 +98,29 @@ class Evaluate:
 class Export(OutputOptions):
     """Write a learned word as plain vectors, for programs without mappers, and report how much of it they keep."""
 
-    concept: Path
-    """Concept file."""
+    concept: str
+    """Concept: a file, a folder with concept.safetensors, or a hub id."""
     output: Path
     """Folder for the files: one vector per layer (XTI), and one in the formats of diffusers and AUTOMATIC1111."""
     model: str | None = None
     """Base model; if not given, the concept's."""
+    model_config: str | None = None
+    """Of a model in a single file: a folder or hub id with its configuration; if not given, the published one."""
+    any_base: bool = False
+    """Export a word that was learned on other weights than the model's, with a warning."""
 
     def run(self) -> None:
-        from .concepts import load_concept
+        from .concept_hub import from_pretrained
         from .exports import FILES, export_concept
-        from .pipeline import NeTIPipeline
+        from .generation import base_of
 
         files = [self.output / name for name in FILES.values()]
-        check_outputs(files, inputs=[self.concept], overwrite=self.overwrite)
+        check_outputs(files, inputs=[Path(self.concept)], overwrite=self.overwrite)
         writable_folder(self.output)
-        concept = load_concept(self.concept)
-        pipeline = NeTIPipeline.from_model(self.model or concept.model)
-        kept = export_concept(pipeline, pipeline.load_concept(concept), self.output)
+        concept = from_pretrained(self.concept)
+        pipeline = base_of([concept], self.model, self.model_config)
+        token = pipeline.load_concept(concept, any_base=self.any_base)
+        kept = export_concept(pipeline, token, self.output)
         for layout, share in kept.items():
             print(f"{self.output / FILES[layout]}\tkeeps {share:.0%} of what the word adds to its category")
 

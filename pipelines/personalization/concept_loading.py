@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ from diffusers import UNet2DConditionModel
 from . import concepts
 from .concepts import Concept
 from .text_encoding import TextEncoders
+
+logger = logging.getLogger(__name__)
 
 
 class ConceptLoaderMixin:
@@ -26,26 +29,39 @@ class ConceptLoaderMixin:
         """Fingerprint of the frozen model."""
         return concepts.fingerprint(self.unet, self.text.encoders, self.layers)
 
-    def load_concept(self, concept: Concept | str | Path, *, token: str | None = None) -> str:
+    def load_concept(self, concept: Concept | str | Path, *, token: str | None = None, any_base: bool = False) -> str:
         """Make a learned word usable in prompts and return its token.
 
         Args:
             concept: a concept or its file.
             token: another name for the word, when its own is taken.
+            any_base: also load a word that was learned on other weights, such as those that a model was fine-tuned
+                from, with a warning. The layout must be the same.
 
         Raises:
             FileNotFoundError, ValueError: the file is missing, damaged, or of another base model; the token is
-                a word of the vocabulary.
+                a word of the vocabulary, or differs from a loaded one in capitals alone.
         """
         loaded = concept if isinstance(concept, Concept) else concepts.load_concept(Path(concept))
-        difference = loaded.base.difference(self.base)
+        base = self.base
+        difference = loaded.base.difference(base)
         if difference:
-            raise ValueError(
-                f"the concept {loaded.token} was learned on another base model "
-                f"({loaded.model or 'unknown'}): {difference}; load it with that model"
-            )
+            where = f"the concept {loaded.token} was learned on another base model ({loaded.model or 'unknown'})"
+            if not loaded.base.same_layout(base):
+                raise ValueError(f"{where}: {difference}; load it with that model")
+            if not any_base:
+                raise ValueError(
+                    f"{where}: {difference}; load it with that model, or insist with --any-base (any_base=True)"
+                )
+            logger.warning("%s: %s. The pictures may resemble the thing less.", where, difference)
         token = token or loaded.token
         self.text.check_token(token)
+        alike = [known for known in self.concepts if known != token and known.casefold() == token.casefold()]
+        if alike:
+            raise ValueError(
+                f"token {token!r} differs from the loaded word {alike[0]!r} in capitals alone, which prompts do not "
+                "tell apart; choose another by token="
+            )
         loaded.mapper.to(self._execution_device).eval().requires_grad_(False)
         self.concepts[token] = loaded
         return token

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from mappers.files import replacing
+from mappers.hub import EMBEDDED
 from mappers.mixing import MixedMapper
 from mappers.registry import mapper_class, mapper_config, mapper_name
 
@@ -35,9 +36,13 @@ class Fingerprint:
     sketch: list[float] = field(repr=False)
     """A few of the model's weights."""
 
+    def same_layout(self, other: Fingerprint) -> bool:
+        """Whether a word of one model can be used with the other at all."""
+        return (self.layers, self.width, len(self.sketch)) == (other.layers, other.width, len(other.sketch))
+
     def difference(self, other: Fingerprint) -> str | None:
         """What differs, in words; None for the same model."""
-        if (self.layers, self.width) != (other.layers, other.width):
+        if not self.same_layout(other):
             return (
                 f"{self.layers} cross-attention layers and {self.width}-wide text embeddings, "
                 f"the loaded model has {other.layers} and {other.width}"
@@ -66,7 +71,7 @@ class Concept:
     mapper: nn.Module
     base: Fingerprint
     model: str = ""
-    """Id of the base model."""
+    """Id of the base model, or its folder or file."""
     settings: dict[str, Any] = field(default_factory=dict)
 
     def mix(
@@ -99,8 +104,28 @@ class Concept:
         return Concept(token, self.category, mapper, self.base, self.model, {"mixed": [self.token, other.token]})
 
 
+def public_name(model: str) -> str:
+    """What a shared file may say of a base model: an id as it is, and of a folder or file only its own name."""
+    path = Path(model).expanduser()
+    private = path.exists() or path.is_absolute() or model.startswith(".") or path.drive or model.count("/") > 1
+    return path.name if private and model not in {embedded.id for embedded in EMBEDDED} else model
+
+
+def _local_model(file: Path, model: str) -> str:
+    """The place of a base model of which a concept has the name, if the report of its training is next to it."""
+    from mappers.training.run_report import REPORT  # matplotlib takes a second to import
+
+    try:
+        noted = json.loads((file.parent / REPORT).read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return model
+    return noted if isinstance(noted, str) and Path(noted).exists() and public_name(noted) == model else model
+
+
 def save_concept(concept: Concept, path: Path) -> Path:
     """Write ``concept`` to ``path``: under a temporary name first, so that no half file replaces a whole one.
+
+    Of a base model in a folder the file holds the folder's name without its place.
 
     Raises:
         OSError: the folder is not writable or the disk is full.
@@ -111,7 +136,7 @@ def save_concept(concept: Concept, path: Path) -> Path:
         "mapper": mapper_name(concept.mapper),
         "mapper_config": mapper_config(concept.mapper),
         "base": asdict(concept.base),
-        "model": concept.model,
+        "model": public_name(concept.model),
         "settings": concept.settings,
     }
     tensors: dict[str, Tensor] = {
@@ -154,6 +179,6 @@ def load_concept(path: Path) -> Concept:
         settings["category"],
         mapper.eval().requires_grad_(False),
         Fingerprint(**settings["base"]),
-        settings["model"],
+        _local_model(path, settings["model"]),
         settings["settings"],
     )

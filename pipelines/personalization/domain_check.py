@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mappers.hub import resolve
 
+from ..autoencoder import decode, encode
 from ..images import square
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,12 @@ LIMIT = 0.075
 It lies between four renders of each of the 23 held-out objects (one, a crab, is above; the others reach 0.068) and
 photographs of nine things (one is below, at 0.062).
 """
+
+
+def is_nano(model: str | Path) -> bool:
+    """Whether a model is the embedded one, by its id or its folder."""
+    nano = resolve("nano", "text-to-image")
+    return str(model) == "nano" or (Path(model).is_dir() and str(Path(model).resolve()) == nano)
 
 
 @torch.no_grad()
@@ -39,8 +47,8 @@ def unexplained_variance(vae: AutoencoderKL, pictures: Float[Tensor, "n 3 h w"])
         pictures: in [-1, 1].
     """
     rows = []
-    for picture in pictures.to(vae.device, vae.dtype).split(1):
-        kept = vae.decode(vae.encode(picture).latent_dist.mode(), return_dict=False)[0].clamp(-1, 1)
+    for picture in pictures.to(vae.device).split(1):
+        kept = decode(vae, encode(vae, picture).mode() * vae.config.scaling_factor).clamp(-1, 1)
         variance = picture.float().var((2, 3)).mean()
         rows.append((kept - picture).float().square().mean() / variance.clamp(min=1e-4))
     return torch.stack(rows).cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -24,10 +25,16 @@ from mappers.options import declared_by
 
 from ..estimate import Estimate
 from ..images import Images, load_images, square
-from .concepts import Concept, load_concept
+from .concept_hub import from_pretrained
+from .concepts import Concept
+from .domain_check import is_nano
+from .generation import base_of
+from .loading import native_size
 from .options import EvaluateOptions
 from .pipeline import NeTIPipeline
 from .settings import EvaluateConfig
+
+logger = logging.getLogger(__name__)
 
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 """Student's t at 97.5 % for 1..15 degrees of freedom; beyond, the Gaussian's 1.96 is less than 9 % too small."""
@@ -108,6 +115,8 @@ def evaluate(
     training: Images | None = None,
     output_dir: str | Path | None = None,
     model: str | Path | None = None,
+    model_config: str | None = None,
+    any_base: bool = False,
     clip: str | Path = "nano-clip",
     dino: str | Path | None = None,
     seed: int = 0,
@@ -131,14 +140,14 @@ def evaluate(
 
     Raises:
         FileNotFoundError, ValueError: an argument cannot be used, or a reference is a training picture.
-        FileExistsError: ``output_dir`` has files of these names.
-        OSError: ``output_dir`` is not writable.
+        FileExistsError, OSError: ``output_dir`` has files of these names, or is not writable.
     """
     config = config or EvaluateConfig()
     output = None if output_dir is None else _report_folder(Path(output_dir).expanduser(), overwrite)
-    known = concept if isinstance(concept, Concept) else load_concept(Path(concept))
+    known = concept if isinstance(concept, Concept) else from_pretrained(concept)
     held_out, seen = load_images(references), [] if training is None else load_images(training)
-    pipeline, token = _load(known, model, device)
+    pipeline, token = _load(known, model, model_config, any_base=any_base, device=device)
+    _warn_of_nano_clip(clip, pipeline.model_id)
     held_out, seen = (_squares(pipeline, pictures) for pictures in (held_out, seen))
     _check_held_out(held_out, seen)
     measure = Measurement(pipeline, Judges(clip, dino, pipeline.device), held_out, config, seed)
@@ -166,16 +175,28 @@ def _report_folder(output: Path, overwrite: bool) -> Path:
     return writable_folder(output)
 
 
-def _load(known: Concept, model: str | Path | None, device: str | None) -> tuple[NeTIPipeline, str]:
+def _load(
+    known: Concept, model: str | Path | None, config: str | None, *, any_base: bool, device: str | None
+) -> tuple[NeTIPipeline, str]:
     """The base model with the word in it, and the word's token."""
-    pipeline = NeTIPipeline.from_model(model or known.model or "nano", device=device)
+    pipeline = base_of([known], model, config, device=device)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline, pipeline.load_concept(known)
+    return pipeline, pipeline.load_concept(known, any_base=any_base)
+
+
+def _warn_of_nano_clip(clip: str | Path, model: str) -> None:
+    """Warn when nano-clip is to judge pictures of another model than nano."""
+    if str(clip) == "nano-clip" and not is_nano(model):
+        logger.warning(
+            "nano-clip, which knows drawn pictures of 64 pixels alone, judges those of %s: the scores say little. Give "
+            "clip= a CLIP that has seen photos, such as openai/clip-vit-large-patch14",
+            model or "this model",
+        )
 
 
 def _squares(pipeline: NeTIPipeline, pictures: list[Image.Image]) -> list[Image.Image]:
     """The centred squares of pictures at the model's size."""
-    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    side = min(native_size(pipeline.unet, pipeline.vae_scale_factor))
     return [square(picture, side) for picture in pictures]
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..autoencoder import encode
 from ..images import load_images
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -75,14 +76,14 @@ class InitialPicture:
     ):
         (image,) = load_images([image])
         pixels = torch.from_numpy(np.array(ImageOps.fit(image, size, Image.Resampling.BICUBIC)))
-        pixels = (pixels.permute(2, 0, 1)[None].float() / 127.5 - 1).to(device, vae.dtype).expand(count, -1, -1, -1)
-        posterior = vae.encode(pixels).latent_dist
+        pixels = (pixels.permute(2, 0, 1)[None].float() / 127.5 - 1).to(device).expand(count, -1, -1, -1)
+        posterior = encode(vae, pixels)
         if isinstance(generator, list):
-            draw = [randn_tensor(posterior.mean[:1].shape, g, device, vae.dtype) for g in generator]
+            draw = [randn_tensor(posterior.mean[:1].shape, g, device, posterior.mean.dtype) for g in generator]
             latents = posterior.mean + posterior.std * torch.cat(draw)
         else:
             latents = posterior.sample(generator)
-        self.latents = latents * vae.config.scaling_factor
+        self.latents = (latents * vae.config.scaling_factor).to(vae.dtype)
         self.noise = randn_tensor(latents.shape, generator, device, vae.dtype)
         self.mask: Tensor | None = None
         if mask is not None:

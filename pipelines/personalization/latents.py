@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from mappers.training.draws import Draws
 
+from ..autoencoder import encode
 from .subjects import Subject
 
 
@@ -22,7 +23,7 @@ class LatentPictures:
         vae: the autoencoder.
         subjects: the words, with masks for all or for none.
         outside: weight of the loss outside the masks.
-        side: pixels of the square pictures; None takes the pictures as they are.
+        side: pixels of the pictures' shorter side, to which they are made smaller; None takes them as they are.
 
     Raises:
         ValueError: a mask leaves nothing.
@@ -34,7 +35,10 @@ class LatentPictures:
         masks = [subject.inside for subject in subjects if subject.inside is not None]
         inside = torch.cat(masks) if masks else None
         if side is not None:
-            pictures = F.interpolate(pictures, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
+            factor = 2 ** (len(vae.config.block_out_channels) - 1)
+            height, width = pictures.shape[-2:]
+            size = [round(length * side / min(height, width) / factor) * factor for length in (height, width)]
+            pictures = F.interpolate(pictures, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
         self.mean, self.std = _posteriors(vae, pictures)
         """[n, 2, c, h, w]: each picture, then its mirror image."""
         self.inside: Float[Tensor, "n 2 1 h w"] | None = None
@@ -65,8 +69,8 @@ def _posteriors(vae: AutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation [n, 2, c, h, w] of each picture and its mirror image."""
     means, deviations = [], []
     for picture in pictures:
-        pair = torch.stack([picture, picture.flip(-1)]).to(vae.device, vae.dtype)
-        posterior = vae.encode(pair).latent_dist
+        pair = torch.stack([picture, picture.flip(-1)]).to(vae.device)
+        posterior = encode(vae, pair)
         means.append(posterior.mean.float())
         deviations.append(posterior.std.float())
     return torch.stack(means), torch.stack(deviations)
@@ -82,6 +86,6 @@ def _check_not_black(share: Float[Tensor, "n 1 h w"], subjects: Sequence[Subject
     black = (share.amax((1, 2, 3)) == 0).tolist()
     if any(black):
         raise ValueError(
-            f"the mask of picture {names[black.index(True)]} is black within the centred square; "
+            f"the mask of picture {names[black.index(True)]} is black within the centre that is learned; "
             "mark the thing in white"
         )

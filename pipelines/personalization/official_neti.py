@@ -121,7 +121,8 @@ def _load(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"refusing {path}: it is damaged, or holds more than tensors and settings ({str(error).splitlines()[0]})"
+            f"refusing {path}: it is no file of an official NeTI run, is damaged, or holds more than tensors and "
+            "settings"
         ) from error
     except (RuntimeError, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} is truncated or not a PyTorch file; copy it again") from error

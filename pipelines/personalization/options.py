@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,6 +13,8 @@ from mappers.options import OutputOptions
 
 CONCEPT = "concept.safetensors"
 """Name of the file of a learned word."""
+SchedulerName = Literal["ddim", "ddpm", "dpm", "euler", "euler-ancestral", "heun", "lcm", "pndm", "unipc"]
+"""Methods of denoising, by their usual names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,9 @@ class PersonalizeOptions:
     output_dir: Annotated[Path, tyro.conf.arg(name="output")]
     """Folder for concept.safetensors, samples.png, loss.png and report.json. Several words get a folder each in it."""
     model: str = "nano"
-    """Embedded model "nano", a folder of Stable Diffusion 1, 2 or XL, or a hub id."""
+    """Embedded model "nano", a folder or .safetensors file of Stable Diffusion 1, 2 or XL, or a hub id."""
+    model_config: str | None = None
+    """Of a model in a single file: a folder or hub id with its configuration; if not given, the published one."""
     category: tuple[str, ...] = ()
     """What kind of thing it is, such as "toy": the word starts there. If not given, "object".
     For several words, one category for all, or one for each."""
@@ -40,10 +44,14 @@ class GenerateOptions(OutputOptions):
     """Text of the picture; learned words are used like any other word."""
     output: Path
     """PNG file to write; several pictures become one grid."""
-    concepts: Annotated[tuple[Path, ...], tyro.conf.arg(name="concept")] = ()
-    """Concept files to load."""
+    concepts: Annotated[tuple[str, ...], tyro.conf.arg(name="concept")] = ()
+    """Concepts to load: files, folders with concept.safetensors, or hub ids."""
     model: str | None = None
     """Base model; if not given, that of the first concept, or else nano."""
+    model_config: str | None = None
+    """Of a model in a single file: a folder or hub id with its configuration; if not given, the published one."""
+    any_base: bool = False
+    """Load words that were learned on other weights, such as those the model was fine-tuned from, with a warning."""
     count: int = 4
     """Number of pictures."""
     seed: int = 0
@@ -65,14 +73,24 @@ class GenerateOptions(OutputOptions):
     """Mask that is white where the picture may change; if not given, it may change everywhere."""
     strength: float = 0.8
     """How much the picture may change, 0..1: the share of the denoising steps that is run on it."""
+    height: int | None = None
+    """Height in pixels, a multiple of 8 for most models; if not given, the model's own."""
+    width: int | None = None
+    """Width in pixels, likewise."""
+    scheduler: SchedulerName | None = None
+    """Method of denoising; if not given, the model's own."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the weights; half of float32's memory in the others."""
+    device: str | None = None
+    """Where to compute, such as cpu, cuda or mps; if not given, the accelerator when there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(OutputOptions):
     """Arguments of `pipelines.evaluate`."""
 
-    concept: Path
-    """Concept file."""
+    concept: str
+    """Concept: a file, a folder with concept.safetensors, or a hub id."""
     references: Path
     """Folder of pictures of the same thing that the word was not learned from."""
     output_dir: Annotated[Path, tyro.conf.arg(name="output")]
@@ -82,6 +100,10 @@ class EvaluateOptions(OutputOptions):
     """Folder of the pictures that the word was learned from; generated pictures are searched for copies of them."""
     model: str | None = None
     """Base model; if not given, the concept's."""
+    model_config: str | None = None
+    """Of a model in a single file: a folder or hub id with its configuration; if not given, the published one."""
+    any_base: bool = False
+    """Evaluate a word that was learned on other weights than the model's, with a warning."""
     clip: str = "nano-clip"
     """CLIP for the scores: a folder, an embedded id or a hub id. Scores of different CLIPs are not comparable."""
     dino: str | None = None

@@ -14,15 +14,18 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from mappers.hub import resolve, why_not_loaded
+from mappers.devices import default_device
 from mappers.neti import Envelope
+from mappers.pixels import check_finite
 
+from ..autoencoder import decode
 from .attention import LayerContexts, context_attention, cross_attention_order, layer_levels
 from .attention_loss import AttentionMaps
 from .concept_loading import ConceptLoaderMixin
 from .concepts import Concept
 from .contexts import ContextTable, truncated
 from .inpainting import Generators, InitialPicture, timesteps_for_strength
+from .loading import LoraLoaderMixin, check_parts, load_model, native_size
 from .prompt_batch import PromptBatch
 from .regions import Regions, read_regions
 from .text_encoding import TextEncoders, check_text_encoders
@@ -30,7 +33,7 @@ from .text_encoding import TextEncoders, check_text_encoders
 StepCallback = Callable[["NeTIPipeline", int, Any, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
-class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
+class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline):
     """Text-to-image with learned words (NeTI, arXiv 2305.15391).
 
     It has the components of a `StableDiffusionPipeline`, or of a `StableDiffusionXLPipeline` with its second text
@@ -48,36 +51,29 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        config: str | Path | None = None,
     ) -> NeTIPipeline:
         """Load a model of the family of Stable Diffusion 1, 2 or XL, frozen.
 
+        No safety checker is loaded. `from_pipe` and the constructor keep one, and each call then asks it.
+
         Args:
-            model: "nano", a folder, or a hub id.
+            model: "nano", a folder, a ``.safetensors`` file of the whole model, or a hub id. Weights that are there in
+                half precision only (``*.fp16.safetensors``) are found.
             device: where to; None takes the accelerator when there is one.
             dtype: precision of the weights; None takes fp32.
+            config: of a single file, a folder or hub id in diffusers' layout with the same parts; see `load_model`.
 
         Raises:
             FileNotFoundError: ``model`` names nothing that exists.
+            ValueError: it is of another family, or an inpainting model.
         """
-        try:
-            pipeline = cls.from_pretrained(
-                resolve(model, "text-to-image"),
-                dtype=dtype or torch.float32,
-                safety_checker=None,
-                requires_safety_checker=False,
-            )
-        except (OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise FileNotFoundError(
-                f"could not load the model {str(model)!r} ({why_not_loaded(error)}); "
-                "give a Stable Diffusion folder, or use 'nano' to run without downloads"
-            ) from error
+        pipeline = load_model(cls, model, dtype=dtype or torch.float32, config=config)
         pipeline.model_id = str(model)
         # Torch rounds otherwise where weights might take gradients: a word must draw alike where it was learned.
         for module in (pipeline.unet, *pipeline.text.encoders, pipeline.vae):
             module.requires_grad_(False).eval()
-        return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return pipeline.to(device or default_device())
 
     def __init__(
         self,
@@ -92,8 +88,9 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         requires_safety_checker: bool = False,
         text_encoder_2: CLIPTextModelWithProjection | None = None,
         tokenizer_2: CLIPTokenizer | None = None,
-        force_zeros_for_empty_prompt: bool = False,
+        force_zeros_for_empty_prompt: bool | None = None,
     ):
+        check_parts(unet, vae)
         super().__init__(
             vae=vae,
             text_encoder=text_encoder,
@@ -106,6 +103,8 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             requires_safety_checker=requires_safety_checker,
         )
         self.register_modules(text_encoder_2=text_encoder_2, tokenizer_2=tokenizer_2)
+        if force_zeros_for_empty_prompt is None:  # no component: whoever passes those alone gets each family's default
+            force_zeros_for_empty_prompt = text_encoder_2 is not None
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
         check_text_encoders(unet, text_encoder, text_encoder_2)
         self.model_id = ""
@@ -203,10 +202,10 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             callback_on_step_end: called as in diffusers with {"latents": ...}; may return changed ones.
 
         Raises:
-            ValueError: an argument is out of range or a prompt is too long.
+            ValueError, NotFiniteError: an argument is out of range, a prompt is too long, or the model overflowed.
         """
         size = self._size(height, width)
-        _check_options(output_type, image, mask)
+        _check_options(output_type, image, mask, num_inference_steps)
         batch = self._batch(prompt, negative_prompt, num_images_per_prompt, guidance_scale)
         table = self._table(contexts, batch, truncation)
         where = read_regions(regions, self.text, batch, list(self.concepts), size)
@@ -218,19 +217,19 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         else:
             latents = initial.start(self.scheduler, timesteps[0], whole=strength == 1)
         latents = self._denoise(predict, timesteps, latents, initial, generator, callback_on_step_end)
-        images = self._decode(latents, output_type)
+        images, flagged = self._decode(latents, output_type)
         self.maybe_free_model_hooks()
-        return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=None)
+        return StableDiffusionPipelineOutput(images, flagged)
 
     def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Width and height of the pictures.
 
         Raises:
-            ValueError: the UNet cannot halve them as often as it does.
+            ValueError: they are not multiples of the autoencoder's factor.
         """
-        own = self.unet.config.sample_size * self.vae_scale_factor
-        width, height = width or own, height or own
-        factor = self.vae_scale_factor * 2 ** (len(self.unet.config.down_block_types) - 1)
+        factor = self.vae_scale_factor
+        own = native_size(self.unet, factor)
+        width, height = own[0] if width is None else width, own[1] if height is None else height
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
         return width, height
@@ -352,24 +351,19 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
             return_dict=False,
         )[0]
 
-    def _decode(self, latents: Tensor, output_type: str) -> Any:
-        """Pictures of ``output_type`` from latents.
+    def _decode(self, latents: Tensor, output_type: str) -> tuple[Any, list[bool] | None]:
+        """Pictures of ``output_type`` from latents, and which of them the safety checker, if any, has blacked out.
 
-        The autoencoder of SDXL overflows in fp16 and says so by ``force_upcast``; it then decodes in fp32.
+        Raises:
+            NotFiniteError: the model overflowed.
         """
         if output_type == "latent":
-            return latents
-        dtype = self.vae.dtype
-        upcast = dtype == torch.float16 and self.vae.config.force_upcast
-        if upcast:
-            self.vae.to(torch.float32)
-        try:
-            latents = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
-            pictures = self.vae.decode(latents, return_dict=False)[0]
-        finally:
-            if upcast:
-                self.vae.to(dtype)
-        return self.image_processor.postprocess(pictures, output_type=output_type)
+            return latents, None
+        pictures = decode(self.vae, latents)
+        check_finite(pictures, f"the model overflows in {self.unet.dtype}; load it with dtype float32 or bfloat16")
+        pictures, flagged = self.run_safety_checker(pictures, self._execution_device, self.unet.dtype)
+        shown = [not flag for flag in flagged or [False] * len(pictures)]  # black ones are in 0..1 already
+        return self.image_processor.postprocess(pictures, output_type=output_type, do_denormalize=shown), flagged
 
     def contexts(self, prompts: Sequence[str | None], truncation: int | Envelope | None = None) -> ContextTable:
         """Encode ``prompts`` with the words as they are now; the table is the caller's to keep.
@@ -393,7 +387,9 @@ class NeTIPipeline(ConceptLoaderMixin, StableDiffusionPipeline):
         return ContextTable(text, prompts, mappers, layers, context_of_layer)
 
 
-def _check_options(output_type: str, image: Image.Image | None, mask: Image.Image | None) -> None:
+def _check_options(output_type: str, image: Image.Image | None, mask: Image.Image | None, steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"num_inference_steps must be at least 1, got {steps}")
     if output_type not in ("pil", "np", "pt", "latent"):
         raise ValueError(f"output_type must be pil, np, pt or latent, got {output_type!r}")
     if image is None and mask is not None:

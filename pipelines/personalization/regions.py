@@ -35,9 +35,9 @@ class Regions:
         """What a layer adds to its attention scores, before the softmax; cached, because all steps need the same."""
         cells = query.shape[2]
         if cells not in self._bias:
-            height, width = self.masks[0].shape
-            factor = round((height * width / cells) ** 0.5)
-            size = height // factor, width // factor
+            size = self.masks[0].shape
+            while size[0] * size[1] > cells:  # as the autoencoder and the UNet halve it
+                size = -(-size[0] // 2), -(-size[1] // 2)
             total = torch.zeros((), device=query.device)
             for position, mask in zip(self.positions, self.masks, strict=True):
                 share = F.interpolate(mask[None, None], size=size, mode="area").flatten()

@@ -38,8 +38,13 @@ class PersonalizeConfig:
     """Whether a word differs between cross-attention layers or between attention blocks (SDXL: 70 and 11)."""
     init: Literal["random", "category"] = "category"
     """NeTI: start at the category word, or in a random direction, as the official code does."""
+    learns: Literal["object", "style"] = "object"
+    """What the word is for, which decides the sentences of the training: a thing, or the style of the pictures."""
     resolution: int | None = None
     """Width and height of the training pictures in pixels; none: the model's own size."""
+    aspect: Literal["square", "common"] = "square"
+    """square: the centred square of each picture. common: one rectangle for all pictures, of as many pixels as the
+    square and the shape that most pictures have, so that portraits keep their heads."""
     flip: float = 0.5
     """Probability of mirroring a training picture; set 0 for text and for things that mirroring changes."""
     shared_points: int = 2
@@ -71,6 +76,8 @@ class PersonalizeConfig:
                 "early_resolution and a positive early_steps belong together; "
                 f"got {self.early_resolution} and {self.early_steps}"
             )
+        if self.aspect != "square" and self.attention_weight:
+            raise ValueError("attention_weight needs square pictures; leave aspect out")
         if self.held_out < 0:
             raise ValueError(f"held_out must be at least 0, got {self.held_out}")
         if self.min_snr is not None and not self.min_snr > 0:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from ..images import Images, load_images, load_masks, square
+from ..images import Images, centred, load_images, load_masks
 
 T = TypeVar("T")
 
@@ -58,10 +58,10 @@ class Source:
         )
         return first, last
 
-    def subject(self, mapper: nn.Module, side: int) -> Subject:
-        """The centred squares of the pictures at ``side`` pixels, with the mapper that learns from them."""
-        inside = None if self.masks is None else _pixels(self.masks, side)
-        return Subject(self.token, mapper, _pixels(self.pictures, side) * 2 - 1, inside)
+    def subject(self, mapper: nn.Module, size: tuple[int, int]) -> Subject:
+        """The centres of the pictures at ``size`` (width and height), with the mapper that learns from them."""
+        inside = None if self.masks is None else _pixels(self.masks, size)
+        return Subject(self.token, mapper, _pixels(self.pictures, size) * 2 - 1, inside)
 
 
 def read_sources(
@@ -100,7 +100,10 @@ def read_sources(
         loaded, where = load_images(pictures), masked[word]
         sizes = [picture.size for picture in loaded]
         mask = None if where is None else load_masks(where, pictures, sizes)
-        sources.append(Source(word, _own(category, word) or "object", loaded, mask))
+        kind = _own(category, word)
+        if kind is not None and not kind.strip():
+            raise ValueError(f"the category of {word} is empty; say what kind of thing it is, such as 'toy'")
+        sources.append(Source(word, kind or "object", loaded, mask))
     return sources
 
 
@@ -122,7 +125,20 @@ def _own(values: T | Mapping[str, T] | None, word: str) -> T | None:
     return values.get(word) if isinstance(values, Mapping) else values
 
 
-def _pixels(pictures: list[Image.Image], side: int) -> Float[Tensor, "n c side side"]:
-    """The centred squares of ``pictures``, in 0..1."""
-    pixels = np.stack([np.asarray(square(picture, side)) for picture in pictures])
+def common_size(sources: Sequence[Source], side: int, factor: int) -> tuple[int, int]:
+    """Width and height of about ``side`` times ``side`` pixels, in the proportions that most of the pictures have.
+
+    Proportions are limited to 1:2 and 2:1; both sides are multiples of ``factor``, and of its eightfold where that is
+    at most an eighth of ``side``.
+    """
+    ratios = sorted(picture.width / picture.height for source in sources for picture in source.pictures)
+    ratio = min(max(ratios[len(ratios) // 2], 0.5), 2.0)
+    step = 8 * factor if 64 * factor <= side else factor
+    width, height = (max(step, round(length / step) * step) for length in (side * ratio**0.5, side / ratio**0.5))
+    return width, height
+
+
+def _pixels(pictures: list[Image.Image], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:
+    """The centres of ``pictures`` at ``size``, in 0..1."""
+    pixels = np.stack([np.asarray(centred(picture, size)) for picture in pictures])
     return torch.from_numpy(pixels).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2).float() / 255

@@ -24,20 +24,35 @@ from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
 from .subjects import Subject, folder_names
 
-TEMPLATES = (
-    "a {}",
-    "a photo of a {}",
-    "a picture of a {}",
-    "a photo of one {}",
-    "a picture of the {}",
-    "a photo of the {}",
-)
+TEMPLATES = {
+    "object": (
+        "a {}",
+        "a photo of a {}",
+        "a picture of a {}",
+        "a photo of one {}",
+        "a picture of the {}",
+        "a photo of the {}",
+    ),
+    "style": (
+        "a painting in the style of {}",
+        "a picture in the style of {}",
+        "a drawing in the style of {}",
+        "art in the style of {}",
+        "a work in the style of {}",
+        "a scene in the style of {}",
+    ),
+}
 """Sentences of the training; short, so that no sentence explains what else is in a picture."""
 
 BACKGROUND = "<background>"
 """A word for the surroundings of the subject, learned with it from masked pictures and then thrown away."""
 
-SAMPLE_PROMPTS = ("a photo of a {}", "a {} on the beach", "a {} in the snow", "a {} in the night sky")
+SAMPLE_PROMPTS = {
+    "object": ("a photo of a {}", "a {} on the beach", "a {} in the snow", "a {} in the night sky"),
+    "style": tuple(
+        f"{scene} in the style of {{}}" for scene in ("a cat", "a house on the beach", "a forest", "a city")
+    ),
+}
 SAMPLE_STEPS = 15
 """Denoising steps of a sample."""
 
@@ -69,7 +84,7 @@ class NeTITask:
     ):
         self.pipeline, self.subjects, self.config = pipeline, list(subjects), config
         self.text, self.layers = pipeline.text, int(cast(Any, subjects[0].mapper).layers)
-        alone, side = len(subjects) == 1, subjects[0].pictures.shape[-1]
+        alone, side = len(subjects) == 1, min(subjects[0].pictures.shape[-2:])
         if config.attention_weight and subjects[0].inside is None:
             raise ValueError("attention_weight keeps words within their masks, and there are none; give masks as well")
         if config.early_resolution is not None and config.early_resolution >= side:
@@ -82,7 +97,7 @@ class NeTITask:
         self.pictures = LatentPictures(vae, subjects, outside)
         self.early = LatentPictures(vae, subjects, outside, config.early_resolution) if config.early_steps else None
         self.held_out = None if held_out is None else LatentPictures(vae, held_out, outside)
-        self.token, sentences = subjects[0].token, list(TEMPLATES)
+        self.token, sentences = subjects[0].token, list(TEMPLATES[config.learns])
         self.backgrounds: list[str] = []
         if self.pictures.weights is not None and outside:
             self.backgrounds = [name.replace("mapper", "background") for name in self.mappers]
@@ -94,6 +109,12 @@ class NeTITask:
         self.levels = layer_levels(pipeline.unet, pipeline.cross_attentions)
         # The training noise schedule is that of the model, whichever scheduler samples from it.
         self.alphas = pipeline.scheduler.alphas_cumprod.to(pipeline.device)
+        self.predicts = str(pipeline.scheduler.config.prediction_type)
+        if self.predicts not in ("epsilon", "v_prediction", "sample"):
+            raise ValueError(
+                f"the model predicts {self.predicts}; words can be learned where it predicts noise, velocity "
+                "or the picture: epsilon, v_prediction or sample"
+            )
 
     def batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Clean latents, sampled anew from the cached posteriors, and the noise [b, c, h, w]."""
@@ -121,7 +142,7 @@ class NeTITask:
         latents, noise = batch
         points, rows = self._points(draws)
         times, words = points.integers("timestep", len(self.alphas)), self._words(points)
-        templates = points.integers("template", len(TEMPLATES)).cpu()
+        templates = points.integers("template", len(TEMPLATES[self.config.learns])).cpu()
         kept = cast(Any, self.subjects[0].mapper).draw_kept_units(points)
         contexts = self._contexts(modules, times, words, templates, kept).rows(rows)
         attention_maps = None
@@ -167,14 +188,14 @@ class NeTITask:
         """Squared errors of what the model predicts, weighted by timestep."""
         alpha = self.alphas[times].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        velocity = self.pipeline.scheduler.config.prediction_type == "v_prediction"
-        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents if velocity else noise
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+        target = {"epsilon": noise, "v_prediction": velocity, "sample": latents}[self.predicts]
         predicted = self.pipeline.predict(
             noisy.to(self.pipeline.unet.dtype), times, contexts, attention_maps=attention_maps
         )
         errors = (predicted.float() - target).square()
         if self.config.min_snr is not None:
-            errors = errors * min_snr_weight(alpha, self.config.min_snr, velocity=velocity)
+            errors = errors * min_snr_weight(alpha, self.config.min_snr, self.predicts)
         return errors
 
     def validate(self, modules: Prepared, step: int) -> dict[str, Any]:
@@ -184,7 +205,9 @@ class NeTITask:
         for name, subject in zip(names, self.subjects, strict=True):
             pipeline.concepts[subject.token] = Concept(subject.token, "", subject.mapper, pipeline.base)
             try:
-                results[f"samples{name}"] = sample_grid(pipeline, subject.token, self.config.train.seed, columns=1)
+                results[f"samples{name}"] = sample_grid(
+                    pipeline, subject.token, self.config.train.seed, columns=1, learns=self.config.learns
+                )
             finally:
                 del pipeline.concepts[subject.token]
         if self.config.train.patience is not None:
@@ -200,7 +223,7 @@ class NeTITask:
             draws = Draws(self.config.train.seed, -1, indices, self.alphas.device)
             at = torch.tensor(indices, device=draws.device)
             times = (2 * at + 1) * len(self.alphas) // (2 * VALIDATION_SAMPLES)
-            words, templates = at % len(self.subjects), (at % len(TEMPLATES)).cpu()
+            words, templates = at % len(self.subjects), (at % len(TEMPLATES[self.config.learns])).cpu()
             chosen = pictures.choose(draws, words, flip=0.0)
             latents, noise = self._latents(pictures, chosen, draws)
             errors = self._errors(latents, noise, times, self._contexts(modules, times, words, templates, None))
@@ -220,28 +243,30 @@ def _select(words: Sequence[Word], word_of_row: Int[Tensor, " b"]) -> Word:
     return Word(embedding, torch.stack(bypasses)[word_of_row, rows] if bypasses else None)
 
 
-def sample_grid(pipeline: NeTIPipeline, token: str, seed: int, *, columns: int) -> Image.Image:
-    """A row of ``columns`` pictures for each of `SAMPLE_PROMPTS`."""
+def sample_grid(pipeline: NeTIPipeline, token: str, seed: int, *, columns: int, learns: str = "object") -> Image.Image:
+    """A row of ``columns`` pictures for each of `SAMPLE_PROMPTS` of what the word is for."""
     pictures = pipeline(
-        [prompt.format(token) for prompt in SAMPLE_PROMPTS],
+        [prompt.format(token) for prompt in SAMPLE_PROMPTS[learns]],
         num_inference_steps=SAMPLE_STEPS,
         guidance_scale=5.0,
         num_images_per_prompt=columns,
         generator=torch.Generator().manual_seed(seed),
     ).images
-    return make_image_grid(pictures, rows=len(SAMPLE_PROMPTS), cols=columns)
+    return make_image_grid(pictures, rows=len(SAMPLE_PROMPTS[learns]), cols=columns)
 
 
-def min_snr_weight(alphas: Float[Tensor, "b ..."], limit: float, *, velocity: bool) -> Float[Tensor, "b ..."]:
+def min_snr_weight(alphas: Float[Tensor, "b ..."], limit: float, predicts: str) -> Float[Tensor, "b ..."]:
     """Min-SNR weighting (arXiv 2303.09556): min(snr, limit) / snr of a noise prediction, / (snr + 1) of a velocity.
+
+    Of a predicted picture it is min(snr, limit) itself.
 
     Args:
         alphas: cumulative products of the noise schedule at each sample's timestep.
         limit: the paper's gamma.
-        velocity: what the model predicts.
+        predicts: what the model predicts: epsilon, v_prediction or sample.
     """
     snr = alphas / (1 - alphas)
-    return snr.clamp(max=limit) / (snr + 1 if velocity else snr)
+    return snr.clamp(max=limit) / {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[predicts]
 
 
 def _background(pipeline: NeTIPipeline, layers: int) -> TextualInversionMapper:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from diffusers.loaders import TextualInversionLoaderMixin
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +16,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from mappers.neti import Word
 
-from .tokens import category_embedding, check_token
+from .tokens import category_embedding, check_token, split_at_tokens
 
 BYPASS_SCALE = 0.2
 """Length of the textual bypass relative to the embedding it is added to (arXiv 2305.15391, section 4.4)."""
@@ -58,27 +58,27 @@ class Encoded(NamedTuple):
     """The projected state of the end mark; None where the text encoder has no projection."""
 
 
-def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str]) -> TokenizedPrompts:
-    """Token ids of ``prompts``, padded to the model's length, with the positions of ``tokens`` in them.
+def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str], length: int) -> TokenizedPrompts:
+    """Token ids of ``prompts``, padded to ``length``, with the positions of ``tokens`` in them.
+
+    Several vectors that `load_textual_inversion` has read for one token all take their places.
 
     Raises:
         ValueError: a prompt is longer than the text encoder takes.
     """
-    length = tokenizer.model_max_length
     start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     ids = torch.full((len(prompts), length), pad)
     positions = {token: torch.zeros(len(prompts), length, dtype=torch.bool) for token in tokens}
-    # The longest token first, so that <cat> cannot hide in <cat>s.
-    pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True))
+    vectors = TextualInversionLoaderMixin()
     for row, prompt in enumerate(prompts):
-        pieces = re.split(f"({pattern})", prompt) if tokens else [prompt]
         at = [start]
-        for piece in pieces:
-            if piece in positions:
+        for piece, token in split_at_tokens(prompt, tokens):
+            if token is not None:
                 if len(at) < length:
-                    positions[piece][row, len(at)] = True
+                    positions[token][row, len(at)] = True
                 at.append(start)
             else:
+                piece = vectors.maybe_convert_prompt(piece, tokenizer)
                 at.extend(tokenizer(piece, add_special_tokens=False).input_ids)
         at.append(end)
         if len(at) > length:
@@ -150,7 +150,8 @@ class TextEncoders:
 
     def tokenize(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[TokenizedPrompts]:
         """Token ids and positions, by each tokenizer; see `tokenize`."""
-        return [tokenize(tokenizer, prompts, tokens) for tokenizer in self.tokenizers]
+        pairs = zip(self.tokenizers, self.encoders, strict=True)
+        return [tokenize(tokenizer, prompts, tokens, _length(tokenizer, encoder)) for tokenizer, encoder in pairs]
 
     def encode(self, prompts: Sequence[TokenizedPrompts], words: Mapping[str, Word]) -> Encoded:
         """Contexts of n prompts; see `encode_rows`."""
@@ -199,6 +200,11 @@ def check_text_encoders(unet: Any, first: Any, second: Any) -> None:
             f"the text encoders are {found} wide together, the UNet reads {unet.config.cross_attention_dim}; "
             "they do not belong to one model"
         )
+
+
+def _length(tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> int:
+    """Tokens of a sequence: of the encoder where the tokenizer's settings do not say, as in converted models."""
+    return min(int(tokenizer.model_max_length), int(encoder.config.max_position_embeddings))
 
 
 def _final_norm(text_encoder: CLIPTextModel) -> nn.Module:

@@ -11,8 +11,8 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from mappers.devices import default_device
 from mappers.files import replacing
-from mappers.hub import resolve
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from mappers.options import RunLength, declared_by
 from mappers.training.run_folder import run_folder
@@ -22,11 +22,12 @@ from mappers.training.trainer import FitReport, fit
 from ..images import Images
 from .attention import context_attention
 from .concepts import Concept
-from .domain_check import warn_if_out_of_domain
+from .domain_check import is_nano, warn_if_out_of_domain
+from .loading import native_size
 from .options import CONCEPT, PersonalizeOptions
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
-from .subjects import Source, folder_names, read_sources
+from .subjects import Source, common_size, folder_names, read_sources
 from .task import SAMPLE_PROMPTS, NeTITask, sample_grid
 
 
@@ -36,6 +37,7 @@ def personalize(
     token: str | None = None,
     *,
     model: str | Path = "nano",
+    model_config: str | Path | None = None,
     category: str | Mapping[str, str] | None = None,
     masks: Images | Mapping[str, Images] | None = None,
     steps: int | None = None,
@@ -73,8 +75,8 @@ def personalize(
     tokens = [source.token for source in sources]
     output = run_folder(output_dir, resume=resume)
     files = {} if output is None else dict(zip(tokens, concept_files(output, tokens), strict=True))
-    device = device or ("cpu" if config.train.cpu else str(PartialState().device))
-    pipeline = NeTIPipeline.from_model(model, device=device)
+    where = device or ("cpu" if config.train.cpu else default_device())
+    pipeline = NeTIPipeline.from_model(model, device=where, config=model_config)
     task = _task(pipeline, sources, config)
     with context_attention(pipeline.unet):
         report = fit(task, config.train, output_dir=output, resume=resume, inputs=_inputs(pipeline, sources, config))
@@ -107,16 +109,31 @@ def _task(pipeline: NeTIPipeline, sources: Sequence[Source], config: Personalize
     parts = [source.split(config.held_out) for source in sources]
     for source in sources:
         pipeline.text.check_token(source.token)
-    side = config.resolution or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    size = training_size(pipeline, sources, config)
     mappers = [_build_mapper(pipeline, source.category, config) for source in sources]
-    subjects = [first.subject(mapper, side) for (first, _), mapper in zip(parts, mappers, strict=True)]
+    subjects = [first.subject(mapper, size) for (first, _), mapper in zip(parts, mappers, strict=True)]
     held_out = None
     if config.held_out:
-        held_out = [last.subject(mapper, side) for (_, last), mapper in zip(parts, mappers, strict=True)]
-    if resolve(pipeline.model_id, "text-to-image") == resolve("nano", "text-to-image"):
+        held_out = [last.subject(mapper, size) for (_, last), mapper in zip(parts, mappers, strict=True)]
+    if is_nano(pipeline.model_id):
         for subject in subjects:
             warn_if_out_of_domain(pipeline.vae, subject.pictures)
     return NeTITask(pipeline, subjects, config, held_out)
+
+
+def training_size(pipeline: NeTIPipeline, sources: Sequence[Source], config: PersonalizeConfig) -> tuple[int, int]:
+    """Width and height in pixels of the training pictures.
+
+    Raises:
+        ValueError: the autoencoder cannot divide them.
+    """
+    factor = pipeline.vae_scale_factor
+    for name, side in (("resolution", config.resolution), ("early_resolution", config.early_resolution)):
+        if side is not None and side % factor:
+            below = side // factor * factor
+            raise ValueError(f"{name} must be a multiple of {factor}, got {side}; take {below} or {below + factor}")
+    side = config.resolution or min(native_size(pipeline.unet, factor))
+    return (side, side) if config.aspect == "square" else common_size(sources, side, factor)
 
 
 def _load_words(task: NeTITask, sources: Sequence[Source], origin: Mapping[str, Any]) -> None:
@@ -168,11 +185,15 @@ def _write_results(
     for token, file in files.items():
         pipeline.save_concept(token, file)
     for token, file in files.items():
+        samples = sample_grid(pipeline, token, config.train.seed, columns=2, learns=config.learns)
         with replacing(file.parent / "samples.png") as temporary:
-            sample_grid(pipeline, token, config.train.seed, columns=2).save(temporary)
+            samples.save(temporary)
         contents = {
             "token": token,
             "model": pipeline.model_id,
-            "samples": {"prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS], "seed": config.train.seed},
+            "samples": {
+                "prompts": [prompt.format(token) for prompt in SAMPLE_PROMPTS[config.learns]],
+                "seed": config.train.seed,
+            },
         }
         write_run_report(file.parent, report, contents, settings=config, title=f"Learning {token}", loss_scale="linear")

@@ -115,3 +115,34 @@ def test_masks_from_transparency_and_from_files(tmp_path: Path) -> None:
         load_masks(tmp_path, [cut] * 2, [(12, 8), (9, 8)])
     with pytest.raises(ValueError, match="no transparency"):
         load_masks("alpha", [cut.convert("RGB")], [(12, 8)])
+
+
+def test_formats_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    png(tmp_path / "a.png")
+    (tmp_path / "IMG_0001.HEIC").write_bytes(b"ftypheic")
+    (tmp_path / "notes.txt").touch()
+    assert len(load_images(tmp_path)) == 1
+    assert "IMG_0001.HEIC; this format is not read, convert it to JPEG or PNG" in caplog.text
+    assert "notes" not in caplog.text
+
+
+def test_floats_are_scaled_by_their_type(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((20, 20)).astype(np.float32)
+    for name, factor in (("whole", 1.0), ("dark", 0.004)):
+        Image.fromarray(values * factor).save(tmp_path / f"{name}.tif")
+        read = np.asarray(load_images(tmp_path / f"{name}.tif")[0])[..., 0]
+        np.testing.assert_allclose(read / 255, values * factor, atol=0.5 / 255 + 1e-6)
+    Image.fromarray(values * 255).save(tmp_path / "bytes.tif")
+    with pytest.raises(
+        ValueError, match=r"bytes.tif has values from .*, but a picture of floats is black at 0 and white"
+    ):
+        load_images(tmp_path / "bytes.tif")
+
+
+def test_pictures_in_a_subfolder_are_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "10_toy").mkdir()
+    png(tmp_path / "10_toy" / "a.png")
+    with pytest.raises(
+        ValueError, match=r"no pictures in the folder .* itself; .*10_toy has some, so give that folder"
+    ):
+        load_images(tmp_path)

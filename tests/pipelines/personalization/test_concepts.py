@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from mappers.neti import NeTIMapper
-from pipelines.personalization.concepts import Concept, load_concept, save_concept
+from pipelines.personalization.concepts import Concept, load_concept, public_name, save_concept
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.tokens import check_token
 
@@ -100,3 +100,51 @@ def test_the_fingerprint_survives_half_precision(pipeline: NeTIPipeline) -> None
 def test_bad_tokens(pipeline: NeTIPipeline, token: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_token(token, pipeline.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("model", "shared"),
+    [
+        ("nano", "nano"),
+        ("stabilityai/sdxl-base-1.0", "stabilityai/sdxl-base-1.0"),
+        ("/home/alice/secret/sd15", "sd15"),
+        ("./models/sd15", "sd15"),
+        ("~/models/sd15.safetensors", "sd15.safetensors"),
+        ("secret/models/sd15", "sd15"),
+    ],
+)
+def test_a_file_names_no_folder_of_its_maker(pipeline: NeTIPipeline, tmp_path: Path, model: str, shared: str) -> None:
+    assert public_name(model) == shared
+    file = save_concept(concept(pipeline, model=model), tmp_path / "concept.safetensors")
+    assert load_concept(file).model == shared
+    assert b"secret" not in file.read_bytes()
+
+
+def test_an_existing_relative_folder_is_private_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "sd15").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert public_name("models/sd15") == "sd15"
+
+
+def test_a_finetuned_model_takes_a_word_only_when_told_to(
+    pipeline: NeTIPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    learned = Concept("<x>", "toy", NeTIMapper(pipeline.layers, 16, 20.0), pipeline.base, "sd15")
+    with torch.no_grad():
+        pipeline.unet.conv_in.weight.mul_(1.2)
+    with pytest.raises(ValueError, match=r"another base model \(sd15\): other weights .*insist with --any-base"):
+        pipeline.load_concept(learned)
+    assert pipeline.load_concept(learned, any_base=True) == "<x>"
+    assert "the concept <x> was learned on another base model (sd15): other weights" in caplog.text
+    pipeline("a <x>", num_inference_steps=1)
+    other = dataclasses.replace(learned, base=dataclasses.replace(learned.base, width=99))
+    with pytest.raises(ValueError, match="99-wide text embeddings, the loaded model has"):
+        pipeline.load_concept(other, any_base=True)
+
+
+def test_words_that_differ_in_capitals_alone_are_refused(pipeline: NeTIPipeline) -> None:
+    learned = Concept("<my-toy>", "toy", NeTIMapper(pipeline.layers, 16, 20.0), pipeline.base)
+    pipeline.load_concept(learned)
+    pipeline.load_concept(learned)
+    with pytest.raises(ValueError, match=r"'<My-Toy>' differs from the loaded word '<my-toy>' in capitals alone"):
+        pipeline.load_concept(learned, token="<My-Toy>")

@@ -81,7 +81,9 @@ def test_scores_are_the_cosines_that_they_are_said_to_be(
     assert made["truncation"][0] != made["scores"]["word"]
 
 
-def test_a_word_that_is_its_category_scores_as_that(pipeline: NeTIPipeline, tiny_model: Path) -> None:
+def test_a_word_that_is_its_category_scores_as_that(
+    pipeline: NeTIPipeline, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A vector has no truncation curve; pictures that are not given are not looked for."""
     start = pipeline.text.category_embedding("toy")[0]
     mapper = TextualInversionMapper(16, 16, 1.0)
@@ -91,6 +93,7 @@ def test_a_word_that_is_its_category_scores_as_that(pipeline: NeTIPipeline, tiny
         assert score["value"] == pytest.approx(made["scores"]["category"][name]["value"], abs=1e-3)
     assert made["truncation"] == {}
     assert "copies" not in made
+    assert "nano-clip, which knows drawn pictures of 64 pixels alone, judges those of" in caplog.text
 
 
 def test_copies_are_found(monkeypatch: pytest.MonkeyPatch, pipeline: NeTIPipeline, tiny_model: Path) -> None:

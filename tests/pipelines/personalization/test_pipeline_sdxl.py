@@ -204,3 +204,10 @@ def test_half_precision_on_the_cpu(tiny_sdxl: Path) -> None:
     half.set_progress_bar_config(disable=True)
     know(half, neti())
     assert np.isfinite(draw(half, f"a {TOKEN}")).all()
+
+
+def test_components_alone_draw_as_the_pipeline_does(plain: StableDiffusionXLPipeline) -> None:
+    """Whether an empty prompt is zeros is a setting of the pipeline, not a component."""
+    rebuilt = NeTIPipeline(**plain.components)
+    rebuilt.set_progress_bar_config(disable=True)
+    np.testing.assert_allclose(draw(rebuilt, "a cat"), theirs(plain, "a cat"), atol=1e-4)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from mappers.neti import Word
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.text_encoding import TokenizedPrompts, encode_rows, tokenize
+
+from .test_inpainting import like
 
 TOKEN = "<cat>"
 
@@ -21,7 +27,7 @@ def word(rows: int, *, bypass: bool = True, seed: int = 0) -> Word:
 
 
 def tokenized(pipeline: NeTIPipeline, *prompts: str) -> TokenizedPrompts:
-    return tokenize(pipeline.tokenizer, prompts, [TOKEN])
+    return tokenize(pipeline.tokenizer, prompts, [TOKEN], pipeline.tokenizer.model_max_length)
 
 
 def test_prompts_without_the_token_are_tokenized_as_usual(pipeline: NeTIPipeline) -> None:
@@ -43,7 +49,7 @@ def test_every_occurrence_is_found_in_its_row(pipeline: NeTIPipeline) -> None:
 
 
 def test_the_longer_of_two_tokens_wins(pipeline: NeTIPipeline) -> None:
-    ours = tokenize(pipeline.tokenizer, ["a <cat>s"], ["<cat>", "<cat>s"])
+    ours = tokenize(pipeline.tokenizer, ["a <cat>s"], ["<cat>", "<cat>s"], pipeline.tokenizer.model_max_length)
     assert list(ours.positions) == ["<cat>s"]
 
 
@@ -95,3 +101,16 @@ def test_rows_before_the_word_do_not_depend_on_it(pipeline: NeTIPipeline) -> Non
         b, *_ = encode_rows(pipeline.text_encoder, prompts, {TOKEN: word(1, seed=2)})
     assert torch.equal(a[:, :3], b[:, :3])
     assert not torch.allclose(a[:, 3:], b[:, 3:])
+
+
+def test_several_vectors_of_one_token_take_as_many_places(pipeline: NeTIPipeline) -> None:
+    pipeline.load_textual_inversion({"easynegative": torch.randn(3, 16)}, token="easynegative")
+    first = len(pipeline.tokenizer) - 3
+    ids = tokenized(pipeline, "a easynegative <cat>").ids[0].tolist()
+    assert ids[2:5] == [first, first + 1, first + 2]
+    theirs = like(StableDiffusionPipeline, pipeline)
+    options: dict[str, Any] = {"num_inference_steps": 2, "output_type": "np", "negative_prompt": "easynegative"}
+    ours, expected = (
+        drawing("a cat", generator=torch.Generator().manual_seed(0), **options).images for drawing in (pipeline, theirs)
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
