@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from demos.tabs.explore import join
+from demos.tabs.explore_jobs import join
 from demos.tabs.treemap import Box, Tree, draw, layout, squarify
 
 
