@@ -20,7 +20,7 @@ from mappers.command_line import parse, read_draft
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-OURS = re.compile(r"(?:^|[/ ])mapfield ")
+OURS = re.compile(r"(?:^|[/ ])mapfield (?!mapfield )")
 
 
 def blocks(page: Path, *languages: str) -> Iterator[str]:

@@ -93,7 +93,7 @@ def test_pairs_are_found_by_name_by_folder_in_videos_and_in_a_list(pairs: Path, 
     found = read_pairs(tmp_path / "flat")
     assert [item.name for item in found.pictures] == sorted([f"{number:02d}" for number in range(12)] + ["film"])
     assert [item.path.name for item in found.sounds if item.name == "film"] == ["film.mp4"]
-    assert sum(item.held_out for item in found.pictures) == 1
+    assert sum(item.held_out for item in found.pictures) == 2
     listed = {
         "concept": "low",
         "images": [{"file": "00.png", "split": "train"}, {"file": "gone.png"}],
