@@ -63,6 +63,7 @@ EMBEDDED = (
     EmbeddedModel("nano-clap", "CLAP", "sounds of nano's world", "pipelines", "nano/clap"),
     EmbeddedModel("nano-chairs", "category field", "chairs, with code mappers", "nerf", "nano/nano-chairs"),
     EmbeddedModel("nano-cars", "category field", "cars, with code mappers", "nerf", "nano/nano-cars"),
+    EmbeddedModel("grids-photos", "codec", "pictures", "nerf", "nano/grids-photos"),
     EmbeddedModel("photos", "codec", "pictures", "nerf", "nano/photos"),
     EmbeddedModel("pictures32", "codec", "small pictures", "nerf", "nano/pictures32"),
     EmbeddedModel("sounds", "codec", "sounds", "nerf", "nano/sounds"),

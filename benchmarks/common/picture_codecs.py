@@ -56,6 +56,30 @@ def encodings(picture: Image.Image, codecs: Sequence[str] = tuple(CODECS)) -> It
             yield name, *CODECS[name].encode(picture, setting)
 
 
+def points_around(picture: Image.Image, name: str, size: int, psnr: Callable[[Pixels, Pixels], float]) -> list[Point]:
+    """The points of a codec's curve on either side of a size, by bisection: few encodings instead of the whole curve.
+
+    Args:
+        picture: an RGB picture.
+        name: of a codec in `CODECS`, whose settings stand in the order of their files' sizes.
+        size: bytes.
+        psnr: of decoded pixels and the picture's.
+    """
+    codec, pixels = CODECS[name], np.asarray(picture)
+    low, high = 0, len(codec.settings) - 1
+    found = {}
+    for place in (low, high):
+        bytes_, decoded = codec.encode(picture, codec.settings[place])
+        found[place] = (bytes_, psnr(decoded, pixels))
+    rising = found[high][0] > found[low][0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        bytes_, decoded = codec.encode(picture, codec.settings[middle])
+        found[middle] = (bytes_, psnr(decoded, pixels))
+        low, high = (middle, high) if (bytes_ <= size) == rising else (low, middle)
+    return [found[low], found[high]]
+
+
 def frame_curves(
     frames: Frames, psnr: Callable[[Frames, Frames], float], codecs: Sequence[str], *, every: int = 3
 ) -> dict[str, list[Point]]:

@@ -1,1 +1,1 @@
-"""RECOMBINER: rate and distortion compared with standard codecs, and what its parts are worth."""
+"""RECOMBINER and grids: rate and distortion compared with standard codecs, and what its parts are worth."""

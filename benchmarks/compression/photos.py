@@ -20,14 +20,14 @@ from PIL import Image
 
 from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at, side_by_side
-from benchmarks.common.picture_codecs import CODECS, encodings
+from benchmarks.common.picture_codecs import CODECS, encodings, points_around
 from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
 from mappers.quality import psnr
 from nerf.compression import compress, decompress
 
 OUTPUT = result_path(__file__)
 SIDE = 256
-RATES = {"crops": (0.1, 0.2, 0.4), "whole": (0.2,)}
+RATES = {"crops": (0.1, 0.2, 0.4), "whole": (0.2, 0.5)}
 """Bits per pixel of the files."""
 SHOWN = 0.2
 """Bits per pixel of the strip of pictures."""
@@ -58,9 +58,13 @@ def main(*, data: Path, whole: bool = False, model: str | None = None, output: P
         for name, picture in pictures.items():
             key = f"{part}: {name} at {rate}"
             ours = results.row(key, lambda picture=picture, rate=rate: measure(picture, rate, model))
-            results.row(f"{key}, {OTHERS}", lambda name=name, ours=ours: {
-                codec: rounded(psnr_at(curve, ours["bytes"])) for codec, curve in curves(name).items()
-            })  # fmt: skip
+            results.row(
+                f"{key}, {OTHERS}",
+                lambda name=name, ours=ours: {
+                    codec: rounded(psnr_at(curve, ours["bytes"]))
+                    for codec, curve in (around(pictures[name], ours["bytes"]) if whole else curves(name)).items()
+                },
+            )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     results.row(f"{part}: memory", lambda: {"peak_gigabytes": round(peak, 2)})
     if not whole:
@@ -96,6 +100,11 @@ def measure(picture: Image.Image, rate: float, model: str | None) -> dict[str, A
     seconds = {"encode": round(encoded - start, 1), "decode": round(time.process_time() - encoded, 2)}
     quality = round(psnr(decoded, np.asarray(picture)), 2)
     return {"pixels": picture.width * picture.height, "bytes": len(done.data), "psnr": quality, "seconds": seconds}
+
+
+def around(picture: Image.Image, size: int) -> dict[str, list[Point]]:
+    """Bytes and PSNR of every other codec at its settings next to a size."""
+    return {codec: points_around(picture, codec, size, psnr) for codec in CODECS}
 
 
 def curves_of(picture: Image.Image) -> dict[str, list[Point]]:

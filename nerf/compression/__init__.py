@@ -1,4 +1,7 @@
-"""Compression by implicit neural representations: RECOMBINER (arXiv 2309.17182) as a codec with files.
+"""Compression into small files, by two methods: the model that is chosen decides which.
+
+``indices`` is RECOMBINER (arXiv 2309.17182), compression by implicit neural representations, for pictures, sounds,
+videos and volumes. ``grids`` (:mod:`.grids`) codes pictures as quantised latent grids. Both write the same container.
 
 The way from data to a file and back, a module for each step:
 
@@ -9,8 +12,9 @@ The way from data to a file and back, a module for each step:
 - :mod:`.reconstruction`: a whole file to samples.
 
 :mod:`.description` has the sizes of a model and the tiling of data, :mod:`.field_files` writes fields instead of data,
-and :mod:`.train` trains a codec. The parts are in ``model`` (network and priors), ``coding`` (relative entropy coding),
-``container`` (bytes), ``modalities`` (pictures, sounds, videos, volumes) and ``learning`` (training).
+:mod:`.train` trains a codec, and :mod:`.models` finds models of both methods. The parts are in ``model`` (network and
+priors), ``coding`` (relative entropy coding), ``container`` (bytes), ``modalities`` (pictures, sounds, videos, volumes)
+and ``learning`` (training).
 
 Public names are imported when first used.
 """

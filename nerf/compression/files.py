@@ -16,21 +16,25 @@ from mappers.files import refuse_filled, replacing
 from mappers.options import declared_by
 
 from .container import bitstream
-from .container.bitstream import EXTRA, Container, Item
+from .container.bitstream import EXTRA, Item
 from .container.errors import PayloadError
 from .description import Box, Modality
 from .encoder import EncodeConfig
+from .grids.model import GridsModel
+from .grids.writer import EFFORT, GridsWriter
 from .modalities.modality import Compressible, Datum, ModalityCodec
 from .modalities.registry import MODALITY_CODECS, modality_codec_of, refuse_output
-from .model.codec import CodecModel, load_model
+from .models import AnyModel, load_any, modality_of, model_of
 from .options import CompressOptions, DecompressOptions
-from .overview import model_name, read_file
+from .overview import read_file
 from .reconstruction import boxes_of, decode
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MODELS: dict[Modality, str] = {"picture": "photos", "sound": "sounds", "video": "videos", "volume": "volumes"}
+DEFAULT_MODELS: dict[Modality, str] = {
+    "picture": "grids-photos", "sound": "sounds", "video": "videos", "volume": "volumes"
+}  # fmt: skip
 """The shipped model of each modality."""
 SMALL_MODEL, SMALL = "pictures32", 32
 """The model for small pictures, and their largest side in pixels."""
@@ -58,6 +62,7 @@ def compress(
     target_bytes: int | None = None,
     target_psnr: float | None = None,
     seconds: float | None = None,
+    effort: int | None = None,
     overwrite: bool = False,
     config: EncodeConfig | None = None,
 ) -> Compressed:
@@ -66,7 +71,7 @@ def compress(
     Args:
         sources: what to compress, or its file; a list makes a pack.
         output: file to write.
-        config: settings of the search.
+        config: settings of the search of a model of the method indices.
 
     Returns:
         The file's bytes, and its quality measured by decoding it.
@@ -89,13 +94,13 @@ def compress(
         raise ValueError(f"a pack holds data of one kind, got {' and '.join(found)}; make a pack for each")
     codec = codecs[0]
     data = [codec.to_datum(codec.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
-    writer = Writer(_model_for(codec, data, model), codec, data, pack, config or EncodeConfig(), seconds)
+    writer = _writer(_model_for(codec, data, model), codec, data, pack, config, seconds, effort)
     if target_psnr is not None:
         written = writer.of_quality(target_psnr)
     elif target_bytes is not None:
         written = writer.of_size(target_bytes)
     else:
-        written = writer.at_rate(writer.model.description.default_rate)
+        written = writer.at_default()
     file, quality = writer.finished(written)
     if output is not None:
         with replacing(output) as temporary:
@@ -112,7 +117,30 @@ def _check_targets(target_bytes: int | None, target_psnr: float | None, seconds:
             raise ValueError(f"{name} must be a positive number, got {value}")
 
 
-def _model_for(codec: ModalityCodec, data: Sequence[Datum], name: str | None) -> CodecModel:
+def _writer(
+    model: AnyModel,
+    codec: ModalityCodec,
+    data: Sequence[Datum],
+    pack: bool,
+    config: EncodeConfig | None,
+    seconds: float | None,
+    effort: int | None,
+) -> Writer | GridsWriter:
+    """The writer of a model's method.
+
+    Raises:
+        ValueError: an argument is for the other method.
+    """
+    if isinstance(model, GridsModel):
+        if seconds is not None or config is not None:
+            raise ValueError("seconds and config are for models of the method indices; for grids, give effort")
+        return GridsWriter(model, data, pack, EFFORT if effort is None else effort)
+    if effort is not None:
+        raise ValueError("effort is for models of the method grids; for indices, give seconds")
+    return Writer(model, codec, data, pack, config or EncodeConfig(), seconds)
+
+
+def _model_for(codec: ModalityCodec, data: Sequence[Datum], name: str | None) -> AnyModel:
     """The named model, or the shipped one for the modality and size of the data.
 
     Raises:
@@ -121,11 +149,9 @@ def _model_for(codec: ModalityCodec, data: Sequence[Datum], name: str | None) ->
     if name is None:
         small = codec.modality == "picture" and max(size for datum in data for size in datum.dims) <= SMALL
         name = SMALL_MODEL if small else DEFAULT_MODELS[codec.modality]
-    model = load_model(name)
-    if model.description.modality != codec.modality:
-        raise ValueError(
-            f"model {name} is for a {model.description.modality}, not for a {codec.modality}; name another"
-        )
+    model = load_any(name)
+    if modality_of(model) != codec.modality:
+        raise ValueError(f"model {name} is for a {modality_of(model)}, not for a {codec.modality}; name another")
     return model
 
 
@@ -186,12 +212,3 @@ def _save(codec: ModalityCodec, media: Sequence[Compressible], output: Path, pac
             codec.write(datum, output / f"{number:04d}{codec.ending}")
     else:
         codec.write(media[0], output)
-
-
-def model_of(container: Container, model: str | None) -> CodecModel:
-    """The model that a file was written with: the named one, or the shipped one with the id in the file.
-
-    Raises:
-        FileNotFoundError, WrongModelError: there is no such model, or no shipped one has that id.
-    """
-    return load_model(model_name(container, model))

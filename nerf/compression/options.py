@@ -13,15 +13,19 @@ class CompressOptions:
     """Arguments of `nerf.compression.compress`."""
 
     model: str | None = None
-    """Name of a shipped codec model, or a folder; if not given, the shipped one for this kind of data."""
+    """Name of a shipped codec model, or a folder; if not given, the shipped one for this kind of data.
+    The model decides the method."""
     target_bytes: int | None = None
     """Largest size of the file in bytes.
-    The file uses at least nine tenths of it, or the command says that the model's highest rate has no use for more."""
+    The file uses at least nine tenths of it, with grids 98 percent, or the command says that the highest rate has no
+    use for more."""
     target_psnr: float | None = None
     """Write the smallest file that decodes to at least this PSNR in dB; of several files, their mean counts.
     A target that the model does not reach is refused after a short search."""
     seconds: float | None = None
-    """Approximate time of the search in seconds."""
+    """Approximate time of the search in seconds; not for grids models."""
+    effort: int | None = None
+    """How long to search with a grids model: 0, one pass, to 9."""
     overwrite: bool = False
     """Replace a file that has the name of the file to write."""
 
@@ -40,7 +44,8 @@ class DecompressOptions:
     fast: bool = False
     """Decode in single precision: faster, but a value may differ by one between machines."""
     share: float = 1.0
-    """Decode only this leading share of the file's indices, 0..1: coarser. The rest keeps the mean of the prior."""
+    """Decode only this leading share of the file's indices, or of every tile's stream, 0..1: coarser.
+    The rest keeps the mean of the prior, or is zero."""
     region: str | None = None
     """Decode only a part: x,y,width,height of a picture, or start,length of a sound.
     In general: offsets, then sizes along all axes, the last axis first."""

@@ -15,6 +15,9 @@ from .container import bitstream, chunks, field
 from .container.bitstream import Container
 from .container.errors import WrongModelError
 from .description import Tiling
+from .grids.payload import split
+from .grids.stored import stored_id
+from .grids.tables import step_of
 from .model.stored import StoredModel, folder_of, shipped_models, stored_model
 from .options import InfoOptions
 from .payload import component_bytes, read_components, read_indices
@@ -22,7 +25,7 @@ from .payload import component_bytes, read_components, read_indices
 
 @declared_by(InfoOptions)
 def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[str, str | int | float]:
-    """What a compressed file holds, by name: its header, its size, and the bits of the indices of each level.
+    """What a compressed file holds, by name: its header, its size, and what takes its bits.
 
     ``source`` may also be the file's bytes.
 
@@ -32,10 +35,31 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
     """
     data = read_file(source)
     container = bitstream.read(data)
-    stored = stored_model(folder_of(model_name(container, model)))
+    name = model_name(container, model)
+    details = _grids(container) if container.method == "grids" else _bits(container, stored_model(folder_of(name)))
+    return {
+        "modality": container.modality,
+        "method": container.method,
+        "model": container.model.hex(),
+        "rate": container.rate,
+        "items": len(container.items),
+        "shape": "x".join(map(str, container.items[0].dims)),
+        "file bytes": len(data),
+        "file bits per point": 8 * len(data) / sum(math.prod(item.dims) for item in container.items),
+        **details,
+    }
+
+
+def _grids(container: Container) -> dict[str, str | int | float]:
+    """The step, and the tiles and their bits."""
+    streams = [stream for item in container.items for stream in split(item)]
+    return {"step": step_of(container.rate), "tiles": len(streams), "tile bits": 8 * sum(map(len, streams))}
+
+
+def _bits(container: Container, stored: StoredModel) -> dict[str, str | int | float]:
+    """The bits of the patches' components and of the indices of each level."""
     description, code = stored.description, IndexCode(stored.lengths)
     component_code = PrefixCode(stored.component_lengths[container.rate])
-    points = sum(math.prod(item.dims) for item in container.items)
     bits, named = [0] * len(description.columns), 0
     for item in container.items:
         tiling = description.tiling(item.dims)
@@ -50,13 +74,6 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
             bits[level] += sum(code.size(index) for index in found if index != chunks.MISSING)
             place += rows
     return {
-        "modality": container.modality,
-        "model": container.model.hex(),
-        "rate": container.rate,
-        "items": len(container.items),
-        "shape": "x".join(map(str, container.items[0].dims)),
-        "file bytes": len(data),
-        "file bits per point": 8 * len(data) / points,
         **({"component bits": named} if named else {}),
         **{f"level {level + 1} bits": count for level, count in enumerate(bits)},
     }
@@ -106,7 +123,11 @@ def model_name(container: Container, model: str | None) -> str:
     """
     if model is not None:
         return model
-    for name, folder in shipped_models().items():
+    for name, folder in shipped_models(container.method).items():
+        if container.method == "grids":
+            if stored_id(folder) == container.model:
+                return name
+            continue
         stored = stored_model(folder)
         if stored.description.modality == container.modality and stored.id == container.model:
             return name

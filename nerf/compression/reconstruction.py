@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,19 +11,22 @@ from jaxtyping import UInt
 
 from . import payload
 from .container import chunks
-from .container.bitstream import GREY, STEREO, Container, Item
+from .container.bitstream import GREY, STEREO, Container, Item, checksum
 from .container.errors import HeaderError, OtherSamplesError, PayloadError, WrongModelError
 from .decoder import decode_latents, needed_rows, synthesize, to_samples
 from .description import Box, whole
+from .grids.model import GridsModel
+from .grids.reconstruction import decode_items, grey
 from .modalities.registry import MODALITY_CODECS
 from .model.codec import CodecModel
+from .models import AnyModel
 
 logger = logging.getLogger(__name__)
 
 
 def decode(
     container: Container,
-    model: CodecModel,
+    model: AnyModel,
     *,
     fast: bool = False,
     share: float = 1.0,
@@ -46,6 +48,29 @@ def decode(
         raise WrongModelError(
             f"the file was written with model {container.model.hex()}, not with {model.id.hex()}; give that model"
         )
+    if isinstance(model, GridsModel):
+        boxes = None if region is None else [boxes_of(item, region)[0] for item in container.items]
+        decoded = decode_items(container, model, boxes, share=share, salvage=salvage, fast=fast)
+    else:
+        decoded = _decoded(container, model, fast, share, region, salvage)
+    complete = not (fast or salvage) and share == 1 and region is None
+    if checked and complete and checksum(decoded) != container.samples:
+        raise OtherSamplesError(
+            "the decoded samples differ from those that the file was written for: this machine computes differently, or"
+            " the file was changed; decode it with salvage to get them nevertheless"
+        )
+    return decoded
+
+
+def _decoded(
+    container: Container,
+    model: CodecModel,
+    fast: bool,
+    share: float,
+    region: Sequence[int] | None,
+    salvage: bool,
+) -> list[UInt[np.ndarray, "channels ..."]]:
+    """Samples of a file of indices."""
     description, codec = model.description, MODALITY_CODECS[container.modality]
     checks = {
         "rate": (container.rate, range(len(model.rates))),
@@ -73,13 +98,7 @@ def decode(
             levels = decode_latents(model, order, indices, needed)
             parts.append(to_samples(synthesize(model, order.tiling, levels, box=box, fast=fast), codec.steps))
         samples = np.concatenate(parts, -1)
-        decoded.append(_grey(samples) if item.flags & GREY else samples)
-    complete = not (fast or salvage) and share == 1 and region is None
-    if checked and complete and checksum(decoded) != container.samples:
-        raise OtherSamplesError(
-            "the decoded samples differ from those that the file was written for: this machine computes differently, or"
-            " the file was changed; decode it with salvage to get them nevertheless"
-        )
+        decoded.append(grey(samples) if item.flags & GREY else samples)
     return decoded
 
 
@@ -104,16 +123,3 @@ def boxes_of(item: Item, region: Sequence[int] | None) -> list[Box]:
         return [box]
     ((first, last),), (length,) = box, shape
     return [((first, last),), ((first + length, last + length),)]
-
-
-def checksum(decoded: Sequence[np.ndarray]) -> int:
-    """The checksum of decoded samples in a file: the low two bytes of their CRC-32."""
-    check = 0
-    for samples in decoded:
-        check = zlib.crc32(np.ascontiguousarray(samples).tobytes(), check)
-    return check & 0xFFFF
-
-
-def _grey(samples: UInt[np.ndarray, "3 h w"]) -> UInt[np.ndarray, "3 h w"]:
-    mean = np.rint(samples.mean(0, keepdims=True)).astype(samples.dtype)
-    return np.repeat(mean, 3, 0)

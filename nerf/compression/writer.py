@@ -15,13 +15,13 @@ from mappers.quality import psnr
 from . import payload
 from .container import bitstream, chunks
 from .container.binary import varint
-from .container.bitstream import Container, Item
+from .container.bitstream import Container, Item, checksum
 from .decoder import to_samples
 from .encoder import EncodeConfig, Encoder
 from .modalities.modality import Datum, ModalityCodec
 from .model.codec import CodecModel
 from .payload import CodedDatum
-from .reconstruction import checksum, decode
+from .reconstruction import decode
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +75,9 @@ class Writer:
         bits = self.model.description.candidate_bits
         return Container(self.codec.modality, self.model.id, bits, rate, items, self.pack)
 
-    def at_rate(self, rate: int) -> Container:
-        """The file with all blocks of a rate."""
+    def at_default(self) -> Container:
+        """The file with all blocks of the default rate."""
+        rate = self.model.description.default_rate
         return self.container(rate, self._encoder(rate).encode())
 
     def of_size(self, target: int) -> Container:

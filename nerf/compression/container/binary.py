@@ -85,11 +85,14 @@ class ByteReader:
         """Bytes with their number before them."""
         return self.take(self.varint())
 
-    def start(self, version: int) -> None:
+    def start(self, *versions: int) -> int:
         """Read the first five bytes of a file.
 
         Args:
-            version: of the layout that the caller reads.
+            versions: of the layouts that the caller reads.
+
+        Returns:
+            The file's version.
 
         Raises:
             NotCompressedError: the file does not begin like one of ours.
@@ -99,8 +102,10 @@ class ByteReader:
             raise NotCompressedError("this is not a file of `mapfield nerf compress`; it does not begin with 'mfc'")
         self.take(len(MAGIC))
         found = self.integer(1)
-        if found != version:
-            raise VersionError(f"the file is of version {found}, this program reads {version}; update mapfield")
+        if found not in versions:
+            known = " and ".join(map(str, versions))
+            raise VersionError(f"the file is of version {found}, this program reads {known}; update mapfield")
+        return found
 
     def check_end(self, left: int) -> None:
         """Check that the file ends after ``left`` more bytes, with the right checksum.

@@ -1,17 +1,18 @@
 """The file: a header, a table of items, their contents, and a checksum of the whole file.
 
     magic         4   "mfc" and a byte that text never has
-    version       1
+    version       1   1: the method "indices"; 2: the method follows
     kind          1   number of the modality in bits 0-2; bit 3: a pack, with a table of items
+    method        1   in version 2 only: 2, "grids"
     model         8   the model's id: first bytes of the SHA-256 of what a decoder needs of the model
-    candidates    1   log2 of the candidates of an index
-    index mode    1   0: canonical prefix code of the exponent, raw digits
-    rate          1   number of the rate among those of the model
+    candidates    1   in version 1 only: log2 of the candidates of an index
+    index mode    1   in version 1 only: 0, a canonical prefix code of the exponent and raw digits
+    rate          1   number of the rate among those of the model; of grids, number of the step
     table             without a pack, the item's shape. Of a pack: the number of items; runs of equal shapes until all
                       items have one, each a length and a shape; then the size in bytes of every item but the last
     length            of the contents in bytes
     contents          of every item: what is kept exactly, with its length before it, if the flags say so; then its
-                      payload (:mod:`nerf.compression.payload`)
+                      payload (:mod:`nerf.compression.payload`, :mod:`nerf.compression.grids.payload`)
     samples       2   low half of the CRC-32 of all decoded samples, to notice a decoder that computes differently
     checksum      4   CRC-32 of all bytes before
 
@@ -22,15 +23,21 @@ Numbers are little-endian. Those without a size here are variable-length integer
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Literal
+
+import numpy as np
 
 from ..description import MODALITIES, Modality
 from .binary import CHECKSUM, MAGIC, ByteReader, varint, with_checksum
 from .errors import DimensionsError, HeaderError, TruncatedError, VersionError
 
-VERSION, PREFIX_CODE = 1, 0
+Method = Literal["indices", "grids"]
+VERSIONS: dict[Method, int] = {"indices": 1, "grids": 2}
+PREFIX_CODE, GRIDS = 0, 2
 PACK = 8
 TRAILER = 2 + CHECKSUM
 """Bytes after the contents."""
@@ -49,7 +56,7 @@ class Item:
     """Points along each axis."""
     flags: int
     payload: bytes
-    """What :mod:`nerf.compression.payload` writes."""
+    """What the method's ``payload`` module writes."""
     extra: bytes = b""
     """What is kept exactly: a picture's transparency, a video's frame rate, a volume's type and range."""
 
@@ -70,11 +77,14 @@ class Container:
     modality: Modality
     model: bytes
     candidate_bits: int
+    """log2 of the candidates of an index; 0 for grids."""
     rate: int
+    """Number of the rate; of grids, number of the step."""
     items: list[Item] = field(default_factory=list)
     pack: bool = False
     samples: int = 0
     """Low half of the CRC-32 of all decoded samples."""
+    method: Method = "indices"
 
     def checksum_seed(self, item: Item) -> bytes:
         """What an item's payload can only be read with, so that its chunks' checksums cover it too."""
@@ -84,7 +94,11 @@ class Container:
         """The file's bytes."""
         contents = [item.content for item in self.items]
         kind = MODALITIES.index(self.modality) | (PACK if self.pack else 0)
-        header = MAGIC + bytes([VERSION, kind]) + self.model + bytes([self.candidate_bits, PREFIX_CODE, self.rate])
+        header = MAGIC + bytes([VERSIONS[self.method], kind])
+        if self.method == "grids":
+            header += bytes([GRIDS]) + self.model + bytes([self.rate])
+        else:
+            header += self.model + bytes([self.candidate_bits, PREFIX_CODE, self.rate])
         if self.pack:
             header += varint(len(self.items))
             for shape, run in groupby(self.items, key=lambda item: (item.flags, item.dims)):
@@ -107,17 +121,13 @@ def read(data: bytes, *, salvage: bool = False) -> Container:
         CompressedFileError: the subclass says what is wrong.
     """
     reader = ByteReader(data)
-    reader.start(VERSION)
+    version = reader.start(*VERSIONS.values())
+    method: Method = "grids" if version == VERSIONS["grids"] else "indices"
     kind = reader.integer(1)
     if kind & ~(PACK | 7) or kind & 7 >= len(MODALITIES):
         raise HeaderError(f"damaged header: {kind} is no kind of data; get an undamaged copy")
-    model = reader.take(8)
-    candidate_bits, mode, rate = reader.take(3)
-    if mode != PREFIX_CODE:
-        raise VersionError(
-            f"the file's indices are coded in mode {mode}, this program knows mode {PREFIX_CODE} only; update mapfield"
-        )
     modality = MODALITIES[kind & 7]
+    model, candidate_bits, rate = _settings(reader, method)
     shapes, lengths = _table(reader, AXES[modality], pack=bool(kind & PACK))
     total = reader.varint()
     last = total - sum(lengths)
@@ -130,7 +140,25 @@ def read(data: bytes, *, salvage: bool = False) -> Container:
         content = reader.available(length)
         items.append(_item(content, flags, dims, length - len(content)))
     samples = int.from_bytes(reader.available(2), "little")
-    return Container(modality, model, candidate_bits, rate, items, bool(kind & PACK), samples)
+    return Container(modality, model, candidate_bits, rate, items, bool(kind & PACK), samples, method)
+
+
+def _settings(reader: ByteReader, method: Method) -> tuple[bytes, int, int]:
+    """The model's id, the bits of a candidate and the rate."""
+    if method == "grids":
+        found = reader.integer(1)
+        if found != GRIDS:
+            raise VersionError(
+                f"the file is of method {found}, this program knows method {GRIDS} in this version; update mapfield"
+            )
+        return reader.take(8), 0, reader.integer(1)
+    model = reader.take(8)
+    candidate_bits, mode, rate = reader.take(3)
+    if mode != PREFIX_CODE:
+        raise VersionError(
+            f"the file's indices are coded in mode {mode}, this program knows mode {PREFIX_CODE} only; update mapfield"
+        )
+    return model, candidate_bits, rate
 
 
 def _table(reader: ByteReader, axes: int, *, pack: bool) -> tuple[list[tuple[int, tuple[int, ...]]], list[int]]:
@@ -198,3 +226,11 @@ def _item(content: bytes, flags: int, dims: tuple[int, ...], missing: int) -> It
 
 def _shape(flags: int, dims: Sequence[int]) -> bytes:
     return bytes([flags]) + b"".join(map(varint, dims))
+
+
+def checksum(decoded: Sequence[np.ndarray]) -> int:
+    """The checksum of decoded samples in a file: the low two bytes of their CRC-32."""
+    check = 0
+    for samples in decoded:
+        check = zlib.crc32(np.ascontiguousarray(samples).tobytes(), check)
+    return check & 0xFFFF

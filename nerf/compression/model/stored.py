@@ -13,9 +13,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from ..container.bitstream import Method
 from ..description import Description
 
 FORMAT = 1
+WEIGHTS: dict[Method, str] = {"indices": "model.safetensors", "grids": "decoder.safetensors"}
+"""The file of a model's folder from which a decoder reads, by method."""
 
 
 class CodecModelError(RuntimeError):
@@ -61,7 +64,7 @@ def stored_model(folder: Path) -> StoredModel:
             )
         fields = {name: _tuples(value) for name, value in config["description"].items()}
         config = {name: config[name] for name in ("format", "description", "word_lengths", "name_lengths")}
-        return StoredModel(config, Description(**fields), load_file(folder / "model.safetensors"))
+        return StoredModel(config, Description(**fields), load_file(folder / WEIGHTS["indices"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise damaged(folder, error) from error
 
@@ -81,10 +84,10 @@ def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> by
     return digest.digest()[:8]
 
 
-def shipped_models() -> dict[str, Path]:
-    """Folders of the models in the package, by name."""
+def shipped_models(method: Method = "indices") -> dict[str, Path]:
+    """Folders of the models of a method in the package, by name."""
     root = Path(__file__).parents[2] / "nano"
-    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.safetensors"))}
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{WEIGHTS[method]}"))}
 
 
 def folder_of(model: str) -> Path:
@@ -93,7 +96,7 @@ def folder_of(model: str) -> Path:
     Raises:
         FileNotFoundError: there is no such model; the message lists the shipped ones.
     """
-    shipped = shipped_models()
+    shipped = shipped_models() | shipped_models("grids")
     if model in shipped or Path(model).is_dir():
         return shipped.get(model, Path(model))
     raise FileNotFoundError(f"model {model!r} is neither a folder nor shipped; shipped are: {', '.join(shipped)}")

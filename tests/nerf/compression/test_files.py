@@ -29,7 +29,7 @@ from nerf.compression.files import Compressed, compress, decompress
 from nerf.compression.modalities.modality import Compressible, Sound, Video
 from nerf.compression.model.codec import CodecModel, load_model
 from nerf.compression.overview import describe
-from nerf.compression.reconstruction import checksum, decode
+from nerf.compression.reconstruction import decode
 
 OLD_FILES = Path(__file__).parents[2] / "expected" / "nerf" / "compression" / "old_files.json"
 """Files that were written once, in base 64; they are never written anew."""
@@ -139,7 +139,7 @@ def test_a_pack_holds_many_and_each_decodes_alone(picture: Maker, quick: EncodeC
     assert len(list((tmp_path / "out").iterdir())) == 3
     container = bitstream.read(packed.data)
     alone = dataclasses.replace(container, items=container.items[2:], pack=False)
-    alone = dataclasses.replace(alone, samples=checksum(decode(alone, load_model("tiny"), checked=False)))
+    alone = dataclasses.replace(alone, samples=bitstream.checksum(decode(alone, load_model("tiny"), checked=False)))
     assert digest(decompress(alone.write())) == digest(decoded[2])  # pyright: ignore
 
 

@@ -1,0 +1,61 @@
+"""Trains a grids model: ``python -m nerf.compression.grids.train photos --data DIR --output runs/grids --export``.
+
+``DIR`` has the folders that :mod:`nerf.compression.learning.datasets` reads; what that holds out is only measured on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mappers.training import checkpoints
+from mappers.training.model_training import ModelTraining
+from mappers.training.trainer import FitReport
+from mappers.yaml_settings import load_settings
+
+from ..learning.datasets import training_data
+from .model import GridsModel
+from .training import GridsRecipe, GridsTask
+
+SHIPPED = Path(__file__).parents[2] / "nano"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ModelTraining):
+    """Train a grids model: transforms, context networks and restoration of all pictures and rates."""
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """Shipped settings (photos, photos_finish) or a YAML file."""
+    data: Path
+    """Folder of the training data; `data` of the recipe names the folder below it."""
+    start_from: Path | None = None
+    """Folder of an earlier run: training starts from its newest weights, with a schedule of its own."""
+
+
+def main(arguments: Arguments) -> FitReport:
+    """Train a grids model and write it."""
+    arguments.start()
+    recipe = load_settings(GridsRecipe, arguments.recipe, task="grids")
+    wholes, held_out = (training_data(recipe.data, arguments.data, held_out=part) for part in (False, True))
+    task = GridsTask(recipe, wholes, held_out)
+    if arguments.start_from is not None:
+        earlier = checkpoints.load(arguments.start_from / "checkpoints")
+        prefix = "network."
+        weights = {name.removeprefix(prefix): value for name, value in earlier.weights.items()}
+        task.network.load_state_dict(weights)
+    report = arguments.fit(task, arguments.with_overrides(recipe.train))
+    model = GridsModel.trained(task.network, recipe.widths)
+    model.save(arguments.output / "model")
+    if arguments.export:
+        model.save(SHIPPED / f"grids-{recipe.data}")
+    print(json.dumps({"recipe": arguments.recipe, "steps": report.steps, "id": model.id.hex(), **report.metrics}))
+    return report
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, args=sys.argv[1:]))
