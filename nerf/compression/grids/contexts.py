@@ -109,7 +109,8 @@ def level_bits(
 ) -> Float[Tensor, " b"]:
     """Information of a level's coefficients in bits; of one phase only, twice that phase's."""
     total = torch.zeros(len(level), device=level.device)
-    places = checkerboard(*level.shape[2:], level.device)
+    height, width = level.shape[2:]
+    places = checkerboard(height, width, level.device)
     for net in nets:
         assert isinstance(net, ContextNetwork)
         values = level[:, net.known : net.known + net.size]

@@ -38,8 +38,10 @@ LOWEST, PIXEL = 10, 8
 LARGEST_INPUT = 16 * 2.0**INPUT
 """No logarithm, nor the step's plane, is larger."""
 
-Level, Extra = Float[Tensor, "b channels h w"], Float[Tensor, "b extra h w"]
-Coarse, Fine = Float[Tensor, "b coarse h2 w2"], Float[Tensor, "b fine h1 w1"]
+Level = Float[Tensor, "b channels h w"]
+Extra = Float[Tensor, "b extra h w"]
+Coarse = Float[Tensor, "b coarse h2 w2"]
+Fine = Float[Tensor, "b fine h1 w1"]
 
 
 @dataclass(frozen=True)

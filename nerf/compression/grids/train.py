@@ -1,4 +1,4 @@
-"""Trains a grids model: ``python -m nerf.compression.grids.train photos --data DIR --output runs/grids --export``.
+"""Trains a grids model: ``python -P -m nerf.compression.grids.train photos --data DIR --output runs/grids --export``.
 
 ``DIR`` has the folders that :mod:`nerf.compression.learning.datasets` reads; what that holds out is only measured on.
 """
@@ -43,12 +43,12 @@ def main(arguments: Arguments) -> FitReport:
     recipe = load_settings(GridsRecipe, arguments.recipe, task="grids")
     wholes, held_out = (training_data(recipe.data, arguments.data, held_out=part) for part in (False, True))
     task = GridsTask(recipe, wholes, held_out)
+    start = {}
     if arguments.start_from is not None:
-        earlier = checkpoints.load(arguments.start_from / "checkpoints")
-        prefix = "network."
-        weights = {name.removeprefix(prefix): value for name, value in earlier.weights.items()}
-        task.network.load_state_dict(weights)
-    report = arguments.fit(task, arguments.with_overrides(recipe.train))
+        start = checkpoints.load(arguments.start_from / "checkpoints").weights
+        task.network.load_state_dict({name.removeprefix("network."): value for name, value in start.items()})
+    inputs = {"recipe": recipe, "data": wholes, "start": start}
+    report = arguments.fit(task, arguments.with_overrides(recipe.train), inputs)
     model = GridsModel.trained(task.network, recipe.widths)
     model.save(arguments.output / "model")
     if arguments.export:

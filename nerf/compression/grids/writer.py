@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -22,6 +23,8 @@ from .reconstruction import decode_items, exact_model
 from .tables import LARGEST_STEP, STEPS_PER_OCTAVE
 from .tiles import Grid
 
+logger = logging.getLogger(__name__)
+
 EFFORT = 0
 """Effort unless another is given."""
 DEFAULT_STEP = 170
@@ -34,6 +37,8 @@ TRIES = 6
 """Trials of what a bit is worth, after the step is found."""
 CLOSE = 0.99
 """A file of at least this share of its target size is near enough; one below 1 - 2 * (1 - CLOSE) is searched again."""
+FILLED = 0.9
+"""A file that uses less than this share of its target size is reported."""
 TRIAL = 4
 """A search is tried with so many times fewer steps, to learn how much smaller it makes a file."""
 DECIBELS = 0.15
@@ -93,6 +98,11 @@ class GridsWriter:
             coded = self._searched_for(step, target)
         elif self._size(coded) < CLOSE * target and step > 0:
             coded = self._filled(coded, target)
+        if (size := self._size(coded)) < FILLED * target:
+            logger.warning(
+                "the file has %d bytes, %d fewer than target_bytes %d: the smallest step has no use for more",
+                size, target - size, target,
+            )  # fmt: skip
         return self.container(coded)
 
     def _step_for(self, target: int) -> int:
@@ -209,8 +219,16 @@ class GridsWriter:
         """The file's bytes, with the checksum of its samples, and its mean PSNR in dB, of the file read back."""
         file = dataclasses.replace(container, samples=checksum(self._decoded(container))).write()
         found = self._decoded(bitstream.read(file))
-        qualities = [psnr(mine, picture) for mine, picture in zip(found, self.encoder.pictures, strict=True)]
-        return file, sum(qualities) / len(qualities)
+        return file, self._measured(found)
+
+    def _measured(self, found: Sequence[UInt8[np.ndarray, "3 _h _w"]]) -> float:
+        """Mean PSNR of decoded pictures in dB."""
+        originals = [
+            picture if datum.original is None else datum.original
+            for datum, picture in zip(self.data, self.encoder.pictures, strict=True)
+        ]
+        qualities = [psnr(mine, original, peak=255) for mine, original in zip(found, originals, strict=True)]
+        return sum(qualities) / len(qualities)
 
     def _decoded(self, container: Container) -> list[UInt8[np.ndarray, "3 h w"]]:
         return decode_items(container, self.model, None, share=1.0, salvage=False, fast=False)

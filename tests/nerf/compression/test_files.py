@@ -189,7 +189,7 @@ def test_fixed_indices_decode_to_the_same_pixels_as_ever(tiny: CodecModel, expec
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny", "tiny_pack_with_transparency", "pictures32", "photos", "sounds", "videos", "volumes"]
+    "name", ["tiny", "tiny_pack_with_transparency", "pictures32", "photos", "sounds", "videos", "volumes", "grids"]
 )
 def test_old_files_decode_to_the_same_samples_as_ever(name: str, expected: Callable[..., None]) -> None:
     decoded = decompress(b64decode(json.loads(OLD_FILES.read_text(encoding="utf-8"))[name]))

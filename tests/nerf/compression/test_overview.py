@@ -40,5 +40,5 @@ def test_a_file_is_described_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:3] == ["modality\tpicture", f"model\t{model.id.hex()}", "rate\t0"]
+    assert done.stdout.splitlines()[:3] == ["modality\tpicture", "method\tindices", f"model\t{model.id.hex()}"]
     assert "file bytes\t" in done.stdout
