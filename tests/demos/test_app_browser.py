@@ -146,7 +146,9 @@ def test_a_word_is_learned_and_drawn_and_found_again(visit: Visit) -> None:
     unfold(page, "More")
     fill(page, "number input for Steps", 10)
     page.get_by_role("button", name="Learn the word").click()
-    expect(page.get_by_label(re.compile("^Prompt with the word"))).to_have_value("a photo of a <pot> on the beach", timeout=WAIT)
+    expect(page.get_by_role("textbox", name=re.compile("^Prompt with the word"))).to_have_value(
+        "a photo of a <pot> on the beach", timeout=WAIT
+    )
     page.reload()
     enter(page, "Results")
     shows(page, "#results")
@@ -155,12 +157,14 @@ def test_a_word_is_learned_and_drawn_and_found_again(visit: Visit) -> None:
     page.get_by_role("button", name="Use again").click()
     expect(page.get_by_label("New word")).to_have_value("<pot>", timeout=WAIT)
     page.get_by_role("button", name="Explore this word").click()
-    expect(page.get_by_label("Prompts, one a line")).to_have_value(re.compile("<pot> on the beach"), timeout=WAIT)
+    expect(page.get_by_role("textbox", name=re.compile("^Prompts, one a line"))).to_have_value(
+        re.compile("<pot> on the beach"), timeout=WAIT
+    )
 
 
 def test_a_refusal_stands_beside_its_button_and_the_results_stay(visit: Visit, tmp_path: Path) -> None:
     page = visit()
-    prompt = page.get_by_label(re.compile("^Prompt with the word"))
+    prompt = page.get_by_role("textbox", name=re.compile("^Prompt with the word"))
     expect(prompt).to_have_value(re.compile("<teapot>"), timeout=WAIT)
     prompt.fill('a photo of a dog <img src=x onerror="window.pwned=1">')
     page.get_by_role("button", name="Draw", exact=True).click()

@@ -198,7 +198,7 @@ def test_sizes_outputs_and_callback(knowing: NeTIPipeline) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"height": 33}, "height and width must be multiples of 32, got 33x32"),
+        ({"height": 33}, "height and width must be multiples of 4, got 33x32"),
         ({"output_type": "gif"}, "output_type must be pil, np, pt or latent"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt must be at least 1"),
         ({"negative_prompt": ["a", "b"]}, "negative_prompt has 2 entries for 1 prompts"),
