@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 
 from . import concepts
 from .concepts import Concept
+from .fingerprint import Fingerprint, fingerprint
 from .text_encoding import TextEncoders
 
 logger = logging.getLogger(__name__)
@@ -25,9 +26,9 @@ class ConceptLoaderMixin:
     _execution_device: torch.device
 
     @property
-    def base(self) -> concepts.Fingerprint:
+    def base(self) -> Fingerprint:
         """Fingerprint of the frozen model."""
-        return concepts.fingerprint(self.unet, self.text.encoders, self.layers)
+        return fingerprint(self.unet, self.text.encoders, self.layers)
 
     def load_concept(self, concept: Concept | str | Path, *, token: str | None = None, any_base: bool = False) -> str:
         """Make a learned word usable in prompts and return its token.

@@ -13,7 +13,8 @@ from PIL import Image
 
 from mappers.neti import NeTIMapper
 from pipelines.personalization import concept_hub
-from pipelines.personalization.concepts import Concept, Fingerprint
+from pipelines.personalization.concepts import Concept
+from pipelines.personalization.fingerprint import Fingerprint
 
 REPORT = {
     "scores": {
