@@ -31,6 +31,8 @@ class Word(NamedTuple):
     """Input embedding, which replaces the placeholder's token embedding."""
     bypass: Float[Tensor, "b d"] | None
     """Direction added to the output embedding; None without a bypass."""
+    strength: float = 1.0
+    """Factor of the bypass' length."""
 
 
 class NeTIMapper(ModelMixin, ConfigMixin):

@@ -32,6 +32,10 @@ class LayerContexts(NamedTuple):
     context_of_layer: tuple[int, ...] | None = None
     """Which of the l contexts each layer reads, where several share one; None: each its own."""
 
+    def read_by(self, layer: int) -> int:
+        """Which of the l contexts ``layer`` reads."""
+        return layer if self.context_of_layer is None else self.context_of_layer[layer]
+
     def rows(self, index: Tensor) -> LayerContexts:
         """The contexts of some rows of the batch."""
         pooled = None if self.pooled is None else self.pooled[index]
@@ -57,7 +61,7 @@ class ContextAttention:
         **_: Any,
     ) -> Float[Tensor, "b q c"]:
         query = attn.to_q(hidden_states)
-        read = self.layer if contexts.context_of_layer is None else contexts.context_of_layer[self.layer]
+        read = contexts.read_by(self.layer)
         key = attn.get_submodule("to_k")(contexts.keys[read].to(query.dtype))
         value = attn.get_submodule("to_v")(contexts.values[read].to(query.dtype))
         query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,6 +18,14 @@ from mappers.mixing import MixedMapper
 from mappers.registry import mapper_class, mapper_config, mapper_name
 
 from .fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from PIL import Image
+
+    from mappers.neti import Envelope
+
+    from ..plugging.socket import Socket
 
 FORMAT = "mapfield-concept-1"
 
@@ -33,6 +41,34 @@ class Concept:
     model: str = ""
     """Id of the base model, or its folder or file."""
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def plug(
+        self,
+        pipe: DiffusionPipeline,
+        *,
+        token: str | None = None,
+        scale: float = 1.0,
+        truncation: int | Envelope | None = None,
+        region: Image.Image | None = None,
+    ) -> Socket:
+        """Make the word usable in prompts of ``pipe``, which may be any pipeline of the word's base model.
+
+        Text to image, image to image, inpainting, ControlNet, PAG and AnimateDiff work, with LoRA and IP-Adapter
+        loaded before or after it. ``socket.unplug()`` leaves the pipeline bit for bit as it was.
+
+        Args:
+            pipe: a pipeline of diffusers with a UNet and CLIP text encoders. It keeps its class and all arguments.
+            token: another name for the word, when its own is taken.
+            scale: 1 is the word as it was learned, 0 the category word, and between them a mixture of both.
+            truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`.
+            region: where in the picture the word acts, in white, as large as the picture; None: everywhere.
+
+        Raises:
+            ValueError: ``pipe`` is of another model or reads no text by CLIP; the token is taken.
+        """
+        from ..plugging.socket import plug
+
+        return plug(pipe, self, token=token, scale=scale, truncation=truncation, region=region)
 
     def mix(
         self,

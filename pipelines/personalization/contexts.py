@@ -11,7 +11,7 @@ from torch import Tensor
 from mappers.neti import Envelope, Word
 
 from .attention import LayerContexts
-from .text_encoding import TextEncoders, TokenizedPrompts
+from .text_encoding import Prompt, TextEncoders, TokenizedPrompts
 
 
 def layer_contexts(
@@ -62,7 +62,7 @@ class ContextTable:
     def __init__(
         self,
         text: TextEncoders,
-        prompts: Sequence[str | None],
+        prompts: Sequence[Prompt | None],
         mappers: Mapping[str, Callable[[Tensor, Tensor], Word]],
         layers: int,
         context_of_layer: tuple[int, ...] | None = None,

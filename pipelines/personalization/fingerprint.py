@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import CLIPTextModel
-
-from .tokens import token_table
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,15 @@ class Fingerprint:
 
 def fingerprint(unet: UNet2DConditionModel, text_encoders: Sequence[CLIPTextModel], layers: int) -> Fingerprint:
     """The fingerprint of a base model."""
-    tables = [token_table(encoder) for encoder in text_encoders]
-    parts = [*(table[:: max(1, len(table) // 16), 0] for table in tables), unet.conv_in.weight.flatten()]
+    tables = [_weight(encoder.get_input_embeddings()) for encoder in text_encoders]
+    parts = [*(table[:: max(1, len(table) // 16), 0] for table in tables), _weight(unet.conv_in).flatten()]
     sketch = torch.cat([part.detach().flatten()[:16].float().cpu() for part in parts])
     return Fingerprint(layers, sum(table.shape[1] for table in tables), sketch.tolist())
+
+
+def _weight(module: nn.Module) -> Tensor:
+    """A module's weight, also while accelerate's sequential offload keeps it elsewhere."""
+    weight = module.get_parameter("weight").detach()
+    if weight.is_meta:
+        weight = module.__dict__["_hf_hook"].weights_map["weight"]
+    return weight

@@ -22,6 +22,10 @@ BYPASS_SCALE = 0.2
 """Length of the textual bypass relative to the embedding it is added to (arXiv 2305.15391, section 4.4)."""
 
 
+Prompt = str | tuple[str, ...]
+"""A prompt for all tokenizers, or one for each."""
+
+
 @dataclass
 class TokenizedPrompts:
     """Prompts as token ids, and the positions of each learned word.
@@ -58,10 +62,19 @@ class Encoded(NamedTuple):
     """The projected state of the end mark; None where the text encoder has no projection."""
 
 
-def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str], length: int) -> TokenizedPrompts:
+def tokenize(
+    tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[str], length: int, *, truncate: bool = False
+) -> TokenizedPrompts:
     """Token ids of ``prompts``, padded to ``length``, with the positions of ``tokens`` in them.
 
     Several vectors that `load_textual_inversion` has read for one token all take their places.
+
+    Args:
+        tokenizer: the text encoder's.
+        prompts: n prompts.
+        tokens: all learned words.
+        length: tokens that the text encoder reads.
+        truncate: cut the end of a prompt that is too long, as diffusers does, if no learned word is in it.
 
     Raises:
         ValueError: a prompt is longer than the text encoder takes.
@@ -71,16 +84,25 @@ def tokenize(tokenizer: CLIPTokenizer, prompts: Sequence[str], tokens: Sequence[
     positions = {token: torch.zeros(len(prompts), length, dtype=torch.bool) for token in tokens}
     vectors = TextualInversionLoaderMixin()
     for row, prompt in enumerate(prompts):
-        at = [start]
+        at, cut = [start], ""
         for piece, token in split_at_tokens(prompt, tokens):
             if token is not None:
-                if len(at) < length:
+                if len(at) < length - 1:
                     positions[token][row, len(at)] = True
+                else:
+                    cut = cut or token
                 at.append(start)
             else:
                 piece = vectors.maybe_convert_prompt(piece, tokenizer)
                 at.extend(tokenizer(piece, add_special_tokens=False).input_ids)
         at.append(end)
+        if cut and truncate:
+            raise ValueError(
+                f"the model reads {length - 2} tokens of a prompt, and the word {cut} stands after them in {prompt!r}; "
+                "write it earlier, or shorten the prompt"
+            )
+        if len(at) > length and truncate:
+            at = [*at[: length - 1], end]
         if len(at) > length:
             raise ValueError(
                 f"the prompt {prompt!r} has {len(at) - 2} tokens, the model reads {length - 2}; shorten it"
@@ -95,6 +117,8 @@ def encode_rows(
     words: Mapping[str, Word],
     *,
     penultimate: bool = False,
+    clip_skip: int = 0,
+    device: torch.device | None = None,
 ) -> Encoded:
     """Key and value contexts of prompts whose n rows have a word each, in one text-encoder call.
 
@@ -106,14 +130,16 @@ def encode_rows(
         prompts: n tokenized prompts.
         words: for each token, n words.
         penultimate: take the states before the last layer, as Stable Diffusion XL does. No LayerNorm follows them.
+        clip_skip: last layers that are left out in addition; the pooled embedding keeps them.
+        device: where the text encoder computes; None: where its weights are.
     """
-    device = next(text_encoder.parameters()).device
+    device = device or next(text_encoder.parameters()).device
     replacements = [(position, words[token].embedding) for token, position in prompts.positions.items()]
     with _replaced_embeddings(text_encoder, replacements), _captured_final_norm(text_encoder) as captured:
-        output = text_encoder(input_ids=prompts.ids.to(device), output_hidden_states=penultimate)
-    keys = output.hidden_states[-2] if penultimate else output.last_hidden_state
-    states, finish = (keys, nn.Identity()) if penultimate else (captured[0], _final_norm(text_encoder))
-    values = keys
+        output = text_encoder(input_ids=prompts.ids.to(device), output_hidden_states=penultimate or bool(clip_skip))
+    states = output.hidden_states[-1 - clip_skip - penultimate] if penultimate or clip_skip else captured[0]
+    finish = nn.Identity() if penultimate else _final_norm(text_encoder)
+    keys = values = finish(states) if penultimate or clip_skip else output.last_hidden_state
     for token, position in prompts.positions.items():
         position = position.to(keys.device)
         bypass = words[token].bypass
@@ -121,7 +147,12 @@ def encode_rows(
             continue
         row, _column = position.nonzero(as_tuple=True)
         before = states[position]
-        step = BYPASS_SCALE * before.norm(dim=-1, keepdim=True) * F.normalize(bypass[row].to(before.dtype), dim=-1)
+        step = (
+            BYPASS_SCALE
+            * words[token].strength
+            * before.norm(dim=-1, keepdim=True)
+            * F.normalize(bypass[row].to(before.dtype), dim=-1)
+        )
         values = values.masked_scatter(position[..., None], finish(before + step).to(values.dtype))
     return Encoded(keys, values, getattr(output, "text_embeds", None))
 
@@ -135,6 +166,8 @@ class TextEncoders:
         tokenizers: one or two.
         encoders: as many; of two, both give their penultimate states and the second the pooled embedding.
         device: where they compute; None: where their weights are, which offloading puts elsewhere between calls.
+        clip_skip: last layers that are left out; see `encode_rows`.
+        truncate: whether prompts that are too long are cut; see `tokenize`.
     """
 
     def __init__(
@@ -142,24 +175,32 @@ class TextEncoders:
         tokenizers: Sequence[CLIPTokenizer],
         encoders: Sequence[CLIPTextModel],
         device: torch.device | None = None,
+        *,
+        clip_skip: int = 0,
+        truncate: bool = False,
     ):
         self.tokenizers, self.encoders = tuple(tokenizers), tuple(encoders)
         self.widths = [int(encoder.config.hidden_size) for encoder in self.encoders]
         weight = next(self.encoders[0].parameters())
         self.device, self.dtype = device or weight.device, weight.dtype
+        self.clip_skip, self.truncate = clip_skip, truncate
 
-    def tokenize(self, prompts: Sequence[str], tokens: Sequence[str]) -> list[TokenizedPrompts]:
+    def tokenize(self, prompts: Sequence[Prompt], tokens: Sequence[str]) -> list[TokenizedPrompts]:
         """Token ids and positions, by each tokenizer; see `tokenize`."""
-        pairs = zip(self.tokenizers, self.encoders, strict=True)
-        return [tokenize(tokenizer, prompts, tokens, _length(tokenizer, encoder)) for tokenizer, encoder in pairs]
+        made = []
+        for i, (tokenizer, encoder) in enumerate(zip(self.tokenizers, self.encoders, strict=True)):
+            own = [prompt if isinstance(prompt, str) else prompt[i] for prompt in prompts]
+            made.append(tokenize(tokenizer, own, tokens, _length(tokenizer, encoder), truncate=self.truncate))
+        return made
 
     def encode(self, prompts: Sequence[TokenizedPrompts], words: Mapping[str, Word]) -> Encoded:
         """Contexts of n prompts; see `encode_rows`."""
         two = len(self.encoders) > 1
         parts = []
+        options = {"clip_skip": self.clip_skip, "device": self.device}
         for i, (encoder, tokenized) in enumerate(zip(self.encoders, prompts, strict=True)):
             own = {token: self._part(word, i) for token, word in words.items()}
-            parts.append(encode_rows(encoder, tokenized, own, penultimate=two))
+            parts.append(encode_rows(encoder, tokenized, own, penultimate=two, **options))
         if not two:
             return parts[0]._replace(pooled=None)
         keys, values = (torch.cat(part, dim=-1) for part in list(zip(*parts, strict=True))[:2])
@@ -167,7 +208,7 @@ class TextEncoders:
 
     def _part(self, word: Word, i: int) -> Word:
         bypass = None if word.bypass is None else word.bypass.split(self.widths, dim=-1)[i]
-        return Word(word.embedding.split(self.widths, dim=-1)[i], bypass)
+        return Word(word.embedding.split(self.widths, dim=-1)[i], bypass, word.strength)
 
     def category_embedding(self, category: str) -> list[Float[Tensor, " _d"]]:
         """Input embeddings of a category word, one for each encoder; see `tokens.category_embedding`."""

@@ -1,0 +1,1 @@
+"""Learned words in pipelines that are not ours: `Concept.plug`."""

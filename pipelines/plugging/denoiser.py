@@ -1,0 +1,245 @@
+"""The hooks on one UNet or ControlNet. Pipelines that share the network share them too."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..personalization.attention import LayerContexts
+from ..personalization.regions import Regions
+from . import sites
+from .prompts import Record, match
+from .regions import regions_of
+from .sites import CONFINE, FEED, Feed
+
+OWN = "_mapfield_denoiser"
+"""Key of a network's ``__dict__`` under which its `Denoiser` lies."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class RowSource(Protocol):
+    """What a denoiser asks a socket for."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Rows of prompts that hold its words."""
+        ...
+
+    def following(self, timestep: float) -> list[float]:
+        """Timesteps that come after ``timestep``."""
+        ...
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the picture along a side of one latent."""
+        ...
+
+
+Row = tuple[Record | None, RowSource | None]
+"""A row of the batch: its record, and the socket that recorded it; None for prompts without words."""
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The network itself, where `torch.compile` or data parallelism has wrapped it."""
+    for name in ("_orig_mod", "module"):
+        net = getattr(net, name, net)
+    return net
+
+
+class Denoiser:
+    """Feeds the sites of one network at each of its calls.
+
+    Args:
+        net: a UNet or ControlNet.
+        layers: number of each of the UNet's cross-attentions, by name. A ControlNet has the first of them.
+    """
+
+    def __init__(self, net: nn.Module, layers: Mapping[str, int]):
+        self.net = unwrapped(net)
+        self.sockets: list[RowSource] = []
+        self.names = list(inspect.signature(type(self.net).forward).parameters)[1:]
+        self.layers = {name: layers[name] for name in sites.cross_attentions(self.net) if name in layers}
+        self.attentions = [(self.net.get_submodule(name), layer) for name, layer in self.layers.items()]
+        self.hooked: dict[int, tuple[nn.Module, RemovableHandle]] = {}
+        self.confined = [m.register_forward_pre_hook(sites.confine, with_kwargs=True) for m, _ in self.attentions]
+        self.holder: nn.Module | None = None
+        self.root: RemovableHandle | None = None
+        self.seen: tuple[Tensor, int, list[Row]] | None = None
+        self.regions: tuple[list[Row], Regions | None] | None = None
+        self.net.__dict__[OWN] = self
+
+    @classmethod
+    def of(cls, net: nn.Module, layers: Mapping[str, int]) -> Denoiser:
+        """The network's own, which is made at the first request."""
+        return unwrapped(net).__dict__.get(OWN) or cls(net, layers)
+
+    def join(self, socket: RowSource) -> None:
+        """Draw ``socket``'s words too."""
+        if not any(own is socket for own in self.sockets):
+            self.sockets.append(socket)
+
+    def leave(self, socket: RowSource) -> None:
+        """Forget ``socket``; with the last one all hooks go."""
+        self.sockets = [own for own in self.sockets if own is not socket]
+        self.seen = None
+        if self.sockets:
+            return
+        self.net.__dict__.pop(OWN, None)
+        for module, handle in self.hooked.values():
+            handle.remove()
+            module.__dict__.pop(FEED, None)
+        self.hooked.clear()
+        for handle, (attention, _) in zip(self.confined, self.attentions, strict=True):
+            handle.remove()
+            attention.__dict__.pop(CONFINE, None)
+        if self.root is not None:
+            self.root.remove()
+        compiled = self.net.__dict__.get("_compiled_call_impl")
+        if isinstance(compiled, _Compiled):
+            self.net.__dict__["_compiled_call_impl"] = compiled.inner
+
+    def attach(self, holder: nn.Module) -> None:
+        """Put hooks where they are missing: adapters exchange projections, `torch.compile` wraps the network.
+
+        Args:
+            holder: the network as the pipeline calls it.
+        """
+        self._attach_sites()
+        if self.holder is not holder:
+            if self.root is not None:
+                self.root.remove()
+            self.root, self.holder = holder.register_forward_pre_hook(self.before, with_kwargs=True), holder
+        compiled = self.net.__dict__.get("_compiled_call_impl")
+        if compiled is not None and not isinstance(compiled, _Compiled):
+            self.net.__dict__["_compiled_call_impl"] = _Compiled(compiled, self)
+
+    def _projections(self) -> Iterator[tuple[str, nn.Module, int]]:
+        for attention, layer in self.attentions:
+            for leaf in ("to_k", "to_v", "to_kv"):
+                module = attention._modules.get(leaf)
+                if module is not None:
+                    yield leaf, module, layer
+
+    def _attach_sites(self) -> None:
+        now = {id(module): (leaf, module) for leaf, module, _ in self._projections()}
+        for gone in [key for key in self.hooked if key not in now]:
+            module, handle = self.hooked.pop(gone)
+            handle.remove()
+            module.__dict__.pop(FEED, None)
+        for key, (leaf, module) in now.items():
+            if key not in self.hooked:
+                fused = leaf == "to_kv"
+                register = module.register_forward_hook if fused else module.register_forward_pre_hook
+                self.hooked[key] = module, register(sites.feed_fused if fused else sites.feed)
+
+    def before(self, _module: nn.Module | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        """Pre-hook of the network: recognize rows with words, and lay out what the sites will read."""
+        if torch.compiler.is_compiling():
+            return None  # The wrapper's hook, or `_Compiled`, has done it outside the graph.
+        self._attach_sites()
+        given = dict(zip(self.names, args, strict=False)) | kwargs
+        rows = self._rows(given["encoder_hidden_states"])
+        if not any(record is not None for record, _ in rows):
+            self._clear()
+            return None
+        times = torch.as_tensor(given["timestep"]).flatten().tolist()
+        times = times * len(rows) if len(times) == 1 else times
+        made = self._contexts(rows, times)
+        self._lay_out(made)
+        self._confine(rows, given["sample"])
+        return self._with_pooled(made, args, kwargs, given.get("added_cond_kwargs"))
+
+    def _rows(self, texts: Tensor) -> list[Row]:
+        """For each row of the batch its record and socket; a pipeline's steps all hand over the same tensor."""
+        version = -1 if texts.is_inference() else texts._version
+        if self.seen is not None and self.seen[0] is texts and self.seen[1] == version >= 0:
+            return self.seen[2]
+        rows: list[Row] = [(None, None)] * len(texts)
+        owners = {id(record): socket for socket in self.sockets for record in socket.records}
+        every = [record for socket in self.sockets for record in socket.records]
+        for i, record in enumerate(match(texts, every)):
+            if record is not None:
+                rows[i] = record, owners[id(record)]
+        self.seen = texts, version, rows
+        return rows
+
+    def _contexts(self, rows: list[Row], times: list[float]) -> list[tuple[LayerContexts, int] | None]:
+        """For each row the contexts of its table and its index there."""
+        made: dict[tuple[int, float], LayerContexts] = {}
+        found: list[tuple[LayerContexts, int] | None] = []
+        for (record, socket), time in zip(rows, times, strict=True):
+            if record is None or socket is None:
+                found.append(None)
+                continue
+            key = id(record.table), time
+            if key not in made:
+                following = [] if time in record.table.cache else socket.following(time)
+                made[key] = record.table.at(time, following)
+            found.append((made[key], record.index))
+        return found
+
+    def _lay_out(self, made: list[tuple[LayerContexts, int] | None]) -> None:
+        first = next(one for one in made if one is not None)
+        hit = torch.tensor([one is not None for one in made], device=first[0].keys.device)[:, None, None]
+        feeds: dict[int, tuple[Feed, Feed]] = {}
+        for layer in dict.fromkeys(self.layers.values()):
+            parts = []
+            for name in ("keys", "values"):
+                rows = [
+                    getattr(contexts, name)[contexts.read_by(layer)][i]
+                    for contexts, i in (one or first for one in made)
+                ]
+                parts.append(Feed(hit, torch.stack(rows)))
+            feeds[layer] = parts[0], parts[1]
+        for leaf, module, layer in self._projections():
+            module.__dict__[FEED] = feeds[layer] if leaf == "to_kv" else feeds[layer][leaf == "to_v"]
+
+    def _confine(self, rows: list[Row], sample: Tensor) -> None:
+        if self.regions is None or self.regions[0] is not rows:
+            factor = next(socket.pixels for _, socket in rows if socket is not None)
+            height, width = (side * factor for side in sample.shape[-2:])
+            self.regions = rows, regions_of([record for record, _ in rows], (width, height))
+        for attention, _ in self.attentions:
+            attention.__dict__[CONFINE] = self.regions[1]
+
+    def _clear(self) -> None:
+        for _, module, _ in self._projections():
+            module.__dict__[FEED] = None
+        for attention, _ in self.attentions:
+            attention.__dict__[CONFINE] = None
+
+    def _with_pooled(
+        self,
+        made: list[tuple[LayerContexts, int] | None],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        added: Mapping[str, Any] | None,
+    ) -> Arguments | None:
+        """The call's arguments with the words' own pooled embeddings, which Stable Diffusion XL reads."""
+        if not added or "text_embeds" not in added:
+            return None
+        pooled = added["text_embeds"].clone()
+        for row, one in enumerate(made):
+            if one is not None and one[0].pooled is not None:
+                pooled[row] = one[0].pooled[one[1]].to(pooled.dtype)
+        changed = {**added, "text_embeds": pooled}
+        place = self.names.index("added_cond_kwargs")
+        if place < len(args):
+            return (*args[:place], changed, *args[place + 1 :]), kwargs
+        return args, kwargs | {"added_cond_kwargs": changed}
+
+
+class _Compiled:
+    """The compiled call of a network: its hooks are traced with it, so sites are fed before, outside the graph."""
+
+    def __init__(self, inner: Any, denoiser: Denoiser):
+        self.inner, self.denoiser = inner, denoiser
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = self.denoiser.before(None, args, kwargs) or (args, kwargs)
+        return self.inner(*args, **kwargs)
