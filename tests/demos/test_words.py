@@ -12,7 +12,8 @@ from demos.examples import EXAMPLE
 from demos.records import Task
 from demos.visitors import Studio, new_visitor
 from mappers.neti import NeTIMapper
-from pipelines.personalization.concepts import Concept, Fingerprint, save_concept
+from pipelines.personalization.concepts import Concept, save_concept
+from pipelines.personalization.fingerprint import Fingerprint
 
 
 def concept(folder: Path, model: str = "nano") -> str:
