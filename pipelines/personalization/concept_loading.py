@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 
+from ..plugging.fingerprint import Fingerprint, fingerprint
 from . import concepts
 from .concepts import Concept
-from .fingerprint import Fingerprint, fingerprint
 from .text_encoding import TextEncoders
 
 logger = logging.getLogger(__name__)

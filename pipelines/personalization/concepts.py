@@ -17,7 +17,7 @@ from mappers.hub import EMBEDDED
 from mappers.mixing import MixedMapper
 from mappers.registry import mapper_class, mapper_config, mapper_name
 
-from .fingerprint import Fingerprint
+from ..plugging.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

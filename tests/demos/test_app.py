@@ -24,7 +24,7 @@ from demos.tabs.personalize_jobs import loaded
 from demos.visitors import Studio, new_visitor
 from mappers.neti import NeTIMapper
 from pipelines.personalization.concepts import Concept, save_concept
-from pipelines.personalization.fingerprint import Fingerprint
+from pipelines.plugging.fingerprint import Fingerprint
 
 
 def test_an_uploaded_word_does_not_say_which_model_is_loaded(tmp_path: Path) -> None:

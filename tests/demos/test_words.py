@@ -13,7 +13,7 @@ from demos.records import Task
 from demos.visitors import Studio, new_visitor
 from mappers.neti import NeTIMapper
 from pipelines.personalization.concepts import Concept, save_concept
-from pipelines.personalization.fingerprint import Fingerprint
+from pipelines.plugging.fingerprint import Fingerprint
 
 
 def concept(folder: Path, model: str = "nano") -> str:

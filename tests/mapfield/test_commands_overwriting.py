@@ -14,7 +14,7 @@ from mapfield.cli import main
 from mappers.neti import NeTIMapper
 from pipelines.audio.files import write_sound
 from pipelines.personalization.concepts import Concept, save_concept
-from pipelines.personalization.fingerprint import Fingerprint
+from pipelines.plugging.fingerprint import Fingerprint
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "commands.json"
 RUN = ("report.json", "loss.png", "metrics.jsonl", "samples/step_1.png", "checkpoints/step_000001/state.json")

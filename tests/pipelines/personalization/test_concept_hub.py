@@ -14,7 +14,7 @@ from PIL import Image
 from mappers.neti import NeTIMapper
 from pipelines.personalization import concept_hub
 from pipelines.personalization.concepts import Concept
-from pipelines.personalization.fingerprint import Fingerprint
+from pipelines.plugging.fingerprint import Fingerprint
 
 REPORT = {
     "scores": {

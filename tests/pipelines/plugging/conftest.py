@@ -15,8 +15,8 @@ from PIL import Image
 from mappers.neti import NeTIMapper, TextualInversionMapper
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.contexts import ContextTable
-from pipelines.personalization.fingerprint import fingerprint
 from pipelines.personalization.text_encoding import TextEncoders
+from pipelines.plugging.fingerprint import fingerprint
 from pipelines.plugging.prompts import MIDDLE
 from pipelines.plugging.sites import cross_attentions
 
