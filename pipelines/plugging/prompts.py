@@ -26,6 +26,8 @@ class Record:
     table: ContextTable
     index: int
     """Of the prompt in ``table``."""
+    weak: bool = False
+    """Whether a word of it is scaled so far down that a plain prompt with the category word resembles it."""
     regions: dict[str, tuple[Bool[Tensor, " s"], Float[Tensor, "h w"]]] = field(default_factory=dict)
     """For each word of the prompt that has a region: where it stands, and the region, 1 where it acts."""
 
@@ -63,9 +65,10 @@ def match(texts: Float[Tensor, "b s d"], records: list[Record]) -> list[Record |
     known = torch.stack([record.row.to(texts) for record in same])
     hits = torch.stack([(texts == row).flatten(1).all(1) for row in known], dim=1)
     where = torch.where(hits.any(1), hits.int().argmax(1), -1)
+    weak = torch.tensor([record.weak for record in same], device=texts.device)
     # The first token, the start mark, is alike in all prompts.
     mine, theirs = (torch.nn.functional.normalize(rows[:, 1:].flatten(1).float(), dim=-1) for rows in (texts, known))
-    if ((mine @ theirs.T > NEARLY) & (where < 0)[:, None]).any():
+    if ((mine @ theirs.T > NEARLY) & (where < 0)[:, None] & ~weak).any():
         warnings.warn(
             "prompt embeddings that hold a learned word were changed after they were encoded, so the mean of the word "
             "over layers and timesteps is drawn; hand them over as encode_prompt or socket.encode gave them",

@@ -209,6 +209,7 @@ class Socket:
     def _put_words(self, made: list[Any], given: dict[str, Any], arguments: dict[str, Any]) -> None:
         """Exchange the rows of prompts with words for those that the denoiser will recognize."""
         texts = {side: self._texts(given.get(side), given.get(f"{side}_2")) for side in SIDES}
+        weak = any(abs(word.scale) < 0.5 for word in self.words.values())
         held = list(dict.fromkeys(text for side in texts.values() for text in side if self._has_word(*text)))
         with self._lora_scaled(arguments.get("lora_scale")):
             table = self._table(held, arguments.get("clip_skip") or 0)
@@ -228,7 +229,7 @@ class Socket:
                     made[i][row] = middle.keys[:, index].mean(0).to(made[i])
                     if middle.pooled is not None:
                         made[pooled][row] = middle.pooled[index].to(made[pooled])
-                    self.recorded.add(Record(made[i][row].clone(), table, index, self._regions(table, index)))
+                    self.recorded.add(Record(made[i][row].clone(), table, index, weak, self._regions(table, index)))
 
     def _texts(self, first: Any, second: Any) -> list[tuple[str, ...]]:
         """Prompts as each text encoder reads them."""
