@@ -56,7 +56,8 @@ def test_anchor_rows_are_encodings_time_outer_layer_inner() -> None:
 def test_the_norm_is_that_of_both_halves_together(positional_encoding: bool) -> None:
     mapper = NeTIMapper(4, 16, 0.7, positional_encoding=positional_encoding).eval()
     word = mapper(*points((10.0, 0), (990.0, 3)))
-    joint = torch.cat(word, dim=1).norm(dim=1)
+    assert word.bypass is not None
+    joint = torch.cat([word.embedding, word.bypass], dim=1).norm(dim=1)
     torch.testing.assert_close(joint, torch.full((2,), 0.7))
     assert (word.embedding.norm(dim=1) < 0.7).all()
 

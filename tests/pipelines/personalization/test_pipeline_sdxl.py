@@ -114,7 +114,7 @@ def test_heads_have_their_own_norms() -> None:
     word = neti()(torch.tensor([10.0, 900.0]), torch.tensor([3, 60]))
     assert word.bypass is not None
     for i, norm in enumerate((20.0, 30.0)):
-        whole = torch.cat([part.split([16, 24], dim=1)[i] for part in word], dim=1)
+        whole = torch.cat([part.split([16, 24], dim=1)[i] for part in (word.embedding, word.bypass)], dim=1)
         torch.testing.assert_close(whole.norm(dim=1), torch.full((2,), norm))
 
 

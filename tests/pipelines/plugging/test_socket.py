@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -145,6 +144,7 @@ def test_pipelines_that_share_a_unet_have_their_own_words(stock: StableDiffusion
     assert not stock.unet._forward_pre_hooks
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers and numpy 2
 def test_a_prompt_is_encoded_once_for_many_pictures(stock: StableDiffusionPipeline, stock_xl: Any) -> None:
     for pipe in (stock, stock_xl):
         concept = learned(pipe)
@@ -168,26 +168,20 @@ def pipe_call(pipe: Any, made: dict[str, torch.Tensor]) -> torch.Tensor:
     return latents(pipe, None, **made)  # pyright: ignore[reportArgumentType]
 
 
-def test_a_copy_is_plugged_by_itself(stock: StableDiffusionPipeline, tmp_path: Path) -> None:
+def test_a_plugged_pipeline_is_saved_as_the_plain_one(stock: StableDiffusionPipeline, tmp_path: Path) -> None:
     plain = latents(stock, "a toy")
-    socket = learned(stock).plug(stock)
-    want = latents(stock, "a <cat>")
-    twin = copy.deepcopy(stock)
-    assert torch.equal(latents(twin, "a <cat>"), want)
-    twin.__dict__["encode_prompt"].__self__.unplug()
-    assert not twin.unet._forward_pre_hooks
-    assert torch.equal(latents(stock, "a <cat>"), want)
-    stock.save_pretrained(tmp_path)
+    with learned(stock).plug(stock):
+        stock.save_pretrained(tmp_path)
     loaded = quiet(StableDiffusionPipeline.from_pretrained(tmp_path))
     assert torch.equal(latents(loaded, "a toy"), plain)
-    socket.unplug()
 
 
 def test_only_a_prompt_whose_word_is_cut_is_refused(stock: StableDiffusionPipeline) -> None:
+    long = "on the beach " * 40
+    plain = latents(stock, "a beach " + long)
     with ordinary(stock).plug(stock):
-        long = "on the beach " * 40
-        torch.testing.assert_close(latents(stock, "a <cat> " + long), latents(stock, "a beach " + long))
-        with pytest.raises(ValueError, match=r"reads 75 tokens of a prompt, and the word <cat> stands after them"):
+        torch.testing.assert_close(latents(stock, "a <cat> " + long), plain)
+        with pytest.raises(ValueError, match=r"reads 22 tokens of a prompt, and the word <cat> stands after them"):
             latents(stock, long + "<cat>")
 
 
