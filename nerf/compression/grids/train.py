@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from torch import Tensor
 
 from mappers.training import checkpoints
 from mappers.training.model_training import ModelTraining
@@ -34,7 +35,7 @@ class Arguments(ModelTraining):
     data: Path
     """Folder of the training data; `data` of the recipe names the folder below it."""
     start_from: Path | None = None
-    """Folder of an earlier run: training starts from its newest weights, with a schedule of its own."""
+    """Folder of an earlier run or of a model: training starts from its weights, with a schedule of its own."""
 
 
 def main(arguments: Arguments) -> FitReport:
@@ -45,8 +46,8 @@ def main(arguments: Arguments) -> FitReport:
     task = GridsTask(recipe, wholes, held_out)
     start = {}
     if arguments.start_from is not None:
-        start = checkpoints.load(arguments.start_from / "checkpoints").weights
-        task.network.load_state_dict({name.removeprefix("network."): value for name, value in start.items()})
+        start = _weights(arguments.start_from)
+        task.network.load_state_dict(start)
     inputs = {"recipe": recipe, "data": wholes, "start": start}
     report = arguments.fit(task, arguments.with_overrides(recipe.train), inputs)
     model = GridsModel.trained(task.network, recipe.widths)
@@ -55,6 +56,14 @@ def main(arguments: Arguments) -> FitReport:
         model.save(SHIPPED / f"grids-{recipe.data}")
     print(json.dumps({"recipe": arguments.recipe, "steps": report.steps, "id": model.id.hex(), **report.metrics}))
     return report
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """The newest weights of a run, or those of a model."""
+    if not (folder / "checkpoints").is_dir():
+        return dict(GridsModel.load(folder).network.state_dict())
+    newest = checkpoints.load(folder / "checkpoints").weights
+    return {name.removeprefix("network."): value for name, value in newest.items()}
 
 
 if __name__ == "__main__":
