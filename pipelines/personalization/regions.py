@@ -78,18 +78,33 @@ def read_regions(
         nowhere = torch.zeros_like(tokenized[0].ids, dtype=torch.bool)
         anywhere = torch.stack([part.positions.get(word, nowhere) for part in tokenized]).any(0)
         positions.append(anywhere.to(text.device)[batch.rows])
-        masks.append(_read_mask(word, picture, size).to(text.device))
+        masks.append(read_mask(word, picture, size).to(text.device))
     return Regions(positions, masks)
 
 
-def _read_mask(word: str, picture: Image.Image, size: tuple[int, int]) -> Float[Tensor, "h w"]:
+def read_mask(word: str, picture: Image.Image, size: tuple[int, int] | None = None) -> Float[Tensor, "h w"]:
+    """A region as numbers in 0..1, 1 where the word acts.
+
+    Raises:
+        ValueError: it is all black, or not of ``size`` (width and height), if that is known.
+    """
     (mask,) = load_images([picture])
-    if mask.size != size:
-        found, wanted = (f"{w}x{h}" for w, h in (mask.size, size))
-        raise ValueError(
-            f"the region of {word} has {found} pixels, the picture that is drawn {wanted}; make them the same size"
-        )
+    if size is not None:
+        check_size(word, mask.size, size)
     white = torch.from_numpy(np.array(mask.convert("L"))).float() / 255
     if not white.any():
         raise ValueError(f"the region of {word} is black, so the word would act nowhere; mark its place in white")
     return white
+
+
+def check_size(word: str, size: tuple[int, int], picture: tuple[int, int]) -> None:
+    """Refuse a region that is not as large as the picture; both are width and height.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if size != picture:
+        found, wanted = (f"{w}x{h}" for w, h in (size, picture))
+        raise ValueError(
+            f"the region of {word} has {found} pixels, the picture that is drawn {wanted}; make them the same size"
+        )

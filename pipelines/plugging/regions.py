@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
-from ..images import load_images
-from ..personalization.regions import Regions
+from ..personalization.regions import Regions, check_size
 from .prompts import Record
-
-
-def read_mask(word: str, picture: Image.Image) -> Float[Tensor, "h w"]:
-    """A region as numbers in 0..1, 1 where the word acts.
-
-    Raises:
-        ValueError: it is all black.
-    """
-    (mask,) = load_images([picture])
-    white = torch.from_numpy(np.array(mask.convert("L"))).float() / 255
-    if not white.any():
-        raise ValueError(f"the region of {word} is black, so the word would act nowhere; mark its place in white")
-    return white
 
 
 def regions_of(rows: Sequence[Record | None], size: tuple[int, int]) -> Regions | None:
@@ -41,13 +24,7 @@ def regions_of(rows: Sequence[Record | None], size: tuple[int, int]) -> Regions 
     masks: dict[str, Tensor] = {}
     for record in rows:
         for word, (_, mask) in ({} if record is None else record.regions).items():
-            found = mask.shape[1], mask.shape[0]
-            if found != size:
-                has, wanted = (f"{w}x{h}" for w, h in (found, size))
-                raise ValueError(
-                    f"the region of {word} has {has} pixels, the picture that is drawn {wanted}; "
-                    "make them the same size"
-                )
+            check_size(word, (mask.shape[1], mask.shape[0]), size)
             masks[word] = mask
     if not masks:
         return None

@@ -20,13 +20,13 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from mappers.neti import Envelope, Word
 
 from ..personalization.contexts import ContextTable, truncated
+from ..personalization.regions import read_mask
 from ..personalization.text_encoding import Prompt, TextEncoders
 from ..personalization.tokens import split_at_tokens
 from . import sites
 from .denoiser import Denoiser, unwrapped
 from .fingerprint import fingerprint
 from .prompts import MIDDLE, Record, RecordedRows
-from .regions import read_mask
 
 if TYPE_CHECKING:
     from ..personalization.concepts import Concept
