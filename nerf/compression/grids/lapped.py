@@ -7,7 +7,7 @@ orthonormal.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -41,17 +41,26 @@ def boundary_filter(size: int) -> Float[Tensor, "size size"]:
     return butterfly @ torch.block_diag(identity, inner) @ butterfly
 
 
-def filtered(values: Float[Tensor, "... h w"], matrix: Float[Tensor, "size size"]) -> Float[Tensor, "... h w"]:
-    """Values with a filter applied over all boundaries between blocks, along both axes; the edges stay."""
-    return _along(_along(values.mT, matrix).mT, matrix)
+def filtered(
+    values: Float[Tensor, "... h w"],
+    matrix: Float[Tensor, "size size"],
+    rounded: Callable[[Tensor], Tensor] = lambda products: products,
+) -> Float[Tensor, "... h w"]:
+    """Values with a filter applied over all boundaries between blocks, along both axes; the edges stay.
+
+    ``rounded`` is applied to the products along each axis; `whole_numbers.filtered` rounds them.
+    """
+    return _along(_along(values.mT, matrix, rounded).mT, matrix, rounded)
 
 
-def _along(values: Float[Tensor, "... w"], matrix: Float[Tensor, "size size"]) -> Float[Tensor, "... w"]:
+def _along(
+    values: Float[Tensor, "... w"], matrix: Float[Tensor, "size size"], rounded: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "... w"]:
     size, width = len(matrix), values.shape[-1]
     if width <= size:
         return values
     first, inner, last = values.split([size // 2, width - size, size // 2], dim=-1)
-    inner = (inner.unflatten(-1, (-1, size)) @ matrix.T).flatten(-2)
+    inner = rounded((inner.unflatten(-1, (-1, size)) @ matrix.T).flatten(-2))
     return torch.cat([first, inner, last], -1)
 
 

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from . import lapped
+
 WEIGHT, ACTIVATION, INPUT = 12, 10, 8
 """Binary places of weights, of hidden units and of the networks' inputs."""
 MATRIX = 16
@@ -93,13 +95,4 @@ def convolved(planes: Float[Tensor, "b channels h w"], layer: Convolution) -> Fl
 
 def filtered(values: Float[Tensor, "... h w"], matrix: Float[Tensor, "size size"]) -> Float[Tensor, "... h w"]:
     """:func:`nerf.compression.grids.lapped.filtered` with a matrix of :data:`MATRIX` binary places."""
-    return _along(_along(values.mT, matrix).mT, matrix)
-
-
-def _along(values: Float[Tensor, "... w"], matrix: Float[Tensor, "size size"]) -> Float[Tensor, "... w"]:
-    size, width = len(matrix), values.shape[-1]
-    if width <= size:
-        return values
-    first, inner, last = values.split([size // 2, width - size, size // 2], dim=-1)
-    inner = shifted((inner.unflatten(-1, (-1, size)) @ matrix.T).flatten(-2), MATRIX)
-    return torch.cat([first, inner, last], -1)
+    return lapped.filtered(values, matrix, lambda products: shifted(products, MATRIX))

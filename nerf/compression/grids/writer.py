@@ -133,18 +133,7 @@ class GridsWriter:
 
     def _filled(self, coded: Coded, target: int) -> Coded:
         """A file that is nearer to its target, by bits that are worth less."""
-        low, high = LEAST_THRIFT, 1.0
-        for _ in range(TRIES):
-            thrift = math.sqrt(low * high)
-            trial = self.encoder.at(coded.step, thrift)
-            size = self._size(trial)
-            if size > target:
-                low = thrift
-                continue
-            high, coded = thrift, trial
-            if size >= CLOSE * target:
-                break
-        return coded
+        return self._bisected(coded, LEAST_THRIFT, 1.0, None, target, TRIES)
 
     def _thriftier(self, coded: Coded, targets: Levels | None, target: int) -> Coded:
         """A file of at most ``target`` bytes at the same step, by bits that are worth more.
@@ -152,16 +141,19 @@ class GridsWriter:
         Raises:
             ValueError: there is none.
         """
-        low, high = 2.0**-6, MOST_THRIFT
-        best = self.encoder.at(coded.step, high, targets)
+        best = self.encoder.at(coded.step, MOST_THRIFT, targets)
         if self._size(best) > target:
             raise ValueError(
                 f"target_bytes {target} is less than the {self._size(best)} bytes that these pictures need; ask for"
                 " more, or give smaller pictures"
             )
-        for _ in range(2 * TRIES):
+        return self._bisected(best, 2.0**-6, MOST_THRIFT, targets, target, 2 * TRIES)
+
+    def _bisected(self, best: Coded, low: float, high: float, targets: Levels | None, target: int, tries: int) -> Coded:
+        """The largest file of at most ``target`` bytes with a thrift from ``low`` to ``high``; ``best`` if none is."""
+        for _ in range(tries):
             thrift = math.sqrt(low * high)
-            trial = self.encoder.at(coded.step, thrift, targets)
+            trial = self.encoder.at(best.step, thrift, targets)
             size = self._size(trial)
             if size > target:
                 low = thrift
