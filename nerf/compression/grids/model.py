@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 from torch import Tensor
 
-from mappers.files import replacing
-
-from ..model.stored import WEIGHTS, damaged, model_id
+from ..model.stored import WEIGHTS, damaged, model_id, write_model
 from .network import GridsNetwork
 from .stored import FORMAT, stored_decoder
 from .tables import LARGEST_STEP, squash_table, step_of
@@ -105,14 +102,7 @@ class GridsModel:
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``, ``decoder.safetensors`` and ``encoder.safetensors``."""
-        contents = {
-            "config.json": (json.dumps(self.config, indent=2) + "\n").encode(),
-            DECODER: save(self.decoder),
-            ENCODER: save(self.encoder),
-        }
-        for name, content in contents.items():
-            with replacing(folder / name) as temporary:
-                temporary.write_bytes(content)
+        write_model(folder, self.config, {DECODER: self.decoder, ENCODER: self.encoder})
 
     @classmethod
     def load(cls, folder: Path) -> GridsModel:

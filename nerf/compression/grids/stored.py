@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from ..model.stored import WEIGHTS, CodecModelError, damaged, model_id
+from ..model.stored import WEIGHTS, config_of, damaged, model_id
 
 FORMAT = 1
 
@@ -22,11 +21,7 @@ def stored_decoder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
         CodecModelError: the folder holds no grids model, or a damaged one.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise CodecModelError(
-                f"{folder} has format {config['format']}, this program reads {FORMAT}; update mapfield"
-            )
+        config = config_of(folder, FORMAT)
         return config, load_file(folder / WEIGHTS["grids"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise damaged(folder, error) from error

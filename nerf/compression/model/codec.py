@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,10 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 from torch import Tensor
-
-from mappers.files import replacing
 
 from ..coding.indices import IndexCode, PrefixCode, word_lengths
 from ..coding.shared_randomness import normal_table
@@ -25,7 +22,7 @@ from .amortiser import Amortiser
 from .gaussians import DiagonalGaussian
 from .network import Representation, Transform
 from .priors import Priors
-from .stored import FORMAT, damaged, folder_of, model_id, stored_model
+from .stored import FORMAT, damaged, folder_of, model_id, stored_model, write_model
 
 SPARE_BITS = 3
 """Bits of a block's candidates beyond its mean information. Fuller blocks are better for data like the training data,
@@ -107,14 +104,8 @@ class CodecModel:
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``, ``model.safetensors`` and ``amortiser.safetensors``."""
-        contents = {
-            "config.json": (json.dumps(self.config, indent=2) + "\n").encode(),
-            "model.safetensors": save(self.tensors),
-            "amortiser.safetensors": save(self.amortiser_tensors),
-        }
-        for name, content in contents.items():
-            with replacing(folder / name) as temporary:
-                temporary.write_bytes(content)
+        tensors = {"model.safetensors": self.tensors, "amortiser.safetensors": self.amortiser_tensors}
+        write_model(folder, self.config, tensors)
 
     @classmethod
     def load(cls, folder: Path) -> CodecModel:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
+
+from mappers.files import replacing
 
 from ..container.bitstream import Method
 from ..description import Description
@@ -57,16 +59,34 @@ def stored_model(folder: Path) -> StoredModel:
         CodecModelError: the folder holds no codec model, or a damaged one.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise CodecModelError(
-                f"{folder} has format {config['format']}, this program reads {FORMAT}; update mapfield"
-            )
+        config = config_of(folder, FORMAT)
         fields = {name: _tuples(value) for name, value in config["description"].items()}
         config = {name: config[name] for name in ("format", "description", "word_lengths", "name_lengths")}
         return StoredModel(config, Description(**fields), load_file(folder / WEIGHTS["indices"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise damaged(folder, error) from error
+
+
+def config_of(folder: Path, wanted: int) -> dict[str, Any]:
+    """The configuration in a model's folder, whose format is ``wanted``.
+
+    Raises:
+        CodecModelError: it has another format.
+        OSError, ValueError, KeyError, TypeError: there is none, or a damaged one; see `damaged`.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config["format"] != wanted:
+        raise CodecModelError(f"{folder} has format {config['format']}, this program reads {wanted}; update mapfield")
+    return config
+
+
+def write_model(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Write a model's ``config.json`` and its tensors, by the name of their file."""
+    contents = {"config.json": (json.dumps(config, indent=2) + "\n").encode()}
+    contents |= {name: save(dict(values)) for name, values in tensors.items()}
+    for name, content in contents.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
 
 
 def damaged(folder: Path, error: Exception) -> CodecModelError:
