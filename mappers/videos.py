@@ -23,3 +23,10 @@ def upright(frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
         values = values.swapaxes(0, 1)
         right, down = right[::-1], down[::-1]
     return np.ascontiguousarray(values[:: -1 if down[1] < 0 else 1, :: -1 if right[0] < 0 else 1])
+
+
+def shown(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame as players show it: itself, unless the file says to turn or mirror it."""
+    if frame.side_data.get("DISPLAYMATRIX") is None:
+        return frame
+    return av.VideoFrame.from_ndarray(upright(frame), format="rgb24")

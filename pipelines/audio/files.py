@@ -17,7 +17,7 @@ from PIL import Image
 
 from mappers.extras import extra
 from mappers.files import replacing
-from mappers.videos import upright
+from mappers.videos import shown, upright
 
 logger = logging.getLogger(__name__)
 
@@ -210,11 +210,10 @@ def _mux(source: av.container.InputContainer, target: av.container.OutputContain
                 target.mux(packet)
     else:
         for number, frame in enumerate(source.decode(pictures)):
-            shown = upright(frame)
+            whole = shown(frame)
             if number == 0:
                 # H.264 stores colour at half the size: sides must be even.
-                video.height, video.width = (max(side // 2 * 2, 2) for side in shown.shape[:2])
-            whole = av.VideoFrame.from_ndarray(shown, format="rgb24")
+                video.width, video.height = (max(side // 2 * 2, 2) for side in (whole.width, whole.height))
             picture = whole.reformat(video.width, video.height, "yuv420p")
             picture.pts, picture.time_base = frame.pts, frame.time_base
             picture.pict_type = 0  # the encoder chooses key frames itself
