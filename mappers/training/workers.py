@@ -83,8 +83,6 @@ def _leave_signals_to_the_training(_worker: int) -> None:
     """Ctrl-C reaches all processes of a terminal, and the training still needs its last batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # A thread for each process: they share the cores.
-    torch.set_num_threads(1)
 
 
 def spare_workers(device: torch.device, processes: int) -> int:
