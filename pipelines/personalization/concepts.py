@@ -66,7 +66,7 @@ class Concept:
         Raises:
             ValueError: ``pipe`` is of another model or reads no text by CLIP; the token is taken.
         """
-        from ..plugging.socket import plug
+        from ..plugging.plugging import plug
 
         return plug(pipe, self, token=token, scale=scale, truncation=truncation, region=region)
 

@@ -1,25 +1,20 @@
-"""The hooks on one UNet or ControlNet. Pipelines that share the network share them too."""
+"""The hooks on one UNet or ControlNet, which give words their contexts."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ..personalization.attention import LayerContexts
 from ..personalization.regions import Regions
 from . import sites
+from .hooks import OWN, Arguments, NetworkHooks, unwrapped
 from .prompts import Record, match
 from .regions import regions_of
 from .sites import CONFINE, FEED, Feed
-
-OWN = "_mapfield_denoiser"
-"""Key of a network's ``__dict__`` under which its `Denoiser` lies."""
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class RowSource(Protocol):
@@ -44,14 +39,7 @@ Row = tuple[Record | None, RowSource | None]
 """A row of the batch: its record, and the socket that recorded it; None for prompts without words."""
 
 
-def unwrapped(net: nn.Module) -> nn.Module:
-    """The network itself, where `torch.compile` or data parallelism has wrapped it."""
-    for name in ("_orig_mod", "module"):
-        net = getattr(net, name, net)
-    return net
-
-
-class Denoiser:
+class Denoiser(NetworkHooks[RowSource]):
     """Feeds the sites of one network at each of its calls.
 
     Args:
@@ -60,89 +48,40 @@ class Denoiser:
     """
 
     def __init__(self, net: nn.Module, layers: Mapping[str, int]):
-        self.net = unwrapped(net)
-        self.sockets: list[RowSource] = []
-        self.names = list(inspect.signature(type(self.net).forward).parameters)[1:]
+        super().__init__(net)
         self.layers = {name: layers[name] for name in sites.cross_attentions(self.net) if name in layers}
         self.attentions = [(self.net.get_submodule(name), layer) for name, layer in self.layers.items()]
-        self.hooked: dict[int, tuple[nn.Module, RemovableHandle]] = {}
         self.confined = [m.register_forward_pre_hook(sites.confine, with_kwargs=True) for m, _ in self.attentions]
-        self.holder: nn.Module | None = None
-        self.root: RemovableHandle | None = None
         self.seen: tuple[Tensor, int, list[Row]] | None = None
         self.regions: tuple[list[Row], Regions | None] | None = None
-        self.net.__dict__[OWN] = self
 
     @classmethod
     def of(cls, net: nn.Module, layers: Mapping[str, int]) -> Denoiser:
         """The network's own, which is made at the first request."""
         return unwrapped(net).__dict__.get(OWN) or cls(net, layers)
 
-    def join(self, socket: RowSource) -> None:
-        """Draw ``socket``'s words too."""
-        if not any(own is socket for own in self.sockets):
-            self.sockets.append(socket)
-
-    def leave(self, socket: RowSource) -> None:
-        """Forget ``socket``; with the last one all hooks go."""
-        self.sockets = [own for own in self.sockets if own is not socket]
+    def forget(self) -> None:
+        """Look at the rows of the next call anew."""
         self.seen = None
-        if self.sockets:
-            return
-        self.net.__dict__.pop(OWN, None)
-        for module, handle in self.hooked.values():
-            handle.remove()
-            module.__dict__.pop(FEED, None)
-        self.hooked.clear()
+
+    def _detach(self) -> None:
+        super()._detach()
         for handle, (attention, _) in zip(self.confined, self.attentions, strict=True):
             handle.remove()
             attention.__dict__.pop(CONFINE, None)
-        if self.root is not None:
-            self.root.remove()
-        compiled = self.net.__dict__.get("_compiled_call_impl")
-        if isinstance(compiled, _Compiled):
-            self.net.__dict__["_compiled_call_impl"] = compiled.inner
 
-    def attach(self, holder: nn.Module) -> None:
-        """Put hooks where they are missing: adapters exchange projections, `torch.compile` wraps the network.
-
-        Args:
-            holder: the network as the pipeline calls it.
-        """
-        self._attach_sites()
-        if self.holder is not holder:
-            if self.root is not None:
-                self.root.remove()
-            self.root, self.holder = holder.register_forward_pre_hook(self.before, with_kwargs=True), holder
-        compiled = self.net.__dict__.get("_compiled_call_impl")
-        if compiled is not None and not isinstance(compiled, _Compiled):
-            self.net.__dict__["_compiled_call_impl"] = _Compiled(compiled, self)
-
-    def _projections(self) -> Iterator[tuple[str, nn.Module, int]]:
+    def _numbered(self) -> Iterator[tuple[str, nn.Module, int]]:
         for attention, layer in self.attentions:
             for leaf in ("to_k", "to_v", "to_kv"):
                 module = attention._modules.get(leaf)
                 if module is not None:
                     yield leaf, module, layer
 
-    def _attach_sites(self) -> None:
-        now = {id(module): (leaf, module) for leaf, module, _ in self._projections()}
-        for gone in [key for key in self.hooked if key not in now]:
-            module, handle = self.hooked.pop(gone)
-            handle.remove()
-            module.__dict__.pop(FEED, None)
-        for key, (leaf, module) in now.items():
-            if key not in self.hooked:
-                fused = leaf == "to_kv"
-                register = module.register_forward_hook if fused else module.register_forward_pre_hook
-                self.hooked[key] = module, register(sites.feed_fused if fused else sites.feed)
+    def _projections(self) -> Iterator[tuple[str, nn.Module]]:
+        for leaf, module, _ in self._numbered():
+            yield leaf, module
 
-    def before(self, _module: nn.Module | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
-        """Pre-hook of the network: recognize rows with words, and lay out what the sites will read."""
-        if torch.compiler.is_compiling():
-            return None  # The wrapper's hook, or `_Compiled`, has done it outside the graph.
-        self._attach_sites()
-        given = dict(zip(self.names, args, strict=False)) | kwargs
+    def _feed(self, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]) -> Arguments | None:
         rows = self._rows(given["encoder_hidden_states"])
         if not any(record is not None for record, _ in rows):
             self._clear()
@@ -196,7 +135,7 @@ class Denoiser:
                 ]
                 parts.append(Feed(hit, torch.stack(rows)))
             feeds[layer] = parts[0], parts[1]
-        for leaf, module, layer in self._projections():
+        for leaf, module, layer in self._numbered():
             module.__dict__[FEED] = feeds[layer] if leaf == "to_kv" else feeds[layer][leaf == "to_v"]
 
     def _confine(self, rows: list[Row], sample: Tensor) -> None:
@@ -208,7 +147,7 @@ class Denoiser:
             attention.__dict__[CONFINE] = self.regions[1]
 
     def _clear(self) -> None:
-        for _, module, _ in self._projections():
+        for _, module in self._projections():
             module.__dict__[FEED] = None
         for attention, _ in self.attentions:
             attention.__dict__[CONFINE] = None
@@ -232,14 +171,3 @@ class Denoiser:
         if place < len(args):
             return (*args[:place], changed, *args[place + 1 :]), kwargs
         return args, kwargs | {"added_cond_kwargs": changed}
-
-
-class _Compiled:
-    """The compiled call of a network: its hooks are traced with it, so sites are fed before, outside the graph."""
-
-    def __init__(self, inner: Any, denoiser: Denoiser):
-        self.inner, self.denoiser = inner, denoiser
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = self.denoiser.before(None, args, kwargs) or (args, kwargs)
-        return self.inner(*args, **kwargs)
