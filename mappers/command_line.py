@@ -1,4 +1,4 @@
-"""What the command lines share: tyro reads typed dataclasses with a method ``run``, and errors become one line.
+"""What the command lines share: tyro reads typed dataclasses and functions, and errors become one line.
 
 Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted.
 """
@@ -13,7 +13,7 @@ import sys
 import traceback
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
@@ -88,19 +88,25 @@ def run_command(commands: Any, words: Sequence[str], *, prog: str) -> int:
         The exit code.
     """
     print_anywhere()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     draft = read_draft(commands, words)
-    debug = draft is not None and draft.debug
-    try:
-        program = parse(commands, words, prog=prog, draft=draft)
-        program.command.run()
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _fail(error, 2, debug)
-    except (RuntimeError, OSError) as error:
-        return _fail(error, 1, debug)
-    return 0
+    work = partial(_parse_and_run, commands, words, prog=prog, draft=draft)
+    return _exit_code(work, debug=draft is not None and draft.debug)
+
+
+def run_script(main: Callable[..., Any], words: Sequence[str] | None = None) -> int:
+    """Call the function ``main`` of a module that is a command of its own (``python -m MODULE``).
+
+    Args:
+        main: a function with type annotations and a docstring; both make the help.
+        words: the command line without the program's name; that of this process when not given.
+
+    Returns:
+        The exit code; an integer that ``main`` returns is one.
+    """
+    print_anywhere()
+    spec = getattr(sys.modules[main.__module__], "__spec__", None)
+    prog = f"python -m {spec.name if spec else main.__module__}"
+    return _exit_code(partial(tyro.cli, main, args=words, prog=prog))
 
 
 def print_anywhere() -> None:
@@ -188,6 +194,24 @@ def _with_settings(command: Any) -> Any | None:
     fields = dataclasses.fields(typing.cast(Any, command))
     rest = {field.name: _own_default(field, otherwise=tyro.MISSING_NONPROP) for field in fields}
     return _unchecked(type(command), **rest | {"settings": command.chosen_settings()})
+
+
+def _parse_and_run(commands: Any, words: Sequence[str], *, prog: str, draft: Draft[Any] | None) -> None:
+    parse(commands, words, prog=prog, draft=draft).command.run()
+
+
+def _exit_code(work: Callable[[], Any], *, debug: bool = False) -> int:
+    """Do ``work`` and say how it ended; an integer that it returns is the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        returned = work()
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        return _fail(error, 2, debug)
+    except (RuntimeError, OSError) as error:
+        return _fail(error, 1, debug)
+    return returned if isinstance(returned, int) else 0
 
 
 def _fail(error: Exception, code: int, debug: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ import torch
 
 from .cameras import Cameras
 from .scenes import SceneError
+from .scenes.formats.frames import read_json
 
+LISTS = "cameras under 'camera_path' or 'frames'"
 LARGEST = 16_384
 """Most pixels along a side of a drawn picture."""
 
@@ -43,15 +44,10 @@ def read_camera_path(path: str | Path, *, size: tuple[int, int], moves: bool = F
         SceneError: the file is missing or malformed.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise SceneError(f"there is no camera path {path}; check the name") from error
-    except (OSError, ValueError) as error:
-        raise SceneError(f"{path} is not valid JSON ({error}); export it again") from error
-    entries = content.get("camera_path", content.get("frames")) if isinstance(content, dict) else None
+    content = read_json(path, LISTS)
+    entries = content.get("camera_path", content.get("frames"))
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise SceneError(f"{path} must list its cameras under 'camera_path' or 'frames'; export it again")
+        raise SceneError(f"{path} must hold a JSON object with {LISTS}; export it again")
     if content.get("camera_type", "perspective") != "perspective":
         raise SceneError(f"{path} has the camera type {content['camera_type']}; export a perspective path")
     try:

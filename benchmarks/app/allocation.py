@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
+from mappers.command_line import run_script
 from mappers.training import trainer
 
 OUTPUT = result_path(__file__)
@@ -107,4 +107,4 @@ def table(rows: dict[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

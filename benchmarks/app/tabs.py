@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from gradio_client import Client, handle_file
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from demos.app import TABS, launch
 from demos.examples import EXAMPLE
@@ -23,6 +22,7 @@ from demos.tabs.compress_jobs import examples as codec_examples
 from demos.tabs.fields_jobs import SCENES
 from demos.tabs.personalize_jobs import examples as object_examples
 from demos.tabs.sound_jobs import examples as sound_examples
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from pipelines.personalization.settings import PersonalizeConfig
 
@@ -105,4 +105,4 @@ def table(rows: dict[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

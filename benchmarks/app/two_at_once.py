@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
+from mappers.command_line import run_script
 
 OUTPUT = result_path(__file__)
 SETTINGS: dict[str, dict[str, str]] = {
@@ -101,4 +101,4 @@ def _table(rows: dict[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Int
 
 import pipelines
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from pipelines.audio.backends import BackendOptions
 from pipelines.audio.conditioning import load_mapper
@@ -182,4 +182,4 @@ def table(rows: dict[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

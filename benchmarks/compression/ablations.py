@@ -20,8 +20,8 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Table, result_path
+from mappers.command_line import run_script
 from mappers.training.trainer import fit
 from mappers.yaml_settings import load_settings
 from nerf.compression.block_order import block_order_of
@@ -189,4 +189,4 @@ def in_order(key: int, level: int, component: int, rows: int, columns: int) -> n
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at, side_by_side
 from benchmarks.common.picture_codecs import CODECS, encodings, points_around
 from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
+from mappers.command_line import run_script
 from mappers.quality import psnr
 from nerf.compression import compress, decompress
 
@@ -181,4 +181,4 @@ def _line(rows: Mapping[str, Any], here: Mapping[str, Any]) -> list[Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

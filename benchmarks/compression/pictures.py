@@ -17,10 +17,10 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at
 from benchmarks.common.picture_codecs import CODECS, encodings
 from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
+from mappers.command_line import run_script
 from mappers.quality import psnr
 from nerf.compression import compress
 from nerf.compression.learning.datasets import training_data
@@ -110,4 +110,4 @@ def table(rows: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Table, result_path
 from benchmarks.compression.pictures import held_out_pictures
+from mappers.command_line import run_script
 from nerf.compression import compress
 from nerf.compression.encoder import EncodeConfig
 
@@ -81,4 +81,4 @@ def table(rows: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, psnr_at
 from benchmarks.common.results import Results, Table, result_path, rounded
 from benchmarks.common.sound_codecs import CODECS, sound_curve
+from mappers.command_line import run_script
 from nerf.compression import compress
 from nerf.compression.learning.datasets import training_data
 from nerf.compression.modalities.modality import Sound
@@ -84,4 +84,4 @@ def held_out_clips(data: Path, seconds: float, count: int | None) -> list[Wave]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.curves import OURS, Point, plot_curves, psnr_at, side_by_side
 from benchmarks.common.picture_codecs import Frames, frame_curves
 from benchmarks.common.results import IMAGES, Results, Table, result_path, rounded
 from benchmarks.common.video_codecs import h264_curve, mean_psnr, overall_psnr
+from mappers.command_line import run_script
 from nerf.compression import compress, decompress
 from nerf.compression.learning.datasets import training_data
 from nerf.compression.modalities.modality import Video
@@ -156,4 +156,4 @@ def tables(rows: Mapping[str, Any]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path, timed
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
 from nerf.evaluation import evaluate_views, psnr_between
@@ -130,4 +130,4 @@ def tables(rows: Mapping[str, Row]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

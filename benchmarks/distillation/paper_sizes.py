@@ -17,9 +17,9 @@ import torch
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path
 from benchmarks.distillation.all_pairs import uninterrupted
+from mappers.command_line import run_script
 from mappers.files import replacing
 from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
@@ -167,4 +167,4 @@ def show(scene: Scene, runs: Path, jobs: list[str], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from benchmarks.distillation.all_pairs import batch_size, uninterrupted
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
 from nerf.evaluation import evaluate_views, psnr_between
@@ -101,4 +101,4 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from benchmarks.editing.edits import leak
+from mappers.command_line import run_script
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import fit
 from nerf.conditional import ConditionalModel
@@ -178,4 +178,4 @@ def table(rows: Mapping[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -22,12 +22,12 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, Results, Row, Table, result_path
 from benchmarks.editing.attributes import SIZE, Attributes, Reader, lab, pictures_of
 from benchmarks.editing.inversion import Codes, inversions
 from benchmarks.editing.prompts import TWENTY, Edit, Prompt, Truth, color_of, prompts_of
 from mappers.code_mapper import CodeEditor, CodeMapper
+from mappers.command_line import run_script
 from nerf.cameras import Cameras
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import Scorer
@@ -377,4 +377,4 @@ def _edits_line(name: str, row: Row) -> list[Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

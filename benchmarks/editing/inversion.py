@@ -16,9 +16,9 @@ import tyro
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, Results, Row, Table, result_path
 from benchmarks.editing.attributes import SIZE
+from mappers.command_line import run_script
 from mappers.files import replacing
 from mappers.picture_encoder import PictureEncoder
 from mappers.quality import psnr
@@ -118,4 +118,4 @@ def table(rows: Mapping[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common.command import run
+from mappers.command_line import run_script
 from mappers.training.trainer import fit
 from pipelines.nano.recipes.clip_families import (
     FamiliesTask,
@@ -53,4 +53,4 @@ def main(*, output: Path, steps: int = 9000, max_minutes: float | None = None, r
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -22,8 +22,8 @@ import skimage.data
 import torch
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import to_field_file
 from nerf.evaluation import evaluate_views
@@ -232,4 +232,4 @@ def tables(rows: dict[str, Row]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, RUNS
 from benchmarks.fields.cam import FIELDS, crop, moving_crop, scene_of, scene_size
+from mappers.command_line import run_script
 from mappers.files import replacing
 from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
@@ -119,4 +119,4 @@ def main(*, picture: Path, scenes: tuple[str, ...] = ("beetles", "clockwork"), s
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Table, result_path
 from benchmarks.fields.cam import count_parameters
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import compress_run, decompress_field
 from nerf.evaluation import evaluate_views
@@ -87,4 +87,4 @@ def table(rows: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path
 from benchmarks.distillation.all_pairs import FAMILIES, uninterrupted
+from mappers.command_line import run_script
 from mappers.files import replacing
 from nerf.evaluation import evaluate_views, picture_of
 from nerf.runs import load_run
@@ -78,4 +78,4 @@ def table(rows: Mapping[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

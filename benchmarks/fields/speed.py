@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, median_seconds, result_path
 from benchmarks.fields.references import BUILDERS, COARSE, FINE, NAMES, found
+from mappers.command_line import run_script
 from mappers.quality import psnr
 from mappers.training.draws import Draws
 from mappers.yaml_settings import load_settings
@@ -260,4 +260,4 @@ def tables(rows: dict[str, Row]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

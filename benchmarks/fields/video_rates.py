@@ -16,11 +16,11 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.curves import Point, psnr_at
 from benchmarks.common.picture_codecs import frame_curves
 from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path, rounded
 from benchmarks.common.video_codecs import h264_curve, mean_psnr
+from mappers.command_line import run_script
 from mappers.files import replacing
 from mappers.yaml_settings import load_settings
 from nerf.compression.field_files import compress_run
@@ -127,4 +127,4 @@ def plot(rows: dict[str, Row], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS
+from mappers.command_line import run_script
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import Prepared, fit
@@ -129,4 +129,4 @@ def main(*, output: Path = RUNS / "classifier", steps: int = 1100, threads: int 
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

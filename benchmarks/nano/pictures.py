@@ -15,9 +15,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, Results, Row, Table, result_path
 from benchmarks.nano.picture_judge import accuracy, load_classifier
+from mappers.command_line import run_script
 from mappers.hub import resolve
 from pipelines.nano import world
 from pipelines.nano.recipes.vae import pictures_of, psnr_per_picture
@@ -125,4 +125,4 @@ def tables(rows: dict[str, Row]) -> list[Table]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

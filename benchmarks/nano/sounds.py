@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 
 from benchmarks.audio.aisfx import Aisfx, installed
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, ROOT, Results, Table, median_seconds, result_path
 from benchmarks.nano.sound_judge import judge, load_classifier, object_scores
+from mappers.command_line import run_script
 from mappers.files import replacing
 from mappers.hub import resolve
 from mappers.v2a import EmbeddingMapper, IdentityMapper, LinearMapper
@@ -359,4 +359,4 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

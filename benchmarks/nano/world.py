@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES
+from mappers.command_line import run_script
 from pipelines.nano import world
 
 ROWS, COLUMNS, CELL = 8, 12, 88
@@ -63,4 +63,4 @@ def main(*, output: Path = IMAGES / "nano" / "world.png", seed: int = 1) -> None
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

@@ -26,9 +26,9 @@ from tqdm import tqdm
 from transformers import CLIPModel, CLIPTokenizer
 
 import pipelines
-from benchmarks.common.command import run
 from benchmarks.common.results import RUNS, Results, Row, Table, result_path
 from benchmarks.personalization.lora import learn
+from mappers.command_line import run_script
 from mappers.hub import resolve
 from mappers.yaml_settings import load_settings
 from pipelines.nano import world
@@ -252,4 +252,4 @@ def plot_curve(rows: Mapping[str, Row], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

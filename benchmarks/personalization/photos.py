@@ -17,8 +17,8 @@ from PIL import Image
 from tqdm import tqdm
 
 import pipelines
-from benchmarks.common.command import run
 from benchmarks.common.results import IMAGES, RUNS, Results, Row, Table, result_path
+from mappers.command_line import run_script
 from mappers.yaml_settings import load_settings
 from pipelines.images import load_images, square
 from pipelines.personalization.domain_check import unexplained_variance
@@ -95,4 +95,4 @@ def table(rows: dict[str, Row]) -> Table:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

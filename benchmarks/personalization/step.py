@@ -23,9 +23,9 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils.logging import set_verbosity_error
 from torch import Tensor, nn
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results, Row, Table, result_path
 from benchmarks.personalization.step_references import Plain, Sample, build, in_bf16
+from mappers.command_line import run_script
 from mappers.neti import NeTIMapper
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
@@ -302,4 +302,4 @@ def main(*, pixels: Literal[256, 512] = 512, steps: int = 5, batch: int = 1, tin
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run_script(main))

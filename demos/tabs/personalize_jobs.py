@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines import Concept, NeTIPipeline, PersonalizeConfig
+    from pipelines import Concept, NeTIPipeline
 
 OBJECT = "teapot"
 """Object of the example, which the embedded model has never seen."""
@@ -21,13 +21,6 @@ PROMPTS, SHARES = ("a photo of a {} on the beach", "a watercolor of a {}"), (0.0
 """Prompts that a word is measured by, four pictures each, and the shares of its units that are kept."""
 
 
-def nano_settings() -> PersonalizeConfig:
-    """The settings that are right for nano."""
-    from pipelines import PersonalizeConfig, load_settings
-
-    return load_settings(PersonalizeConfig, "nano", task="personalize")
-
-
 def learn(
     files: list[str], token: str, category: str, model: str, count: int | None, seed: int, folder: Path
 ) -> dict[str, Any]:
@@ -35,9 +28,8 @@ def learn(
     import pipelines
 
     pipelines.personalize(
-        files, token, category=category or None, model=model, steps=count, seed=seed, output_dir=folder,
-        config=nano_settings() if model == "nano" else None,
-    )  # fmt: skip
+        files, token, category=category or None, model=model, steps=count, seed=seed, output_dir=folder
+    )
     names = {"samples": "samples.png", "loss": "loss.png", "concept": "concept.safetensors"}
     return {key: str(folder / name) for key, name in names.items()}
 

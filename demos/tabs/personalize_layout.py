@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from pipelines import PersonalizeConfig
+
 from ..limits import LONGEST_TEXT
 from ..pages import Desk, desk, still, stills, uploads
 from ..visitors import Studio
 from ..words import example_words
-from .personalize_jobs import UNITS, nano_settings
+from .personalize_jobs import UNITS
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def layout(studio: Studio) -> tuple[Learning, Drawing, Measuring]:
 
 
 def _learning(studio: Studio) -> Learning:
-    nano_steps = nano_settings().train.steps
+    nano_steps = PersonalizeConfig().train.steps
     with gr.Column():
         files = uploads("Two to six pictures of one thing", elem_id="pictures-given")
         example = gr.Button("Four pictures of a teapot", size="sm")

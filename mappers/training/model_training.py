@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..options import RunLength
+from .run_folder import run_folder
 from .run_inputs import fingerprint
 from .train_config import TrainConfig
 from .trainer import FitReport, Task, fit
@@ -28,13 +29,24 @@ class ModelTraining(RunLength):
     """Also write the model where the package looks for it."""
 
     def start(self) -> None:
-        """Set the threads and the seed; call it before weights are drawn."""
+        """Check the output folder, and set the threads and the seed; call it before weights are drawn.
+
+        Raises:
+            TrainingError, FileExistsError, OSError: as of `run_folder`.
+        """
+        run_folder(self.output, resume=self.resume)
         torch.set_num_threads(self.threads)
         torch.manual_seed(self.seed)
 
     def with_overrides(self, recipe: TrainConfig) -> TrainConfig:
-        """The recipe with the options of the command line instead of its own."""
-        return recipe.with_overrides(steps=self.steps, max_minutes=self.max_minutes, seed=self.seed)
+        """The recipe with the options of the command line instead of its own.
+
+        These commands have no option for the warm-up, so that of a run of fewer steps ends with the run.
+        """
+        warmup = None if self.steps is None else min(recipe.warmup_steps, self.steps)
+        return recipe.with_overrides(
+            steps=self.steps, warmup_steps=warmup, max_minutes=self.max_minutes, seed=self.seed
+        )
 
     def fit(
         self, task: Task, config: TrainConfig, inputs: Mapping[str, Any], part: str = ".", workers: int | None = 0

@@ -88,10 +88,10 @@ class BeginsStep(Protocol):
 
 @runtime_checkable
 class AfterBackward(Protocol):
-    """A task that keeps parameters outside its modules and updates them itself."""
+    """A task with state that a batch's results change: parameters outside its modules, or a pool of hard examples."""
 
     def after_backward(self, batch: Any, draws: Draws) -> None:
-        """Use the gradients of the micro-batch ``batch``; called after its backward pass, without gradients."""
+        """Use the gradients of the micro-batch, and what `loss` noted in it; called after its backward pass."""
         ...
 
 

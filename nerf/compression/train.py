@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.command_line import run_script
 from mappers.training.model_training import ModelTraining
 from mappers.training.trainer import FitReport
 from mappers.yaml_settings import load_settings
@@ -45,7 +45,7 @@ class Arguments(ModelTraining):
     """Folder of the training data; `data` of the recipe names the folder below it."""
 
 
-def main(arguments: Arguments) -> FitReport:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     """Train a codec model and write it."""
     arguments.start()
     recipe = load_settings(Recipe, arguments.recipe, task="compression")
@@ -90,4 +90,4 @@ def rates(task: PriorTask) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
+from mappers.command_line import run_script
 from mappers.training.model_training import ModelTraining
 from mappers.training.trainer import FitReport
 from mappers.yaml_settings import load_settings
@@ -31,7 +31,7 @@ class Arguments(ModelTraining):
     """Shipped settings (chairs, cars, chairs-gan) or a YAML file."""
 
 
-def main(arguments: Arguments) -> FitReport:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     """Train a category field, measure it, and save it."""
     arguments.start()
     config = load_settings(CategoryConfig, arguments.recipe, task="conditional")
@@ -50,4 +50,4 @@ def main(arguments: Arguments) -> FitReport:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

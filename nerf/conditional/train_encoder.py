@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
+from mappers.command_line import run_script
 from mappers.picture_encoder import PictureEncoder
 from mappers.training.model_training import ModelTraining
 
@@ -26,7 +26,7 @@ class Arguments(ModelTraining):
     settings: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
 
 
-def main(arguments: Arguments) -> PictureEncoder:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> PictureEncoder:
     """Train the encoder and save it in half precision."""
     arguments.start()
     train = arguments.with_overrides(arguments.settings.train)
@@ -42,4 +42,4 @@ def main(arguments: Arguments) -> PictureEncoder:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,8 +11,10 @@ from typing import Annotated, Literal
 import tyro
 
 from mappers.code_mapper import BaseCodeMapper
-from mappers.files import replacing
+from mappers.command_line import run_script
 from mappers.training.model_training import ModelTraining
+from mappers.training.run_report import write_run_report
+from mappers.training.trainer import FitReport
 
 from .clip.scorer import DEFAULT, Scorer
 from .mapping.caption_library import PAIRS, fit_ridge
@@ -39,12 +40,13 @@ class Arguments(ModelTraining):
     settings: MapperConfig = dataclasses.field(default_factory=MapperConfig)
 
 
-def main(arguments: Arguments) -> BaseCodeMapper:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> BaseCodeMapper:
     """Train the mapper and save it."""
     arguments.start()
     started = time.monotonic()
     model, scorer = ConditionalModel.load(arguments.model), Scorer.load(arguments.clip)
-    figures: dict[str, float | str] = {"model": arguments.model, "clip": arguments.clip, "method": arguments.method}
+    contents: dict[str, float | str] = {"model": arguments.model, "clip": arguments.clip, "method": arguments.method}
+    report = FitReport()
     if arguments.method == "ridge":
         mapper: BaseCodeMapper = fit_ridge(model, scorer, count=arguments.pairs, seed=arguments.seed)
     else:
@@ -55,16 +57,17 @@ def main(arguments: Arguments) -> BaseCodeMapper:
         arguments.fit(CaptionTask(task), first, inputs, "library")
         report = arguments.fit(task, train, inputs)
         mapper = task.mapper.cpu().eval()
-        figures |= {"steps": report.steps, **task.validate({"mapper": mapper}, report.steps)}
-    figures["seconds"] = round(time.monotonic() - started, 1)
+        report.metrics |= {
+            f"val/{name}": value for name, value in task.validate({"mapper": mapper}, report.steps).items()
+        }
+    contents["whole_seconds"] = round(time.monotonic() - started, 1)
     folders = [arguments.output] + ([located(arguments.model)] if arguments.export else [])
     for folder in folders:
         mapper.save_pretrained(folder / arguments.method)
-    with replacing(arguments.output / "report.json") as temporary:
-        temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures))
+    write_run_report(arguments.output, report, contents, settings=arguments.settings)
+    print(json.dumps({**contents, "steps": report.steps, **report.metrics}))
     return mapper
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

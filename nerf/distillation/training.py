@@ -40,6 +40,17 @@ VALIDATION_VIEWS = 3
 """Views in which the student is compared with its teacher at a validation."""
 
 
+@dataclasses.dataclass
+class RayBatch:
+    """Rays of a micro-batch, what their rendering draws, and what came of it."""
+
+    rays: Rays
+    background: Float[Tensor, "b 3"]
+    jitter: Float[Tensor, " b"]
+    errors: Float[Tensor, " b"] | None = None
+    """Squared error of each ray's colour, 0..1, which `DistillationTask.loss` notes; None if nothing was rendered."""
+
+
 class DistillationTask:
     """The student's errors against its teacher, in stages.
 
@@ -71,7 +82,7 @@ class DistillationTask:
         generator = draws.shared_generator("cameras")
         self.hard.choose_cameras(self.teacher.viewpoints.draw(self.config.cameras, generator), generator)
 
-    def batch(self, draws: Draws) -> tuple[Rays, Float[Tensor, "b 3"], Float[Tensor, " b"]]:
+    def batch(self, draws: Draws) -> RayBatch:
         """Rays through random pixels of random cameras, a background for each and a jitter."""
         self.teacher.to(draws.device)
         total = self.config.train.batch_size
@@ -81,12 +92,11 @@ class DistillationTask:
         index = torch.tensor(draws.indices) * len(cameras) // total
         pixels = u[:, 1:3] * torch.tensor([cameras.width, cameras.height])
         rays = self.hard.rays(cameras.rays(index, pixels), draws)
-        return rays.to(draws.device), u[:, 4:].to(draws.device), u[:, 3].to(draws.device)
+        return RayBatch(rays.to(draws.device), u[:, 4:].to(draws.device), u[:, 3].to(draws.device))
 
-    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: Any, draws: Draws) -> dict[str, Tensor]:
-        rays, background, jitter = batch
-        config, teacher = self.config, self.teacher.field
-        samples = self.sampler.march(rays, self.marching, jitter)
+    def loss(self, modules: Mapping[str, Callable[..., Any]], batch: RayBatch, draws: Draws) -> dict[str, Tensor]:
+        rays, config, teacher = batch.rays, self.config, self.teacher.field
+        samples = self.sampler.march(rays, self.marching, batch.jitter)
         points, views = sample_points(rays, samples), rays.views[samples.ray]
         with torch.no_grad():
             target = teacher.features(points)
@@ -99,9 +109,9 @@ class DistillationTask:
 
         with torch.no_grad():
             target_color = teacher.color(target, views).float()
-            truth = composite(samples, density_of(target[:, 0]), target_color, background)
+            truth = composite(samples, density_of(target[:, 0]), target_color, batch.background)
         features, color = modules["student"](points, views)
-        out = composite(samples, density_of(features[:, 0]), color.float(), background)
+        out = composite(samples, density_of(features[:, 0]), color.float(), batch.background)
         chosen = heaviest_samples(samples, out, truth) if config.hard_points else slice(None)
         log_error = features[:, 0].float().clamp(**clamp) - target[:, 0].clamp(**clamp)
         loss = config.density_weight * mean(log_error.square()[chosen])
@@ -110,8 +120,13 @@ class DistillationTask:
         if draws.step >= self.points_until:
             loss = loss + squared.mean()
             loss = loss + self.student.penalty(l1=config.l1, total_variation=config.total_variation)
-        self.hard.record(rays, squared.detach(), draws)
-        return {"loss": loss, "psnr": psnr_of(squared.detach().mean())}
+        batch.errors = squared.detach()
+        return {"loss": loss, "psnr": psnr_of(batch.errors.mean())}
+
+    def after_backward(self, batch: RayBatch, draws: Draws) -> None:
+        """Put the rays and cameras with the greatest errors into the pools."""
+        if batch.errors is not None:
+            self.hard.record(batch.rays, batch.errors, draws)
 
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """Mean PSNR in dB between student and teacher in a few views, and the first pair of views."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 
 from mappers.files import files_in
-from mappers.pictures import PICTURE_ENDINGS, PictureError, eight_bits, is_deep, opened
+from mappers.pictures import PICTURE_ENDINGS, PictureError, eight_bits, has_alpha, in_srgb, is_deep, opened
 
 from .scene import SceneError
 
@@ -88,15 +88,15 @@ def read_pictures(
     kept = torch.zeros(len(sources), height, width, dtype=torch.bool)
     transparent: dict[bool, Path] = {}
     for index, (source, (columns, rows)) in enumerate(zip(sources, sizes, strict=True)):
-        array, has_alpha = _read(source.path, source)
+        array, with_alpha = _read(source.path, source)
         if source.mask is not None:
-            array[..., 3] = _read(source.mask, source)[0][..., 0]
+            array[..., 3] = _read_mask(source.mask, source)
         else:
-            transparent.setdefault(has_alpha, source.path)
+            transparent.setdefault(with_alpha, source.path)
         pictures[index, :rows, :columns] = _smaller(torch.from_numpy(array), rows, columns)
         kept[index, :rows, :columns] = True
         if source.excluded is not None:
-            gray = _read(source.excluded.path, source)[0][..., 0]
+            gray = _read_mask(source.excluded.path, source)
             left_out = torch.from_numpy(gray == 0 if source.excluded.black else gray > 0)
             touched = adaptive_max_pool2d(left_out[None].float(), (rows, columns))[0] > 0
             kept[index, :rows, :columns] &= ~touched
@@ -105,17 +105,21 @@ def read_pictures(
     return pictures, None if kept.all() else kept
 
 
-def _read(path: Path, source: PictureSource) -> tuple[np.ndarray, bool]:
-    """A picture, or the mask of one, as bytes [h, w, 4], and whether its file has an alpha channel."""
+def _read(path: Path, source: PictureSource, *, is_mask: bool = False) -> tuple[np.ndarray, bool]:
+    """A picture in sRGB, or the mask of one with its values as they are, as bytes [h, w, 4]; whether it has alpha."""
     with _open(path) as image:
         if image.size != source.size:
             found, wanted = ("x".join(map(str, size)) for size in (image.size, source.size))
             raise SceneError(f"{path} has {found} pixels but {source.path} has {wanted}; give the mask the same size")
-        has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
         if is_deep(image):
             gray = eight_bits(image)
             return np.stack([gray, gray, gray, np.full_like(gray, 255)], axis=-1), False
-        return np.array(image.convert("RGBA")), has_alpha
+        transparent = has_alpha(image)
+        return np.array((image if is_mask else in_srgb(image)).convert("RGBA")), transparent
+
+
+def _read_mask(path: Path, source: PictureSource) -> UInt8[np.ndarray, "h w"]:
+    return _read(path, source, is_mask=True)[0][..., 0]
 
 
 @contextmanager

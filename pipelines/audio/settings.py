@@ -55,11 +55,14 @@ class SoundConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitMapperConfig:
-    """How `pipelines.fit_mapper` trains a mapper from pictures to sounds."""
+    """How `pipelines.fit_mapper` trains a mapper from pictures to sounds; defaults are the shipped settings "nano"."""
 
     train: TrainConfig = dataclasses.field(
-        default_factory=lambda: TrainConfig(steps=2000, batch_size=256, validate_every=500)
-    )
+        default_factory=lambda: TrainConfig(
+            steps=2000, batch_size=256, learning_rate=1e-3, warmup_steps=100, schedule="cosine", clip_norm=0.5,
+            ema=0.995, save_every=500, validate_every=500, log_every=50,
+        )
+    )  # fmt: skip
     """Settings of the training loop; a linear mapper, which has a closed form, needs none of them."""
     method: Literal["prior", "regression", "linear"] = "prior"
     """prior: the paper's generative mapper. regression: its regression mapper. linear: one matrix."""

@@ -1,14 +1,13 @@
-"""Trains the nano models from scratch: ``python -m pipelines.nano.train vae|clip|diffusion|families``.
+"""Trains the nano models from scratch: ``python -m pipelines.nano.train vae|decoder|clip|diffusion|families``.
 
-``diffusion`` needs the exported autoencoder; ``vae``, ``clip`` and ``families`` need no other part. ``--resume``
-continues a run and ``--export`` writes the model into the package. `docs/how-to/train-nano.md` has the settings of the
-shipped weights.
+``diffusion`` and ``decoder`` need the exported autoencoder; ``vae``, ``clip`` and ``families`` need no other part.
+``--resume`` continues a run and ``--export`` writes the model into the package. `docs/how-to/train-nano.md` has the
+settings of the shipped weights.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
+from mappers.command_line import run_script
 from mappers.training.model_training import ModelTraining, frozen_parts
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import FitReport
@@ -79,7 +79,7 @@ class Arguments(ModelTraining):
     """Folder of the text-to-image model: its parts are read from here and exported to here."""
 
 
-def main(arguments: Arguments) -> FitReport:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     """Train ``arguments.part`` and, if asked, export it."""
     arguments.start()
     config = RECIPES["vae" if arguments.part == "decoder" else arguments.part]
@@ -184,4 +184,4 @@ def _tidy_config(path: Path, **changes: str) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

@@ -9,7 +9,6 @@ package;
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +24,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
+from mappers.command_line import run_script
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import space_id
 from mappers.pairs import PairTask
@@ -95,7 +95,7 @@ class Arguments(ModelTraining):
     """Folder of the rendered sounds, which all parts share; sounds are rendered when they are missing."""
 
 
-def main(arguments: Arguments) -> FitReport:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     """Train ``arguments.part`` and, if asked, export it."""
     arguments.start()
     config = arguments.with_overrides(RECIPES[arguments.part])
@@ -196,4 +196,4 @@ def write_index(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

@@ -1,4 +1,4 @@
-"""Trains nano's denoiser for a given time, for a GPU that one has for minutes: ``... pipelines.nano.train_timed``.
+"""Trains nano's denoiser for a given time, for minutes on a GPU: ``python -m pipelines.nano.train_timed``.
 
 Learning rates follow steps, and how many steps fit into the time is not known before. So the first tenth of the time
 trains at a constant rate and counts steps, and the rest is a run of as many steps as then fit, whose rate falls to
@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
 
+from mappers.command_line import run_script
+from mappers.files import refuse_filled
 from mappers.training.trainer import fit
 
 from .recipes.diffusion import DiffusionTask
@@ -53,14 +54,13 @@ class Arguments:
     """Processes that render ahead; if not given, as many as there are cores to spare."""
 
 
-def main(arguments: Arguments) -> dict[str, Any]:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> dict[str, Any]:
     """Train, write the weights, and return what is also written as ``log.json``.
 
     Raises:
-        FileExistsError: the output folder holds something already.
+        FileExistsError: the output folder has files in it.
     """
-    if arguments.output.is_dir() and any(arguments.output.iterdir()):
-        raise FileExistsError(f"the folder {arguments.output} is not empty; choose another output")
+    refuse_filled(arguments.output)
     torch.manual_seed(arguments.seed)
     task = build_task("diffusion", shipped=arguments.shipped, text_to_image=arguments.text_to_image)
     config = RECIPES["diffusion"].with_overrides(
@@ -94,8 +94,9 @@ def main(arguments: Arguments) -> dict[str, Any]:
     for name in ("unet", "text_encoder"):
         getattr(task, name).half().save_pretrained(arguments.output / name, max_shard_size=PIECE)
     (arguments.output / "log.json").write_text(json.dumps(log) + "\n", encoding="utf-8")
+    print(json.dumps({**log, "losses": "in log.json"}))
     return log
 
 
 if __name__ == "__main__":
-    print(json.dumps({**main(tyro.cli(Arguments, args=sys.argv[1:])), "losses": "in log.json"}))
+    raise SystemExit(run_script(main))

@@ -12,7 +12,7 @@ import pytest
 import tyro
 from tyro.conf import Positional
 
-from mappers.command_line import Configured, Group, parse, read_draft, run_command
+from mappers.command_line import Configured, Group, parse, read_draft, run_command, run_script
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,30 @@ def test_output_never_fails_because_of_the_console(encoding: str, monkeypatch: p
     out, err = (stream.buffer.getvalue().decode(encoding) for stream in printed.values())  # pyright: ignore
     assert out.strip()
     assert err.strip()
+
+
+def script(*, kind: str) -> int:
+    """End in some way.
+
+    Args:
+        kind: Of the end.
+    """
+    if kind == "done":
+        return 0
+    raise {"input": ValueError("bad number"), "taken": FileExistsError("taken"), "run": RuntimeError("stopped")}[kind]
+
+
+def test_a_script_ends_with_the_exit_codes_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    ends = {
+        "done": (0, ""),
+        "input": (2, "error: bad number\n"),
+        "taken": (2, "error: taken\n"),
+        "run": (1, "error: stopped\n"),
+    }
+    for kind, (code, said) in ends.items():
+        assert run_script(script, ["--kind", kind]) == code
+        assert capsys.readouterr().err == said
+    with pytest.raises(SystemExit) as stopped:
+        run_script(script, ["--help"])
+    assert not stopped.value.code
+    assert f"python -m {__name__}" in capsys.readouterr().out

@@ -56,7 +56,7 @@ def test_a_transforms_file_whose_pictures_do_not_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"camera_path": []}, "must list its cameras under 'camera_path' or 'frames'"),
+        ({"camera_path": []}, "must hold a JSON object with cameras under 'camera_path' or 'frames'"),
         ({"camera_type": "fisheye"}, "has the camera type fisheye; export a perspective path"),
         ({"camera_path": [{"fov": 40}]}, "'camera_to_world' is missing"),
         ({"camera_path": [{"camera_to_world": [1, 2], "fov": 40}]}, "no camera path that can be drawn"),
@@ -71,7 +71,7 @@ def test_what_is_no_path(tmp_path: Path, changes: dict[str, Any], sentence: str)
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SceneError, match="there is no camera path .*none.json"):
+    with pytest.raises(SceneError, match="none.json is missing; check the name"):
         read_camera_path(tmp_path / "none.json", size=(10, 10))
     (tmp_path / "text.json").write_text("[")
     with pytest.raises(SceneError, match=r"text.json is not valid JSON"):

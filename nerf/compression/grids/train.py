@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from typing import Annotated
 import tyro
 from torch import Tensor
 
+from mappers.command_line import run_script
 from mappers.training import checkpoints
 from mappers.training.model_training import ModelTraining
 from mappers.training.trainer import FitReport
@@ -38,7 +38,7 @@ class Arguments(ModelTraining):
     """Folder of an earlier run or of a model: training starts from its weights, with a schedule of its own."""
 
 
-def main(arguments: Arguments) -> FitReport:
+def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     """Train a grids model and write it."""
     arguments.start()
     recipe = load_settings(GridsRecipe, arguments.recipe, task="grids")
@@ -67,4 +67,4 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, args=sys.argv[1:]))
+    raise SystemExit(run_script(main))

@@ -31,8 +31,12 @@ class MissingPictures(SceneError):
     """None of the pictures that a transforms file lists exists."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, holding: str = "a list 'frames'") -> dict[str, Any]:
     """A JSON file that holds an object.
+
+    Args:
+        path: the file.
+        holding: what the object must hold, for messages.
 
     Raises:
         SceneError: it is not there, not JSON, or something else.
@@ -40,11 +44,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise SceneError(f"{path} is missing; restore it") from error
+        raise SceneError(f"{path} is missing; check the name or restore it") from error
     except (ValueError, OSError) as error:
         raise SceneError(f"{path} is not valid JSON ({error}); correct or export it again") from error
     if not isinstance(content, dict):
-        raise SceneError(f"{path} must hold a JSON object with a list 'frames'; export it again")
+        raise SceneError(f"{path} must hold a JSON object with {holding}; export it again")
     return content
 
 

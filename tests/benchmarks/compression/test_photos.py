@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.common.command import run
 from benchmarks.common.picture_codecs import CODECS, PictureCodec
 from benchmarks.common.results import Results
 from benchmarks.compression import photos
+from mappers.command_line import run_script
 
 
 def test_a_small_picture_is_measured_and_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,7 @@ def test_a_small_picture_is_measured_and_not_measured_again(tmp_path: Path, monk
     for name, codec in CODECS.items():
         monkeypatch.setitem(CODECS, name, PictureCodec(codec.format, codec.settings[::12]))
     words = ["--data", str(tmp_path), "--whole", "--output", str(tmp_path / "photos.json")]
-    assert run(photos.main, words) == 0
+    assert run_script(photos.main, words) == 0
     results = Results(tmp_path / "photos.json")
     row = results.rows["whole: small at 0.4"]
     assert row["bytes"] <= 0.4 * 64 * 64 / 8
@@ -32,9 +32,9 @@ def test_a_small_picture_is_measured_and_not_measured_again(tmp_path: Path, monk
     assert results.tables[0].title == "Whole photographs"
     monkeypatch.setattr(photos, "measure", None)
     monkeypatch.setattr(photos, "curves_of", None)
-    assert run(photos.main, words) == 0
+    assert run_script(photos.main, words) == 0
 
 
 def test_a_folder_without_photographs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(photos.main, ["--data", str(tmp_path), "--output", str(tmp_path / "photos.json")]) == 2
+    assert run_script(photos.main, ["--data", str(tmp_path), "--output", str(tmp_path / "photos.json")]) == 2
     assert "no pictures in" in capsys.readouterr().err

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common.command import run
 from benchmarks.common.results import Results
 from benchmarks.fields import speed
+from mappers.command_line import run_script
 
 
 def test_our_fields_are_trained_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ def test_our_fields_are_trained_side_by_side(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(speed, "drawing", lambda scene, trained: drawn)
     monkeypatch.setattr(speed, "PIXELS", 20)
     output = tmp_path / "speed.json"
-    assert run(speed.main, ["--steps", "2", "--rays", "16", "--output", str(output)]) == 0
+    assert run_script(speed.main, ["--steps", "2", "--rays", "16", "--output", str(output)]) == 0
     results = Results(output, {"scene": "robot", "steps": 2, "rays": 16})
     ours, plain = results.rows["hash"]["fields"].values()
     assert ours["parameters"] == plain["parameters"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 import tyro
 
@@ -24,6 +25,18 @@ def test_options_that_are_not_given_leave_the_recipe_alone(tmp_path: Path) -> No
     changed = parsed(tmp_path, "--steps", "3", "--max-minutes", "2", "--seed", "5").with_overrides(RECIPE)
     assert (changed.steps, changed.max_minutes, changed.seed) == (3, 2, 5)
     assert changed.learning_rate == RECIPE.learning_rate
+
+
+def test_a_run_of_fewer_steps_than_the_warm_up_ends_with_it(tmp_path: Path) -> None:
+    recipe = RECIPE.with_overrides(warmup_steps=5)
+    assert parsed(tmp_path, "--steps", "3").with_overrides(recipe).warmup_steps == 3
+    assert parsed(tmp_path).with_overrides(recipe).warmup_steps == 5
+
+
+def test_a_folder_with_files_of_others_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="has files in it"):
+        parsed(tmp_path).start()
 
 
 def test_a_run_that_was_cut_short_goes_on_only_when_told_to(tmp_path: Path) -> None:

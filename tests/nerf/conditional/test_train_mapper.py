@@ -34,5 +34,9 @@ def test_the_command_leaves_a_mapper(
     mapper = load_code_mapper(tmp_path / "model" / method)
     assert type(mapper) is kind
     mapper.check_spaces(ConditionalModel.load(tmp_path / "model").space, Scorer.load(clip_folder).space)
-    assert json.loads((run / "report.json").read_text())["method"] == method
+    report = json.loads((run / "report.json").read_text())
+    assert report["method"] == method
+    assert report["settings"]["hidden"] == SMALL.hidden
+    assert "torch" in report["versions"]
+    assert (run / "loss.png").exists() == ("val/clip_gain" in report["metrics"]) == (method == "mapper")
     assert ConditionalModel.load(tmp_path / "model").notes == untrained.notes

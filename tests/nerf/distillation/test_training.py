@@ -16,7 +16,7 @@ from mappers.training.monitoring import TrainingError
 from mappers.training.trainer import fit
 from nerf.cameras import Rays
 from nerf.distillation import training as distillation
-from nerf.distillation.training import DistillationTask, distill, inherit_head
+from nerf.distillation.training import DistillationTask, RayBatch, distill, inherit_head
 from nerf.fields import FIELDS, Field, FieldError, build_field
 from nerf.fields.base import ColorHead
 from nerf.fields.cam import CAMConfig
@@ -198,9 +198,11 @@ def test_losses_do_not_depend_on_the_number_of_rays(teacher: Run) -> None:
         config = settings(features_until=features_until, points_until=points_until)
         task = DistillationTask(teacher, student_of(teacher, "mlp"), config)
         draws = Draws(0, 1, range(256))
-        rays, background, jitter = batch_of(task, draws)
-        twice = (rays[list(range(256)) * 2], torch.cat([background] * 2), torch.cat([jitter] * 2))
-        once = task.loss(task.modules, (rays, background, jitter), draws)["loss"]
+        batch = batch_of(task, draws)
+        twice = RayBatch(
+            batch.rays[list(range(256)) * 2], torch.cat([batch.background] * 2), torch.cat([batch.jitter] * 2)
+        )
+        once = task.loss(task.modules, batch, draws)["loss"]
         torch.testing.assert_close(task.loss(task.modules, twice, draws)["loss"], once)
 
 
@@ -246,6 +248,20 @@ def test_resumed_distillation_is_bit_equal(teacher: Run, tmp_path: Path) -> None
             value.mul_(1.01)
     with pytest.raises(TrainingError, match=r"made from other inputs \(teacher.field: other content\)"):
         distill(other, "hash", size=SIZES["hash"], config=config, output_dir=tmp_path, resume=True)
+
+
+def test_pools_change_after_the_backward_pass_and_not_in_the_loss(teacher: Run) -> None:
+    config = settings(hard_cameras=True, hard_rays=True, features_until=0.0)
+    task = DistillationTask(teacher, student_of(teacher, "hash"), config)
+    draws = Draws(0, 3, range(config.train.batch_size))
+    batch = batch_of(task, draws)
+    first, again = (task.loss(task.modules, batch, draws)["loss"].item() for _ in range(2))
+    assert first == again
+    assert (task.hard.camera_errors == -1).all()
+    assert (task.hard.ray_errors == -1).all()
+    task.after_backward(batch, draws)
+    assert int((task.hard.camera_errors >= 0).sum()) == config.cameras
+    assert int((task.hard.ray_errors >= 0).sum()) == max(int(0.1 * config.train.batch_size), 1)
 
 
 def test_active_learning_switched_off_is_plain_distillation(teacher: Run) -> None:

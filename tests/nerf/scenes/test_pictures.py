@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from nerf.scenes.pictures import PictureSource, picture_files, picture_size, read_pictures
 
@@ -31,6 +31,23 @@ def test_gray_palette_and_16_bit_pictures(tmp_path: Path) -> None:
     assert read(tmp_path / "palette.png").tolist() == [[[10, 20, 30, 255], [40, 50, 60, 0]]]
     Image.fromarray(np.dstack([gray, 255 - gray])).save(tmp_path / "la.png")
     assert torch.equal(read(tmp_path / "la.png")[..., 3], torch.from_numpy(255 - gray))
+
+
+def swapped_colors() -> bytes:
+    """A colour profile in which red and blue have changed places."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    tags = {bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * int.from_bytes(profile[128:132]), 12)}
+    red, blue = (slice(tags[name] + 4, tags[name] + 12) for name in (b"rXYZ", b"bXYZ"))
+    profile[red], profile[blue] = profile[blue], profile[red]
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+
+
+def test_colors_are_those_of_the_profile_and_masks_keep_their_values(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "photo.png", icc_profile=swapped_colors())
+    Image.new("RGB", (2, 2), (90, 0, 0)).save(tmp_path / "mask.png", icc_profile=swapped_colors())
+    source = PictureSource(tmp_path / "photo.png", (2, 2), mask=tmp_path / "mask.png")
+    picture = read_pictures([source], [(2, 2)])[0][0, 0, 0].int()
+    assert (picture - torch.tensor([0, 0, 255, 90])).abs().max() <= 2
 
 
 def test_transparent_pixels_lend_no_colour(tmp_path: Path) -> None:

@@ -28,5 +28,5 @@ def test_weights_in_pieces_after_a_given_time(tmp_path: Path) -> None:
     assert sum(path.name.endswith(".safetensors") for path in files) >= 3
     unet = UNet2DConditionModel.from_pretrained(tmp_path / "out" / "unet")
     assert unet.config.in_channels == 8
-    with pytest.raises(FileExistsError, match="not empty; choose another output"):
+    with pytest.raises(FileExistsError, match="has files in it; choose a new or empty folder"):
         main(arguments)

@@ -23,9 +23,14 @@ def test_values_nest_and_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_shipped_settings_load_by_name() -> None:
-    assert load_settings(PersonalizeConfig, "nano", task="personalize").train.steps > 0
+    assert load_settings(PersonalizeConfig, "stable-diffusion", task="personalize").train.steps == 1000
     with pytest.raises(FileNotFoundError, match="there is no settings file nanno; shipped are: nano"):
         load_settings(PersonalizeConfig, "nanno", task="personalize")
+
+
+def test_the_function_and_its_command_have_the_same_defaults() -> None:
+    """The command takes "nano" where no settings are named, the function what the class says."""
+    assert load_settings(PersonalizeConfig, "nano", task="personalize") == PersonalizeConfig()
 
 
 @pytest.mark.parametrize(

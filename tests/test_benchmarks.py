@@ -1,4 +1,4 @@
-"""Command lines of the benchmarks."""
+"""The benchmarks as commands: all are scripts with described options, and the overview names them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common.command import run
 from benchmarks.common.results import ROOT
+from mappers.command_line import run_script
 
 SCRIPTS = sorted(
-    path for path in (ROOT / "benchmarks").glob("*/*.py") if "run(main)" in path.read_text(encoding="utf-8")
+    path for path in (ROOT / "benchmarks").glob("*/*.py") if "run_script(main)" in path.read_text(encoding="utf-8")
 )
 
 
@@ -51,7 +51,7 @@ def test_every_script_answers_help(capsys: pytest.CaptureFixture[str]) -> None:
 def assert_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = importlib.import_module(name)
     with pytest.raises(SystemExit) as stopped:
-        run(module.main, ["--help"])
+        run_script(module.main, ["--help"])
     assert stopped.value.code == 0
     assert f"python -m {name}" in " ".join(capsys.readouterr().out.split())
 
@@ -60,18 +60,3 @@ def assert_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_overview_names_every_script(path: Path) -> None:
     overview = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert f"`{path.parent.name}.{path.stem}`" in overview
-
-
-def failing(*, kind: str) -> None:
-    """Fail.
-
-    Args:
-        kind: Of error.
-    """
-    raise {"input": ValueError("bad number"), "run": RuntimeError("stopped")}[kind]
-
-
-def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(failing, ["--kind", "input"]) == 2
-    assert capsys.readouterr().err == "error: bad number\n"
-    assert run(failing, ["--kind", "run"]) == 1
