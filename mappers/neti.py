@@ -200,6 +200,70 @@ class TextualInversionMapper(ModelMixin, ConfigMixin):
         return Word(self.vectors[layers if self.config.per_layer else torch.zeros_like(layers)], None)
 
 
+class SiteMapper(ModelMixin, ConfigMixin):
+    """(timestep, site) -> direction into which a word's row is moved before a layer projects it to keys and values.
+
+    A site is an attention that reads text. Not in the paper, which adds one direction to the text encoder's output
+    for each layer, and so has to call the encoder for each layer; here it is called once.
+
+    Args:
+        layers: sites of the model, in execution order.
+        width: width of the rows that they project.
+        strength: length of the direction, as a share of the row's own length; the paper's alpha.
+        hidden: units of the hidden layers, on which nested dropout acts.
+        dropout: probability of nested dropout, per site and step.
+        encoding_size: features of the encoding.
+        seed: seed of the encoding's frequencies and the weights.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        layers: int,
+        width: int,
+        *,
+        strength: float = 0.2,
+        hidden: int = 128,
+        dropout: float = 0.5,
+        encoding_size: int = 2048,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.mapper = NeTIMapper(
+            layers,
+            width,
+            strength,
+            bypass=False,
+            hidden=hidden,
+            dropout=dropout,
+            encoding_size=encoding_size,
+            seed=seed,
+        )
+        self.layers, self.hidden, self.widths = layers, hidden, [width]
+
+    def draw_kept_units(self, draws: Draws) -> Int[Tensor, "b l"]:
+        """Units that each (row, site) keeps in a training step; see `NeTIMapper.draw_kept_units`."""
+        return self.mapper.draw_kept_units(draws)
+
+    def forward(
+        self,
+        timesteps: Num[Tensor, " b"],
+        layers: Int[Tensor, " b"],
+        *,
+        kept: Int[Tensor, " b"] | None = None,
+        truncation: int | Int[Tensor, " b"] | None = None,
+    ) -> Word:
+        """The direction at each (timestep, site), of length ``strength``, as the word's embedding.
+
+        Args:
+            timesteps: noise levels in 0..1000, 1000 for noise alone.
+            layers: sites in execution order.
+            kept: units kept per row, from `draw_kept_units`; only while training.
+            truncation: in evaluation, keep only the first units; see `NeTIMapper`.
+        """
+        return self.mapper(timesteps, layers, kept=kept, truncation=truncation)
+
+
 def _heads(layers: int, width: int | list[int], norm: float | list[float]) -> tuple[list[int], list[float]]:
     """Width and norm of each head.
 
@@ -243,6 +307,7 @@ class Envelope:
 
 register_mapper("neti", NeTIMapper)
 register_mapper("textual-inversion", TextualInversionMapper)
+register_mapper("sites", SiteMapper)
 
 
 TIME_STD, LAYER_STD = 0.03, 2.0

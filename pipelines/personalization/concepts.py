@@ -57,14 +57,15 @@ class Concept:
         loaded before or after it. ``socket.unplug()`` leaves the pipeline bit for bit as it was.
 
         Args:
-            pipe: a pipeline of diffusers with a UNet and CLIP text encoders. It keeps its class and all arguments.
+            pipe: a pipeline of diffusers with a UNet and CLIP text encoders, or with a diffusion transformer such as
+                that of Stable Diffusion 3 or FLUX. It keeps its class and all arguments.
             token: another name for the word, when its own is taken.
             scale: 1 is the word as it was learned, 0 the category word, and between them a mixture of both.
             truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`.
             region: where in the picture the word acts, in white, as large as the picture; None: everywhere.
 
         Raises:
-            ValueError: ``pipe`` is of another model or reads no text by CLIP; the token is taken.
+            ValueError: ``pipe`` is of another model or of a kind that words do not plug into; the token is taken.
         """
         from ..plugging.plugging import plug
 

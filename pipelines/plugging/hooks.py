@@ -123,8 +123,8 @@ class NetworkHooks(ABC, Generic[S]):
             if key not in self.hooked:
                 self.hooked[key] = module, self._hook(leaf, module)
 
-    @staticmethod
-    def _hook(leaf: str, module: nn.Module) -> RemovableHandle:
+    def _hook(self, leaf: str, module: nn.Module) -> RemovableHandle:
+        """Put the hook on a projection."""
         if leaf == "to_kv":
             return module.register_forward_hook(sites.feed_fused)
         return module.register_forward_pre_hook(sites.feed)

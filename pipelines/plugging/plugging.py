@@ -9,6 +9,7 @@ from PIL import Image
 
 from mappers.neti import Envelope
 
+from .bypass_socket import BypassSocket
 from .context_socket import ContextSocket
 from .socket import PluggedWord, Socket
 
@@ -30,6 +31,10 @@ def plug(
     A pipeline has one socket: a second concept joins it.
     """
     there = getattr(pipe.__dict__.get("encode_prompt"), "__self__", None)
-    socket = there if isinstance(there, Socket) else ContextSocket(pipe)
+    socket = there if isinstance(there, Socket) else _kind(pipe)(pipe)
     socket.add(token or concept.token, PluggedWord(concept, scale, truncation, region))
     return socket
+
+
+def _kind(pipe: DiffusionPipeline) -> type[Socket]:
+    return ContextSocket if getattr(pipe, "transformer", None) is None else BypassSocket

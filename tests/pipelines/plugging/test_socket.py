@@ -34,7 +34,9 @@ def everything(pipe: Any) -> dict[str, Any]:
         "own": sorted(pipe.__dict__),
         "config": dict(pipe.config),
         "vocabulary": pipe.tokenizer.get_vocab(),
-        "processors": {k: id(v) for k, v in pipe.unet.attn_processors.items()},
+        "processors": {
+            f"{n}.{k}": id(getattr(m, "processor", None)) for n, part in parts.items() for k, m in part.named_modules()
+        },
     }
 
 
