@@ -163,9 +163,9 @@ def test_scripts_of_the_texts_take_their_words(module: str, capsys: pytest.Captu
 
 def test_commands_have_one_spelling() -> None:
     """``python -m nerf`` looks into the working folder first, where another package of this name may lie."""
-    other = re.compile(r"python -m (?:pipelines|nerf|demos)(?![.\w])")
+    other = re.compile(r"(?<![\w-])-m (?:pipelines|nerf|demos)(?![.\w])")
     paths = [path for path in (*PAGES, *CARDS, *SOURCES) if path.stem != "__main__"]
-    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    texts = {path: path.read_text(encoding="utf-8") for path in (*paths, *SETTINGS)}
     assert [str(path.relative_to(ROOT)) for path, text in texts.items() if other.search(text)] == []
 
 

@@ -13,13 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from mappers.code_mapper import CodeEditor, load_code_mapper
-from mappers.options import declared_by
 from nerf.conditional import ConditionalModel
 from nerf.conditional.clip.scorer import DEFAULT, PromptDomain, Scorer
 from nerf.conditional.model import located
 from nerf.conditional.views import View
 
-from .options import EditOptions, ObjectOptions
 from .session import History, Step, load_session, save_session
 
 if TYPE_CHECKING:  # each is imported by the method that needs it, so that an edit with a mapper loads little
@@ -122,7 +120,6 @@ class Editor:
         self._start(Step("picture", found.shape_code, found.appearance_code))
         return found
 
-    @declared_by(EditOptions)
     def apply(
         self,
         text: str | None = None,
@@ -134,7 +131,8 @@ class Editor:
     ) -> Editor:
         """Move the current codes towards a text or a picture.
 
-        A text far from the family's captions is warned of. With ``shape`` off, density stays equal to the bit.
+        `pipelines.editing.options.EditOptions` describes the arguments. A text far from the family's captions is warned
+        of. With ``shape`` off, density stays equal to the bit.
 
         Raises:
             ValueError: there is not exactly one of text and exemplar, or it cannot be used; neither code may change; or
@@ -298,7 +296,6 @@ class Editor:
                 )
 
 
-@declared_by(ObjectOptions)
 def edit_nerf(
     model: str | Path = "nano-chairs",
     *,
@@ -311,6 +308,8 @@ def edit_nerf(
     optimizer: OptimizerConfig | None = None,
 ) -> Editor:
     """Open an object of a category for editing.
+
+    `pipelines.editing.options.ObjectOptions` describes the arguments that are not listed here.
 
     Args:
         session: file that the history is kept in. If it exists, the session goes on there.
