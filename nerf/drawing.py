@@ -121,7 +121,7 @@ def export(
     circle = turntable(run, views, size=size)
     writable_folder(output.parent)
     if kind == "mesh":
-        shape = mesh(run, resolution=resolution, threshold=threshold)
+        shape = mesh(run.volume(), resolution=resolution, threshold=threshold)
         write_shape(without_small_pieces(shape, smallest_piece) if smallest_piece else shape, output)
     else:
         write_shape(point_cloud(run, circle), output)

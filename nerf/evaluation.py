@@ -28,6 +28,8 @@ from .scenes import Scene
 
 Draw = Callable[[Cameras], Picture]
 """A function that renders the view of a camera."""
+VALIDATION_VIEWS = 3
+"""Test views drawn at a validation."""
 SHEET_ROWS = 8
 """Views on a contact sheet, at most."""
 
@@ -36,6 +38,18 @@ def psnr_between(draw: Draw, other: Draw, cameras: Cameras) -> float:
     """Mean PSNR in dB between the views of two renderers, one view at a time."""
     views = [cameras[index] for index in range(len(cameras))]
     return float(np.mean([psnr(draw(camera).color, other(camera).color) for camera in views]))
+
+
+def validate_views(draw: Draw, photos: Scene, *, views: int = VALIDATION_VIEWS) -> dict[str, float | Image.Image]:
+    """Mean PSNR in dB of the first views of a split, masked pixels left out, and the first view next to its photo."""
+    figures, first = [], None
+    for index in range(min(views, len(photos))):
+        color, truth, mask = draw(photos.camera(index)).color.cpu(), photos.picture(index), photos.mask(index)
+        first = torch.cat([color, truth], 1) if first is None else first
+        if mask.any():
+            figures.append(psnr(color[mask], truth[mask]))
+    assert first is not None
+    return {"psnr": sum(figures) / max(len(figures), 1), "view": picture_of(first)}
 
 
 def ssim(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -23,9 +23,9 @@ from mappers.pixels import to_bytes
 
 from .cameras import Cameras
 from .evaluation import depth_map
-from .fields import Field, density_of
+from .fields import VolumeField, density_of
 from .rendering.renderer import Picture
-from .runs import Run
+from .runs import Run, VolumeRun
 
 if TYPE_CHECKING:
     import trimesh
@@ -102,7 +102,7 @@ def _write_h264(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, fps: i
 
 
 @torch.no_grad()
-def density_volume(run: Run, resolution: int) -> Float[Tensor, "x y z"]:
+def density_volume(run: VolumeRun, resolution: int) -> Float[Tensor, "x y z"]:
     """Density per unit length of the world at the nodes of a grid over the field's box."""
     field, ndc = run.field, run.viewpoints.ndc
     low, high = field.bounds
@@ -121,7 +121,7 @@ def density_volume(run: Run, resolution: int) -> Float[Tensor, "x y z"]:
 
 @torch.no_grad()
 def outward_colors(
-    field: Field, points: Float[Tensor, "n 3"], outward: Float[Tensor, "n 3"]
+    field: VolumeField, points: Float[Tensor, "n 3"], outward: Float[Tensor, "n 3"]
 ) -> UInt8[np.ndarray, "n 3"]:
     """RGB bytes of surface points, each viewed against its normal."""
     parts = []
@@ -131,7 +131,7 @@ def outward_colors(
     return to_bytes(torch.cat(parts)).numpy()
 
 
-def mesh(run: Run, *, resolution: int = 128, threshold: float = 10.0) -> trimesh.Trimesh:
+def mesh(run: VolumeRun, *, resolution: int = 128, threshold: float = 10.0) -> trimesh.Trimesh:
     """The surface where density crosses ``threshold``, by marching cubes, with a colour at every vertex.
 
     Args:
@@ -206,16 +206,11 @@ def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
     """
     with extra("fields"):
         import trimesh
-    ndc = run.viewpoints.ndc
-    cameras = dataclasses.replace(cameras, ndc=ndc)
     points, colors = [], []
     for index in tqdm(range(len(cameras)), unit="view", desc="points", disable=None):
-        view, rays = run.draw(cameras[index]), cameras[index].picture_rays(0)
-        at = rays.origins.cpu() + rays.directions.cpu() * view.depth.flatten().cpu()[:, None]
-        hit = (view.opacity > 0.5).flatten().cpu()
-        if ndc is not None:
-            hit &= ndc.reachable(at)
-        points.append(at[hit] if ndc is None else ndc.to_world(at[hit]))
+        view = run.draw(cameras[index])
+        at, hit = surface_points(run, cameras[index], view)
+        points.append(at)
         colors.append(to_bytes(view.color.cpu().flatten(0, 1)[hit]))
     if not sum(map(len, points)):
         raise ValueError(
@@ -223,6 +218,29 @@ def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
             " field (render) to see what it shows"
         )
     return trimesh.PointCloud(torch.cat(points).numpy(), torch.cat(colors).numpy())
+
+
+def surface_points(
+    run: Run, camera: Cameras, view: Picture
+) -> tuple[Float[Tensor, "m 3"], Bool[Tensor, " p"]]:
+    """Points in the world where the rays of a view end, and which of its pixels, row by row, they belong to.
+
+    Left out are rays whose opacity does not exceed one half, and points of NDC that are infinitely far.
+
+    Args:
+        run: the field.
+        camera: of the view, one.
+        view: what ``run.draw`` gave for it.
+    """
+    ndc = run.viewpoints.ndc
+    rays = dataclasses.replace(camera, ndc=ndc).picture_rays(0)
+    depth = view.depth.flatten().cpu()[:, None]
+    at = rays.origins.cpu() + rays.directions.cpu() * depth
+    hit = (view.opacity > 0.5).flatten().cpu()
+    if ndc is None:
+        return at[hit], hit
+    hit &= ndc.reachable(at)
+    return ndc.to_world(at[hit]), hit
 
 
 def write_shape(shape: trimesh.Trimesh | trimesh.PointCloud, path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from accelerate import PartialState
@@ -17,9 +18,11 @@ from mappers.training.run_report import REPORT, write_run_report
 from mappers.training.trainer import FitReport
 
 from .cameras import Cameras, orbit
-from .fields import Field, FieldError, load_field, save_field
+from .fields import Field, FieldError, VolumeField, load_field, save_field
+from .fields.splat import SplatField
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
+from .rendering.rasterizer import draw_splats
 from .rendering.renderer import Picture, render_picture
 from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching
@@ -35,11 +38,12 @@ SMALLEST = 2
 
 @dataclass
 class Run:
-    """The result of a training."""
+    """The result of a training: a field of any family, and what is known of its scene.
+
+    Subclasses add how it is drawn.
+    """
 
     field: Field
-    sampler: Sampler
-    marching: Marching
     viewpoints: Viewpoints
     """The region of the photos' cameras."""
     scene: str
@@ -74,11 +78,70 @@ class Run:
         self.figures["parameters"] = sum(p.numel() for p in self.field.parameters())
         self.figures["processor_seconds"] = round(time.process_time() - started, 2)
 
-    def to(self, device: torch.device | str) -> Run:
-        """Field and sampler moved to ``device``, in place."""
+    def to(self, device: torch.device | str) -> Self:
+        """Everything that draws moved to ``device``, in place."""
         self.field.to(device)
-        self.sampler.to(device)
         return self
+
+    def draw(self, camera: Cameras, *, background: float = 1.0) -> Picture:
+        """The view of a camera of the world.
+
+        Args:
+            camera: viewpoint and picture size; the first, if there are several.
+            background: grey level behind the field, 0..1.
+        """
+        raise NotImplementedError
+
+    def volume(self) -> VolumeRun:
+        """The run itself, where its field has a density at every point.
+
+        Raises:
+            FieldError: it has none.
+        """
+        self.field.volume()
+        raise NotImplementedError
+
+    def save(self, folder: Path, config: Any) -> None:
+        """Write the field, what draws it, ``report.json`` and ``loss.png``, each under a temporary name first.
+
+        Of several processes only the first one writes.
+        """
+        if not PartialState().is_main_process:
+            return
+        save_field(self.field, folder / FIELD)
+        contents = {
+            "scene": self.scene,
+            "downscale": self.downscale,
+            "format": self.format,
+            "family": self.field.name,
+            **self.save_renderer(folder),
+            "viewpoints": dataclasses.asdict(self.viewpoints),
+            "figures": self.figures,
+        }
+        write_run_report(folder, self.report, contents, settings=config)
+
+    def save_renderer(self, folder: Path) -> dict[str, Any]:
+        """Write the files of what draws the field, and return its settings for the report."""
+        return {}
+
+    @classmethod
+    def load_renderer(cls, folder: Path, field: Field, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Further arguments of the class, from what `save_renderer` wrote and returned."""
+        return {}
+
+
+@dataclass
+class VolumeRun(Run):
+    """A field with a density at every point, drawn by marching rays through it."""
+
+    field: VolumeField
+    _: dataclasses.KW_ONLY
+    sampler: Sampler
+    marching: Marching
+
+    def to(self, device: torch.device | str) -> Self:
+        self.sampler.to(device)
+        return super().to(device)
 
     def draw(self, camera: Cameras, *, background: float = 1.0, chunk: int = 8192) -> Picture:
         """The view of a camera of the world; see `renderer.render_picture`."""
@@ -88,26 +151,33 @@ class Run:
             self.field, camera, self.marching, sampler=self.sampler, background=background, chunk=chunk
         )
 
-    def save(self, folder: Path, config: Any) -> None:
-        """Write field, sampler, ``report.json`` and ``loss.png``, each under a temporary name first.
+    def volume(self) -> VolumeRun:
+        return self
 
-        Of several processes only the first one writes.
-        """
-        if not PartialState().is_main_process:
-            return
-        save_field(self.field, folder / FIELD)
+    def save_renderer(self, folder: Path) -> dict[str, Any]:
         self.sampler.save(folder)
-        contents = {
-            "scene": self.scene,
-            "downscale": self.downscale,
-            "format": self.format,
-            "family": self.field.name,
-            "marching": dataclasses.asdict(self.marching),
-            "fine": self.sampler.fine,
-            "viewpoints": dataclasses.asdict(self.viewpoints),
-            "figures": self.figures,
-        }
-        write_run_report(folder, self.report, contents, settings=config)
+        return {"marching": dataclasses.asdict(self.marching), "fine": self.sampler.fine}
+
+    @classmethod
+    def load_renderer(cls, folder: Path, field: Field, settings: Mapping[str, Any]) -> dict[str, Any]:
+        marching = Marching(**settings["marching"])
+        marching.check(field.bounds)
+        return {"marching": marching, "sampler": _load_sampler(folder, field, settings.get("fine", 0))}
+
+
+@dataclass
+class SplatRun(Run):
+    """A cloud of Gaussians, drawn by blending them front to back."""
+
+    field: SplatField
+
+    def draw(self, camera: Cameras, *, background: float = 1.0) -> Picture:
+        return draw_splats(self.field, camera, background=background)
+
+
+def run_class(field: Field) -> type[Run]:
+    """The class of the runs of a field's family."""
+    return SplatRun if isinstance(field, SplatField) else VolumeRun
 
 
 def turntable(
@@ -181,15 +251,13 @@ def load_run(folder: str | Path) -> Run:
     field = load_field(folder / FIELD)
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        marching = Marching(**result["marching"])
-        marching.check(field.bounds)
         viewpoints = Viewpoints.from_json(result["viewpoints"])
-        sampler = _load_sampler(folder, field, result.get("fine", 0))
         metrics = result["metrics"]
         report = FitReport(metrics["steps"], metrics["seconds"], metrics["stopped"])
-        return Run(
-            field, sampler, marching, viewpoints, result["scene"], result["downscale"], report,
-            result.get("figures", {}), result.get("format", "auto"),
+        kind = run_class(field)
+        return kind(
+            field, viewpoints, result["scene"], result["downscale"], report,
+            result.get("figures", {}), result.get("format", "auto"), **kind.load_renderer(folder, field, result),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -29,7 +29,7 @@ class RadianceConfig:
             betas=(0.9, 0.99), save_every=500, validate_every=500, log_every=50,
         )
     )  # fmt: skip
-    """Settings of the training loop; the batch size counts rays."""
+    """Settings of the training loop; the batch size counts rays, or views in the training of splats."""
     intervals: int = 192
     """Number of samples of a ray along the diagonal of the scene's box."""
     occupancy: int = 48
@@ -60,8 +60,16 @@ class RadianceConfig:
     """Weight of the opacity loss, which makes each ray either opaque or transparent."""
     bits: int | None = None
     """Bits per weight of large tensors, 2..8, with quantization-aware training; none: 32, without it."""
+    ssim: float = 0.2
+    """Splats: weight of one minus the structural similarity; the rest of the loss is the absolute error."""
+    relocate_every: int = 50
+    """Splats: steps between moves of transparent Gaussians onto others; 0: never."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.ssim <= 1:
+            raise ValueError(f"ssim must be in 0..1, got {self.ssim}")
+        if self.relocate_every < 0:
+            raise ValueError(f"relocate_every must not be negative, got {self.relocate_every}")
         if self.bits is not None and not 2 <= self.bits <= 8:
             raise ValueError(f"bits must be in 2..8 or none, got {self.bits}")
         for name in ("intervals", "occupancy_every", "stages"):
@@ -138,6 +146,8 @@ class DistillConfig:
     """Higher log-densities are lowered to this one for comparison: both are solid."""
     cameras: int = 8
     """Number of random cameras of each step."""
+    views: int = 64
+    """Splats, as teacher or student: number of the teacher's views that are learned."""
     hard_cameras: bool = False
     """Draw a tenth of the cameras near those with the largest error so far (arXiv 2304.04012)."""
     hard_rays: bool = False
@@ -160,8 +170,9 @@ class DistillConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.lowest < self.highest:
             raise ValueError(f"lowest must be below highest, got {self.lowest} and {self.highest}")
-        if self.cameras < 1:
-            raise ValueError(f"cameras must be at least 1, got {self.cameras}")
+        for name in ("cameras", "views"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def radiance_settings(field: str, *, moving: bool, source: str | Path | None = None) -> RadianceConfig:

@@ -15,29 +15,29 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mappers.options import RunLength, declared_by
-from mappers.quality import psnr, psnr_of
+from mappers.quality import psnr_of
 from mappers.training.draws import Draws
 from mappers.training.run_folder import run_folder
 from mappers.training.trainer import FitReport, fit
 
-from .cameras import Rays
-from .evaluation import picture_of
-from .fields import Field, FieldError, build_field, moving_family
+from .cameras import Cameras, Rays
+from .evaluation import validate_views
+from .fields import Field, FieldError, VolumeField, build_field, moving_family
 from .fields.quantized import Quantized
+from .fields.splat import SplatField
 from .options import TrainOptions
 from .rendering.compositing import Rendered, distortion, opacity_entropy, render_rays
 from .rendering.hierarchical import CoarseField
 from .rendering.occupancy import OccupancyGrid
-from .rendering.renderer import render_picture
+from .rendering.renderer import Picture, render_picture
 from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching, Samples
-from .runs import Run
+from .runs import Run, VolumeRun
 from .scenes import Scene, load_scene
 from .settings import RadianceConfig, radiance_settings
+from .splats.training import train_splats
 from .viewpoints import Viewpoints
 
-VALIDATION_VIEWS = 3
-"""Test views drawn at a validation."""
 Stage = tuple[int | None, RadianceConfig]
 """Resolution of a stage (None: that of the field) and its settings."""
 
@@ -45,7 +45,7 @@ Stage = tuple[int | None, RadianceConfig]
 class RadianceTask:
     """Squared error of rendered rays against pictures, plus the penalties in the settings."""
 
-    def __init__(self, scene: Scene, field: Field, config: RadianceConfig, sampler: Sampler):
+    def __init__(self, scene: Scene, field: VolumeField, config: RadianceConfig, sampler: Sampler):
         self.scene, self.field, self.sampler, self.config = scene, field, sampler, config
         self.quantized = Quantized(field, config.bits) if config.bits else None
         self.modules: Mapping[str, nn.Module] = {"field": self.quantized or field, **sampler.parts()}
@@ -89,23 +89,15 @@ class RadianceTask:
     def validate(self, modules: Mapping[str, Callable[..., Any]], step: int) -> dict[str, float | Image.Image]:
         """Mean PSNR in dB of a few test views, and the first view next to its photo."""
         with self.quantized.inside() if self.quantized else nullcontext():
-            return self._measured()
+            return validate_views(self.draw, self.test)
 
-    def _measured(self) -> dict[str, float | Image.Image]:
-        views = [self.draw(i) for i in range(min(VALIDATION_VIEWS, len(self.test.cameras)))]
-        masks = [self.test.mask(i).to(color.device) for i, (color, _) in enumerate(views)]
-        shown = [(color[mask], truth[mask]) for (color, truth), mask in zip(views, masks, strict=True) if mask.any()]
-        mean = sum(psnr(color, truth) for color, truth in shown) / max(len(shown), 1)
-        return {"psnr": mean, "view": picture_of(torch.cat(views[0], 1))}
-
-    def draw(self, index: int) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w 3"]]:
-        """A test view as rendered from the field, and its photo, both on white."""
-        picture = render_picture(self.field, self.test.camera(index), self.marching, sampler=self.sampler)
-        return picture.color, self.test.picture(index).to(picture.color)
+    def draw(self, camera: Cameras) -> Picture:
+        """The field's view on white."""
+        return render_picture(self.field, camera, self.marching, sampler=self.sampler)
 
 
 def penalties(
-    field: Field, config: RadianceConfig, samples: Samples, out: Rendered, marching: Marching
+    field: VolumeField, config: RadianceConfig, samples: Samples, out: Rendered, marching: Marching
 ) -> Tensor | float:
     """The sum of the weighted penalties in the settings; penalties of weight zero are not computed."""
     total = field.penalty(l1=config.l1, total_variation=config.total_variation)
@@ -166,9 +158,12 @@ def train(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )
     final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
-    check_stages(final, config)
-    plan = stages(final, config) if isinstance(field, str) else [(None, config)]
-    run = _train_stages(scene, final, config, plan, seed=seed, output=output, resume=resume)
+    check_settings(final, config)
+    if isinstance(final, SplatField):
+        run = train_splats(scene, final, config, output=output, resume=resume)
+    else:
+        plan = stages(final.volume(), config) if isinstance(field, str) else [(None, config)]
+        run = _train_stages(scene, final.volume(), config, plan, seed=seed, output=output, resume=resume)
     run.count_cost(started)
     if output:
         run.save(output, config)
@@ -177,7 +172,7 @@ def train(
 
 def _train_stages(
     scene: Scene,
-    final: Field,
+    final: VolumeField,
     config: RadianceConfig,
     plan: Sequence[Stage],
     *,
@@ -191,7 +186,7 @@ def _train_stages(
     for number, (resolution, stage) in enumerate(plan):
         if resolution is not None and number == 0:
             coarse = dataclasses.replace(final.config, resolution=resolution)
-            current = build_field(final.name, scene.bounds, coarse, seed=seed)
+            current = build_field(final.name, scene.bounds, coarse, seed=seed).volume()
         elif resolution is not None:
             current, sampler = next_stage(current, resolution, config, sampler, first=number == 1)
         if number and max_minutes is not None:
@@ -218,21 +213,28 @@ def _train_stages(
             break
     assert task is not None
     viewpoints = Viewpoints.of(scene.split("train").cameras)
-    return Run(current, sampler, task.marching, viewpoints, scene.source, scene.downscale, report, format=scene.format)
+    return VolumeRun(
+        current, viewpoints, scene.source, scene.downscale, report, format=scene.format, sampler=sampler,
+        marching=task.marching,
+    )  # fmt: skip
 
 
-def check_stages(field: Field, config: RadianceConfig) -> None:
+def check_settings(field: Field, config: RadianceConfig) -> None:
     """Refuse settings that a family cannot follow, before the first step.
 
     Raises:
         FieldError: naming the setting.
     """
-    for setting, able in (("shrink", field.shrinkable), ("prune", field.prunable)):
-        if getattr(config, setting) and not able:
+    marched = not isinstance(field, SplatField)
+    able = {"shrink": field.shrinkable, "prune": field.prunable}
+    for setting in ("fine", "distortion", "opacity", "bits", "l1", "total_variation"):
+        able[setting] = marched
+    for setting, possible in able.items():
+        if getattr(config, setting) and not possible:
             raise FieldError(f"{setting} does not exist for {field.name}; leave it out of the settings")
 
 
-def stages(field: Field, config: RadianceConfig) -> list[Stage]:
+def stages(field: VolumeField, config: RadianceConfig) -> list[Stage]:
     """Resolution (None: that of the field) and settings of every stage; the steps of all stages add up to the run's."""
     count = config.stages if field.resizable else 1
     if count == 1:
@@ -253,20 +255,20 @@ def stages(field: Field, config: RadianceConfig) -> list[Stage]:
     return plan
 
 
-def build_sampler(field: Field, config: RadianceConfig, *, seed: int) -> Sampler:
+def build_sampler(field: VolumeField, config: RadianceConfig, *, seed: int) -> Sampler:
     """The sampler that the settings name, over the field's box."""
     if config.occupancy:
         return OccupancyGrid(
             field.bounds, config.occupancy, threshold=config.occupancy_threshold, every=config.occupancy_every
         )
     if config.fine:
-        return CoarseField(build_field(field.name, field.bounds, field.config, seed=seed + 1), config.fine)
+        return CoarseField(build_field(field.name, field.bounds, field.config, seed=seed + 1).volume(), config.fine)
     return UniformSampler(field.bounds)
 
 
 def next_stage(
-    field: Field, resolution: int, config: RadianceConfig, sampler: Sampler, *, first: bool
-) -> tuple[Field, Sampler]:
+    field: VolumeField, resolution: int, config: RadianceConfig, sampler: Sampler, *, first: bool
+) -> tuple[VolumeField, Sampler]:
     """The field of the next stage at its finer resolution, and the sampler over the same box.
 
     Args:

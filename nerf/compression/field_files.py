@@ -25,14 +25,14 @@ from mappers.training.trainer import FitReport
 
 from ..evaluation import picture_of
 from ..export import FILMS, write_film
-from ..fields import Field, restore_field
+from ..fields import VolumeField, restore_field
 from ..fields.quantized import FEWEST, MOST, bits_per_tensor, quantize
 from ..media.fields import MEDIA_FIELDS, MediaField, PictureField
 from ..media.fitting import draw_frames, draw_picture, load_media_field, restore_media_field
 from ..rendering.occupancy import OccupancyGrid
 from ..rendering.samplers import UniformSampler
 from ..rendering.sampling import Marching
-from ..runs import FIELD, Run, load_run
+from ..runs import FIELD, VolumeRun, load_run
 from ..viewpoints import Viewpoints
 from .container import field
 from .container.binary import MAGIC, varint, with_checksum
@@ -126,7 +126,7 @@ def compress_run(
     if not (folder / REPORT).is_file():
         raise FileNotFoundError(f"{folder} holds no finished run ({REPORT} is missing); train or fit one with --output")
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    built, about = _of_media(folder, report) if "media" in report else _of_scene(load_run(folder))
+    built, about = _of_media(folder, report) if "media" in report else _of_scene(load_run(folder).volume())
     if bits is None:
         trained: int | Mapping[str, int] | None = report["settings"].get("bits")
         bits = trained or MOST
@@ -175,7 +175,7 @@ def _of_media(folder: Path, report: Mapping[str, Any]) -> tuple[MediaField, dict
     return load_media_field(folder / FIELD), {name: report[name] for name in names}
 
 
-def _of_scene(run: Run) -> tuple[nn.Module, dict[str, Any]]:
+def _of_scene(run: VolumeRun) -> tuple[nn.Module, dict[str, Any]]:
     about: dict[str, Any] = {
         "scene": Path(run.scene).name,
         "downscale": run.downscale,
@@ -201,7 +201,7 @@ def decompress_field(source: bytes | str | Path, output: str | Path, *, overwrit
     file, output = read(data), Path(output)
     built = _built(file)
     _check_output(built, output, overwrite)
-    if isinstance(built, Field):
+    if isinstance(built, VolumeField):
         _write_run(built, file.about, output)
         return output
     frames = field_frames(built, file.about)
@@ -213,9 +213,9 @@ def decompress_field(source: bytes | str | Path, output: str | Path, *, overwrit
     return output
 
 
-def _check_output(built: MediaField | Field, output: Path, overwrite: bool) -> None:
+def _check_output(built: MediaField | VolumeField, output: Path, overwrite: bool) -> None:
     """Refuse an output of another kind than the field's, or one that would replace files."""
-    if isinstance(built, Field):
+    if isinstance(built, VolumeField):
         refuse_filled(output, overwrite=overwrite)
         return
     if isinstance(built, PictureField):
@@ -235,17 +235,18 @@ def field_frames(built: MediaField, about: Mapping[str, Any]) -> list[np.ndarray
     return list(to_bytes(values).numpy())
 
 
-def _built(file: FieldFile) -> MediaField | Field:
-    restore = restore_media_field if file.family in MEDIA_FIELDS else restore_field
+def _built(file: FieldFile) -> MediaField | VolumeField:
     try:
-        return restore(file.family, file.config, file.state)
+        if file.family in MEDIA_FIELDS:
+            return restore_media_field(file.family, file.config, file.state)
+        return restore_field(file.family, file.config, file.state).volume()
     except (KeyError, TypeError, RuntimeError) as error:
         raise HeaderError(
             f"damaged header: the field's sizes do not fit its weights ({error}); get an undamaged copy"
         ) from error
 
 
-def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
+def _write_run(built: VolumeField, about: Mapping[str, Any], folder: Path) -> None:
     """Write a run folder with what `load_run` needs."""
     sampler = UniformSampler(built.bounds)
     if "cells" in about:
@@ -257,4 +258,7 @@ def _write_run(built: Field, about: Mapping[str, Any], folder: Path) -> None:
         grid.density.copy_(occupied.float())
     seen = Viewpoints.from_json(about["viewpoints"])
     marching = Marching(**about["marching"])
-    Run(built, sampler, marching, seen, about["scene"], about["downscale"], FitReport()).save(folder, None)
+    run = VolumeRun(
+        built, seen, about["scene"], about["downscale"], FitReport(), sampler=sampler, marching=marching
+    )
+    run.save(folder, None)

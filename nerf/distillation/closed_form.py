@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..fields import Field, spherical_harmonics
+from ..fields import VolumeField, spherical_harmonics
 from ..fields.low_rank import LINES, PLANES, CPField, LowRankField, VMField
 from ..fields.voxel import VoxelField
 
@@ -33,7 +33,7 @@ pictures from 64, 96 and 128 nodes in 16, 57 and 140 processor seconds; all 300 
 """
 
 
-def initialize_from_teacher(teacher: Field, student: Field, log_density: tuple[float, float]) -> bool:
+def initialize_from_teacher(teacher: VolumeField, student: VolumeField, log_density: tuple[float, float]) -> bool:
     """Set the student's grids to the teacher's values; False, and no change, if its family has no closed form.
 
     Where colour features mean something else to the teacher, a factorized student takes over the density alone.
@@ -56,7 +56,7 @@ def initialize_from_teacher(teacher: Field, student: Field, log_density: tuple[f
     return True
 
 
-def shares_head(teacher: Field, student: Field) -> bool:
+def shares_head(teacher: VolumeField, student: VolumeField) -> bool:
     """Whether both fields have the same colour features: equal feature counts and equal head weights."""
     theirs, ours = teacher.head.state_dict(), student.head.state_dict()
     return (
@@ -66,7 +66,7 @@ def shares_head(teacher: Field, student: Field) -> bool:
     )
 
 
-def node_points(field: Field, resolution: int) -> Float[Tensor, "n 3"]:
+def node_points(field: VolumeField, resolution: int) -> Float[Tensor, "n 3"]:
     """World positions of a grid's nodes over the field's box, x fastest, then y, then z."""
     axis = torch.linspace(0, 1, resolution, device=field.bounds.device)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
@@ -89,7 +89,7 @@ def fibonacci_sphere(count: int) -> Float[Tensor, "n 3"]:
     return normalize(torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), height], -1), dim=-1)
 
 
-def _voxel(teacher: Field, student: VoxelField, log_density: tuple[float, float]) -> None:
+def _voxel(teacher: VolumeField, student: VoxelField, log_density: tuple[float, float]) -> None:
     """Log-density at the kept nodes, and the harmonics that fit the logit of the colour from all around."""
     kept = (student.rows > 0).flatten()
     points = node_points(student, student.config.resolution)[kept]
@@ -109,7 +109,7 @@ def _voxel(teacher: Field, student: VoxelField, log_density: tuple[float, float]
 
 
 def _grid_features(
-    teacher: Field, student: Field, resolution: int, log_density: tuple[float, float]
+    teacher: VolumeField, student: VolumeField, resolution: int, log_density: tuple[float, float]
 ) -> tuple[Float[Tensor, "z y x"], Float[Tensor, "f z y x"] | None]:
     """The teacher's log-density and, where they mean the same to the student, colour features at its nodes."""
     count = teacher.feature_size if shares_head(teacher, student) else 1
@@ -118,7 +118,7 @@ def _grid_features(
     return grid[0].clamp(*log_density), grid[1:] if count > 1 else None
 
 
-def _vm(teacher: Field, student: VMField, log_density: tuple[float, float]) -> None:
+def _vm(teacher: VolumeField, student: VMField, log_density: tuple[float, float]) -> None:
     """Density by a singular value decomposition for each axis of what the axes before left over; colours by ALS."""
     size, ranks = student.config.resolution, student.config
     rest, colors = _grid_features(teacher, student, size, log_density)
@@ -149,7 +149,7 @@ def _vm(teacher: Field, student: VMField, log_density: tuple[float, float]) -> N
     student.basis.weight.copy_(torch.cat([part[0] for part in parts if part], 1))
 
 
-def _cp(teacher: Field, student: CPField, log_density: tuple[float, float]) -> None:
+def _cp(teacher: VolumeField, student: CPField, log_density: tuple[float, float]) -> None:
     """Both tensors by alternating least squares."""
     size, ranks = student.config.resolution, student.config
     density, colors = _grid_features(teacher, student, size, log_density)
@@ -222,5 +222,5 @@ def cp_decomposition(
     return factors
 
 
-CLOSED_FORMS: dict[type[Field], Callable[..., None]] = {VoxelField: _voxel, VMField: _vm, CPField: _cp}
+CLOSED_FORMS: dict[type[VolumeField], Callable[..., None]] = {VoxelVolumeField: _voxel, VMVolumeField: _vm, CPVolumeField: _cp}
 """The families that have a closed form."""

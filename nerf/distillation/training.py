@@ -26,15 +26,17 @@ from mappers.training.trainer import fit
 
 from ..cameras import Rays
 from ..evaluation import picture_of, psnr_between
-from ..fields import Field, FieldError, build_field, density_of
+from ..fields import Field, FieldError, VolumeField, build_field, density_of
+from ..fields.splat import SplatField
 from ..options import DistillOptions
 from ..rendering.compositing import composite
 from ..rendering.sampling import sample_points
-from ..runs import Run, load_run
+from ..runs import Run, VolumeRun, load_run
 from ..settings import DistillConfig, distill_settings
 from .closed_form import initialize_from_teacher
 from .comparison import compare_student
 from .hard_examples import HardExamples, heaviest_samples
+from .views import distill_views
 
 VALIDATION_VIEWS = 3
 """Views in which the student is compared with its teacher at a validation."""
@@ -58,7 +60,7 @@ class DistillationTask:
     adds rendered pixels. Stage 1 needs learned heads and equally many features on both sides: voxel grids leave it out.
     """
 
-    def __init__(self, teacher: Run, student: Field, config: DistillConfig):
+    def __init__(self, teacher: VolumeRun, student: VolumeField, config: DistillConfig):
         self.teacher, self.student, self.config = teacher, student, config
         teacher.field.requires_grad_(False).eval()
         teacher.sampler.requires_grad_(False).eval()
@@ -139,7 +141,7 @@ class DistillationTask:
 class Student(nn.Module):
     """A field whose features, or features and colours, are computed in one call, as distillation needs them."""
 
-    def __init__(self, field: Field):
+    def __init__(self, field: VolumeField):
         super().__init__()
         self.field = field
 
@@ -201,21 +203,13 @@ def distill(
     config = dataclasses.replace(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )
-    if isinstance(field, Field):
-        student = field
+    student = field if isinstance(field, Field) else build_field(name, teacher.field.bounds, size, seed=seed)
+    if isinstance(student, SplatField) or isinstance(teacher.field, SplatField):
+        run = distill_views(teacher, student, config, fresh=student is not field, output=output, resume=resume)
     else:
-        student = build_field(name, teacher.field.bounds, size, seed=seed)
-        if config.inherit == "head":
-            inherit_head(teacher.field, student)
-        if config.closed_form:
-            initialize_from_teacher(teacher.field, student, (config.lowest, config.highest))
-    inputs = {
-        "teacher": {"field": teacher.field, "sampler": teacher.sampler, "marching": teacher.marching},
-        "viewpoints": teacher.viewpoints, "family": student.name, "size": student.config, "settings": config,
-    }  # fmt: skip
-    task = DistillationTask(teacher, student, config)
-    report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
-    run = dataclasses.replace(teacher, field=student, report=report, figures={})
+        run = _distill_points(
+            teacher.volume(), student.volume(), config, fresh=student is not field, output=output, resume=resume
+        )
     run.count_cost(started)
     if output:
         run.figures |= compare_student(run, teacher, scratch=scratch, seed=seed)
@@ -223,7 +217,30 @@ def distill(
     return run
 
 
-def inherit_head(teacher: Field, student: Field) -> bool:
+def _distill_points(
+    teacher: VolumeRun,
+    student: VolumeField,
+    config: DistillConfig,
+    *,
+    fresh: bool,
+    output: Path | None,
+    resume: bool | Literal["auto"],
+) -> VolumeRun:
+    """Distil one field with a density into another; ``fresh`` students start from what the teacher knows."""
+    if fresh and config.inherit == "head":
+        inherit_head(teacher.field, student)
+    if fresh and config.closed_form:
+        initialize_from_teacher(teacher.field, student, (config.lowest, config.highest))
+    inputs = {
+        "teacher": {"field": teacher.field, "sampler": teacher.sampler, "marching": teacher.marching},
+        "viewpoints": teacher.viewpoints, "family": student.name, "size": student.config, "settings": config,
+    }  # fmt: skip
+    task = DistillationTask(teacher, student, config)
+    report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
+    return dataclasses.replace(teacher, field=student, report=report, figures={})
+
+
+def inherit_head(teacher: VolumeField, student: VolumeField) -> bool:
     """Copy the teacher's learned colour head, tensor by tensor, where both have the same one; return whether they had.
 
     Raises:

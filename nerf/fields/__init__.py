@@ -1,7 +1,8 @@
 """Radiance fields: one family a file, listed in `FIELDS`.
 
-A new family is a `Field` subclass with a configuration dataclass and named sizes, and one entry below; the contract
-tests, training, distillation and the command line then include it.
+A new family is a `VolumeField` with a configuration dataclass and named sizes, and one entry below; the contract
+tests, training, distillation and the command line then include it. Splats are the one family without a density at
+points: `nerf.splats` trains and draws them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from torch import Tensor
 
 from mappers.files import replacing
 
-from . import cam, cam_time, hash_grid, low_rank, mlp, voxel
-from .base import Field, FieldError, density_of, spherical_harmonics
+from . import cam, cam_time, hash_grid, low_rank, mlp, splat, voxel
+from .base import Field, FieldError, VolumeField, density_of, spherical_harmonics
 
 __all__ = [
     "FIELDS",
     "Family",
     "Field",
     "FieldError",
+    "VolumeField",
     "build_field",
     "density_of",
     "load_field",
@@ -71,6 +73,7 @@ FIELDS: dict[str, Family] = {
     "cp": Family(low_rank.CPField, low_rank.LowRankConfig, low_rank.CP_PRESETS),
     "cam": Family(cam.CAMField, cam.CAMConfig, cam.PRESETS, moving="cam-time"),
     "cam-time": Family(cam_time.CAMTimeField, cam_time.CAMTimeConfig, cam_time.PRESETS, moving="cam-time"),
+    "splat": Family(splat.SplatField, splat.SplatConfig, splat.PRESETS),
 }
 
 

@@ -1,6 +1,6 @@
-"""The base class of all families of radiance fields, and the two kinds of colour heads.
+"""The base classes of the families of radiance fields, and the two kinds of colour heads.
 
-A field is split as PVD splits it (arXiv 2211.15977, section 3.2). ``features`` maps a position to the logarithm of
+A field with a density is split as PVD splits it (arXiv 2211.15977, section 3.2). ``features`` maps a position to the logarithm of
 its density and to colour features: families differ in it, and distillation aligns it. ``color`` turns
 features and a view direction into RGB.
 """
@@ -112,10 +112,12 @@ class SphericalHead(nn.Module):
 
 
 class Field(nn.Module):
-    """A radiance field in an axis-aligned box. A family subclasses this, and nothing subclasses a family.
+    """A radiance field in an axis-aligned box: what every family has, however it is drawn.
+
+    A family subclasses this or `VolumeField`, and nothing subclasses a family.
 
     Args:
-        bounds: lower and upper corner of the box, [2, 3], in world units; outside, density is 0.
+        bounds: lower and upper corner of the box, [2, 3], in world units.
         config: sizes, an instance of the family's configuration; None for a field without any.
     """
 
@@ -129,10 +131,7 @@ class Field(nn.Module):
     """Whether it can be cut to a smaller box: `shrunk`."""
     prunable: ClassVar[bool] = False
     """Whether nodes of low density can be removed: `pruned`."""
-    learned_head: ClassVar[bool] = True
-    """Whether a learned head turns colour features into RGB, so that equal heads give features an equal meaning."""
     bounds: Tensor
-    head: nn.Module
     config: Any
 
     def __init__(self, bounds: Float[Tensor, "2 3"], config: Any = None):
@@ -153,38 +152,16 @@ class Field(nn.Module):
         field.load_state_dict(state)
         return field
 
-    def resized(self, resolution: int) -> Field:
-        """The same field with another number of nodes along an axis.
+    def volume(self) -> VolumeField:
+        """The field itself, if it has a density at every point.
 
         Raises:
-            FieldError: the family has no such resolution.
+            FieldError: it has none.
         """
-        raise FieldError(f"{self.name} fields have no resolution that can change; leave out the stages")
-
-    def shrunk(self, bounds: Float[Tensor, "2 3"], resolution: int) -> Field:
-        """The same field in a smaller box, with ``resolution`` nodes along an axis.
-
-        Raises:
-            FieldError: the family cannot.
-        """
-        raise FieldError(f"{self.name} fields cannot be cut to a smaller box; leave out shrink")
-
-    def pruned(self, threshold: float) -> Field:
-        """The same field without the parts whose density is below ``threshold``, per unit length.
-
-        Raises:
-            FieldError: the family cannot.
-        """
-        raise FieldError(f"{self.name} fields have no nodes that can be removed; leave out prune")
-
-    @property
-    def feature_size(self) -> int:
-        """How many numbers `features` returns for a point, log-density included; by default PVD's 16."""
-        return 16
-
-    def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
-        """Log-density (first) and colour features at points of the unit cube. Every family implements it."""
-        raise NotImplementedError
+        raise FieldError(
+            f"{self.name} fields have no density at points; turn the field into a family that has"
+            " (mapfield nerf distill --field hash)"
+        )
 
     def rates(self) -> Mapping[str, float]:
         """Learning rates of parameters relative to the run's, by prefix of their name; 1 for all others."""
@@ -201,6 +178,50 @@ class Field(nn.Module):
             for name, value in self.regularization().items():
                 total = total + weights[name] * value
         return total
+
+
+class VolumeField(Field):
+    """A field that has density and colour at every point, and that is drawn by marching rays through it."""
+
+    learned_head: ClassVar[bool] = True
+    """Whether a learned head turns colour features into RGB, so that equal heads give features an equal meaning."""
+    head: nn.Module
+
+    def volume(self) -> Self:
+        return self
+
+    def resized(self, resolution: int) -> VolumeField:
+        """The same field with another number of nodes along an axis.
+
+        Raises:
+            FieldError: the family has no such resolution.
+        """
+        raise FieldError(f"{self.name} fields have no resolution that can change; leave out the stages")
+
+    def shrunk(self, bounds: Float[Tensor, "2 3"], resolution: int) -> VolumeField:
+        """The same field in a smaller box, with ``resolution`` nodes along an axis.
+
+        Raises:
+            FieldError: the family cannot.
+        """
+        raise FieldError(f"{self.name} fields cannot be cut to a smaller box; leave out shrink")
+
+    def pruned(self, threshold: float) -> VolumeField:
+        """The same field without the parts whose density is below ``threshold``, per unit length.
+
+        Raises:
+            FieldError: the family cannot.
+        """
+        raise FieldError(f"{self.name} fields have no nodes that can be removed; leave out prune")
+
+    @property
+    def feature_size(self) -> int:
+        """How many numbers `features` returns for a point, log-density included; by default PVD's 16."""
+        return 16
+
+    def encode(self, unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
+        """Log-density (first) and colour features at points of the unit cube. Every family implements it."""
+        raise NotImplementedError
 
     def unit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """World coordinates to the unit cube of the bounds."""

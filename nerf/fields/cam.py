@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import MOST, Field, spherical_harmonics
+from .base import MOST, VolumeField, spherical_harmonics
 from .mlp import positional_encoding
 from .modulation import Modulation, modulated, normalized
 
@@ -93,7 +93,7 @@ class ModulatedHead(nn.Module):
         return torch.sigmoid(self.last(hidden))
 
 
-class CAMField(Field):
+class CAMField(VolumeField):
     """Normed layers over the position, then layers that the direction modulates.
 
     The published network modulates every layer, so that density depends on the direction, and norms over the samples of

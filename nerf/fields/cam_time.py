@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import MOST, ColorHead, Field
+from .base import MOST, ColorHead, VolumeField
 from .cam import GRID_RATE
 from .mlp import positional_encoding
 from .modulation import Modulation, modulated, normalized
@@ -72,7 +72,7 @@ class Trunk(nn.Module):
         return hidden
 
 
-class CAMTimeField(Field):
+class CAMTimeField(VolumeField):
     """A field of a moving scene. Evaluated without times it is the scene at time 0."""
 
     name = "cam-time"

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Field, density_of
+from .base import VolumeField, density_of
 from .mlp import positional_encoding
 
 WARP = 0.3
@@ -161,7 +161,7 @@ class ConditionalField(nn.Module):
         return ConditionedField(self, shape_code, appearance_code)
 
 
-class ConditionedField(Field):
+class ConditionedField(VolumeField):
     """The field of one object: a conditional field with both codes fixed."""
 
     name = "conditional"

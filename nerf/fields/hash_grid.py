@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .base import ColorHead, Field, feature_net
+from .base import ColorHead, VolumeField, feature_net
 from .interpolation import combine, corners, weighted_rows
 
 PRIMES = (1, 2654435761, 805459861)
@@ -77,7 +77,7 @@ class HashEncoding(nn.Module):
         return rows.view(len(unit), self.config.levels * self.config.level_features)
 
 
-class HashField(Field):
+class HashField(VolumeField):
     """Hash encoding, a small network to 16 features, and the learned colour head."""
 
     name = "hash"

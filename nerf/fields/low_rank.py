@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import ColorHead, Field
+from .base import ColorHead, VolumeField
 
 PLANES = ((0, 1), (0, 2), (1, 2))
 """Axes of each matrix of VM, first the one that runs along its columns."""
@@ -47,7 +47,7 @@ def _on_lines(lines: Float[Tensor, "3 r l"], unit: Float[Tensor, "n 3"]) -> Floa
     return F.grid_sample(lines[..., None], at, align_corners=True).squeeze(-1)
 
 
-class LowRankField(Field):
+class LowRankField(VolumeField):
     """Base class of VM and CP; it is not a family itself."""
 
     resizable = shrinkable = True

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import MOST, ColorHead, Field, feature_net
+from .base import MOST, ColorHead, VolumeField, feature_net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def positional_encoding(x: Float[Tensor, "n d"], octaves: int) -> Float[Tensor, 
     return torch.cat([x, angles.sin(), angles.cos()], -1)
 
 
-class MLPField(Field):
+class MLPField(VolumeField):
     """Encoded positions through a deep trunk that receives its input a second time halfway."""
 
     name = "mlp"

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import EMPTY, Field, SphericalHead
+from .base import EMPTY, SphericalHead, VolumeField
 from .interpolation import combine, corners, weighted_rows
 
 COLORS = 27
@@ -30,7 +30,7 @@ class VoxelConfig:
             raise ValueError(f"resolution must be at least 2 nodes, got {self.resolution}")
 
 
-class VoxelField(Field):
+class VoxelField(VolumeField):
     """Log-density and 27 colour coefficients at the nodes that are kept, interpolated trilinearly.
 
     ``rows`` maps nodes [z, y, x] to rows of ``values``; pruned nodes have row 0, which stays empty.

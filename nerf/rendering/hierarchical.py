@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..cameras import Rays
-from ..fields import Field, density_of, load_field, save_field
+from ..fields import VolumeField, density_of, load_field, save_field
 from .compositing import render_rays, render_weights
 from .samplers import Modules, Sampler
 from .sampling import Marching, Samples, resample_pdf, sample_points, span, stratified
@@ -27,7 +27,7 @@ class CoarseField(Sampler):
     file = "coarse.safetensors"
     """Name of the file in a run's folder."""
 
-    def __init__(self, field: Field, fine: int):
+    def __init__(self, field: VolumeField, fine: int):
         super().__init__()
         if fine < 1:
             raise ValueError(f"fine must be at least 1 sample, got {fine}")
@@ -72,7 +72,7 @@ class CoarseField(Sampler):
         Raises:
             FileNotFoundError, FieldError: the file is missing or damaged.
         """
-        return cls(load_field(folder / cls.file), fine)
+        return cls(load_field(folder / cls.file).volume(), fine)
 
     def evenly(self, rays: Rays, marching: Marching, jitter: Float[Tensor, " r"] | None = None) -> Samples:
         """The first pass: as many equal intervals on every ray as there are steps on the box's diagonal.

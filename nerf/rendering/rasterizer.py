@@ -13,6 +13,7 @@ from ..cameras import Cameras
 from ..fields.splat import SplatField
 from .blending import FAINTEST, TILE, blend
 from .projection import NEAREST, Projected, project
+from .renderer import Picture
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ def rasterize(field: SplatField, camera: Cameras) -> Rasterized:
     across = -(-camera.width // TILE)
     picture = _assemble(torch.cat([blended, 1 - left[..., None]], -1), across, camera.width, camera.height)
     return Rasterized(picture[..., :3], picture[..., 4], picture[..., 3])
+
+
+@torch.no_grad()
+def draw_splats(field: SplatField, camera: Cameras, *, background: float = 1.0) -> Picture:
+    """The view of the first of the cameras, on a grey level in 0..1."""
+    view = rasterize(field, camera)
+    # Pictures hold distances along rays.
+    slant = (camera.picture_rays(0).directions @ camera.forward[0]).view(camera.height, camera.width).to(view.depth)
+    depth = torch.where(view.opacity > 0.5, view.depth / slant / view.opacity.clamp(min=1e-6), 0.0)
+    color = view.color + (1 - view.opacity)[..., None] * background
+    return Picture(color.clamp(0, 1), view.opacity, depth)
 
 
 @torch.no_grad()

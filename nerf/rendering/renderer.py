@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..cameras import Cameras, Rays
-from ..fields import Field
+from ..fields import VolumeField
 from .compositing import render_rays
 from .samplers import Sampler, UniformSampler
 from .sampling import Marching
@@ -32,7 +32,7 @@ class Picture:
 
 @torch.no_grad()
 def render_picture(
-    field: Field,
+    field: VolumeField,
     camera: Cameras,
     marching: Marching,
     *,
@@ -62,7 +62,7 @@ def render_picture(
     return Picture(color.view(*size, 3).clamp(0, 1), opacity.view(size), depth.view(size))
 
 
-def _front_to_back(field: Field, rays: Rays, marching: Marching, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
+def _front_to_back(field: VolumeField, rays: Rays, marching: Marching, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
     """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
     samples = sampler.march(rays, marching)
     first, count = (values.index_select(0, samples.ray) for values in (samples.first, samples.count))

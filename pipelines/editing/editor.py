@@ -240,12 +240,14 @@ class Editor:
     def run(self) -> Run:
         """The current object as a `nerf.Run`, which films, meshes, point clouds and distillation take as input."""
         from mappers.training.trainer import FitReport
-        from nerf.runs import Run
+        from nerf.runs import VolumeRun
 
         model, codes = self.model, self.codes
         viewpoints = model.family.viewpoints(RUN_SIZE)
         field = model.field.at(*codes)
-        return Run(field, model.occupancy(codes[0]), model.marching, viewpoints, self.name, 1.0, FitReport())
+        return VolumeRun(
+            field, viewpoints, self.name, 1.0, FitReport(), sampler=model.occupancy(codes[0]), marching=model.marching
+        )
 
     def export(self, folder: str | Path, *, field: str = "hash", size: str = "small", steps: int | None = None) -> Run:
         """Distill the current object into a field of another family (PVD) and write the folder of its run.

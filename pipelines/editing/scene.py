@@ -24,10 +24,10 @@ from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import Prepared, fit
 from nerf.cameras import Cameras
 from nerf.conditional.clip.scorer import DEFAULT, Scorer, clip_distance
-from nerf.fields import Field, density_of
+from nerf.fields import VolumeField, density_of
 from nerf.rendering.compositing import composite
 from nerf.rendering.sampling import sample_points
-from nerf.runs import Run, load_run
+from nerf.runs import Run, VolumeRun, load_run
 from nerf.viewpoints import Viewpoints
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -71,7 +71,7 @@ class Recolored(nn.Module):
     are trained, without gradient for the density among them.
     """
 
-    def __init__(self, field: Field):
+    def __init__(self, field: VolumeField):
         super().__init__()
         self.field = field.requires_grad_(False)
         self.headless = not list(field.head.parameters())
@@ -96,7 +96,7 @@ class SceneEditTask:
         config: settings.
     """
 
-    def __init__(self, run: Run, text: Float[Tensor, " d"], scorer: Scorer, config: SceneEditConfig):
+    def __init__(self, run: VolumeRun, text: Float[Tensor, " d"], scorer: Scorer, config: SceneEditConfig):
         self.run, self.text, self.scorer, self.config = run, text, scorer, config
         self.before = deepcopy(run.field).requires_grad_(False)
         self.modules: Mapping[str, nn.Module] = {"colors": Recolored(run.field)}
@@ -169,7 +169,7 @@ def edit_scene(
     output = run_folder(output_dir)
     if not text.strip():
         raise ValueError('the text is empty; say what the scene should look like, such as "a golden robot"')
-    teacher = run if isinstance(run, Run) else load_run(run)
+    teacher = (run if isinstance(run, Run) else load_run(run)).volume()
     if teacher.field.moves:
         raise ValueError(f"the scene moves, and {teacher.field.name} fields cannot be recoloured; give a still one")
     config = config or SceneEditConfig()

@@ -13,12 +13,12 @@ from torch.nn.functional import normalize
 from mappers.training.trainer import FitReport
 from nerf.cameras import Cameras, look_at
 from nerf.export import mesh, point_cloud
-from nerf.fields import Field
+from nerf.fields import VolumeField
 from nerf.fields.base import EMPTY
 from nerf.ndc import NDC
 from nerf.rendering.samplers import UniformSampler
 from nerf.rendering.sampling import Marching
-from nerf.runs import Run, turntable
+from nerf.runs import VolumeRun, turntable
 from nerf.scenes.formats.llff import ndc_bounds
 from nerf.viewpoints import Viewpoints
 
@@ -38,7 +38,7 @@ def capture() -> Cameras:
     return Cameras.pinhole(poses, width=32, height=24, focal=38.4, ndc=ndc)
 
 
-class Ball(Field):
+class Ball(VolumeField):
     """A ball of the world, red on its left and blue on its right, as a field in NDC without weights."""
 
     name = "ball"
@@ -60,13 +60,14 @@ class Ball(Field):
 
 
 @pytest.fixture
-def run() -> Run:
+def run() -> VolumeRun:
     cameras = capture()
     bounds = ndc_bounds(cameras)
     assert cameras.ndc is not None
     marching = Marching.through(bounds, 256, near=0.0, far=1.0)
     seen = Viewpoints.of(cameras)
-    return Run(Ball(bounds, cameras.ndc), UniformSampler(bounds), marching, seen, "x", 1, FitReport())
+    ball, sampler = Ball(bounds, cameras.ndc), UniformSampler(bounds)
+    return VolumeRun(ball, seen, "x", 1, FitReport(), sampler=sampler, marching=marching)
 
 
 def test_rays_run_from_the_near_plane_to_infinity() -> None:
@@ -110,7 +111,7 @@ def test_points_and_densities_come_back_into_the_world() -> None:
     torch.testing.assert_close(ndc.normals(inside, slopes), normal.expand(50, 3), atol=1e-3, rtol=0)
 
 
-def test_rays_that_look_back_miss_the_box(run: Run) -> None:
+def test_rays_that_look_back_miss_the_box(run: VolumeRun) -> None:
     camera = capture()[4]
     pose = camera.poses.clone()
     pose[0, :, 0], pose[0, :, 2] = pose[0, :, 2].clone(), -pose[0, :, 0].clone()  # to the side: half the rays look back
@@ -123,7 +124,7 @@ def test_rays_that_look_back_miss_the_box(run: Run) -> None:
     assert directions.isfinite().all()
 
 
-def test_every_view_of_the_turntable_shows_the_ball_where_it_is(run: Run) -> None:
+def test_every_view_of_the_turntable_shows_the_ball_where_it_is(run: VolumeRun) -> None:
     cameras = turntable(run, 3, size=24)
     with pytest.raises(ValueError, match="from one side, so cameras move among their positions; leave out radius"):
         turntable(run, 3, size=24, radius=2.0)
@@ -139,7 +140,7 @@ def test_every_view_of_the_turntable_shows_the_ball_where_it_is(run: Run) -> Non
         assert blue.sum() > 5
 
 
-def test_a_picture_of_another_shape_shows_the_same_thing(run: Run) -> None:
+def test_a_picture_of_another_shape_shows_the_same_thing(run: VolumeRun) -> None:
     """The frame of NDC stays that of training, whatever the size and focal length of what is drawn."""
     (pose,) = capture()[4].poses
     wide = Cameras.pinhole(pose[None], width=64, height=24, focal=38.4)
@@ -147,7 +148,7 @@ def test_a_picture_of_another_shape_shows_the_same_thing(run: Run) -> None:
     torch.testing.assert_close(run.draw(wide).color[:, 20:44], run.draw(narrow).color, atol=0.02, rtol=0)
 
 
-def test_points_and_mesh_lie_on_the_ball_in_the_world(run: Run) -> None:
+def test_points_and_mesh_lie_on_the_ball_in_the_world(run: VolumeRun) -> None:
     cloud = point_cloud(run, capture())
     distance = np.linalg.norm(cloud.vertices - CENTER.numpy(), axis=1)
     assert np.median(np.abs(distance - RADIUS)) < 0.06
@@ -162,7 +163,7 @@ def test_points_and_mesh_lie_on_the_ball_in_the_world(run: Run) -> None:
     assert ((colors[:, 0] > 128) == red).mean() > 0.9
 
 
-def test_viewpoints_lie_in_the_plane_of_the_cameras_and_survive_json(run: Run) -> None:
+def test_viewpoints_lie_in_the_plane_of_the_cameras_and_survive_json(run: VolumeRun) -> None:
     seen, cameras = run.viewpoints, capture()
     assert seen.kind == "box"
     drawn = seen.draw(40, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Run folders, drawing, evaluation and export of a trained field."""
+"""VolumeRun folders, drawing, evaluation and export of a trained field."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from mappers.quality import psnr
 from nerf.cameras import Cameras, look_at, mean_pose, orbit
 from nerf.evaluation import depth_map, evaluate_views, ssim
 from nerf.export import mesh, point_cloud, render_film, write_film, write_shape
-from nerf.fields import Field, FieldError, save_field
+from nerf.fields import FieldError, VolumeField, save_field
 from nerf.fields.base import EMPTY
 from nerf.rendering.compositing import render_rays
 from nerf.rendering.renderer import Picture, render_picture
 from nerf.rendering.samplers import UniformSampler
 from nerf.rendering.sampling import Marching
-from nerf.runs import Run, load_run, turntable
+from nerf.runs import VolumeRun, load_run, turntable
 from nerf.scenes import Scene
 from nerf.viewpoints import Viewpoints
 
 BOUNDS = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
 
-class Ball(Field):
+class Ball(VolumeField):
     """A red ball of radius 0.5, as a field without weights."""
 
     name = "ball"
@@ -52,25 +52,19 @@ class Ball(Field):
 
 
 @pytest.fixture
-def ball(trained: tuple[Run, Path]) -> Run:
+def ball(trained: tuple[VolumeRun, Path]) -> VolumeRun:
     run = trained[0]
     viewpoints = Viewpoints.of(_orbit())
-    return Run(
-        Ball(BOUNDS),
-        UniformSampler(BOUNDS),
-        Marching.through(BOUNDS, 128, near=0.0, far=10.0),
-        viewpoints,
-        "x",
-        1,
-        run.report,
-    )
+    marching = Marching.through(BOUNDS, 128, near=0.0, far=10.0)
+    sampler = UniformSampler(BOUNDS)
+    return VolumeRun(Ball(BOUNDS), viewpoints, "x", 1, run.report, sampler=sampler, marching=marching)
 
 
 def _orbit() -> Cameras:
     return orbit(12, radius=3.0, elevation=30.0, width=60, height=60, focal=60.0)
 
 
-def test_a_ball_is_seen_as_one(ball: Run) -> None:
+def test_a_ball_is_seen_as_one(ball: VolumeRun) -> None:
     view = ball.draw(_orbit()[0])
     assert view.color[30, 30].tolist() == pytest.approx([1.0, 0.0, 0.0], abs=0.02)
     assert view.color[0, 0].tolist() == [1.0, 1.0, 1.0]
@@ -80,7 +74,7 @@ def test_a_ball_is_seen_as_one(ball: Run) -> None:
     assert float(view.opacity.sum()) == pytest.approx(np.pi * radius**2, rel=0.05)
 
 
-def test_stopping_early_changes_less_than_a_grey_level_and_chunks_nothing(ball: Run) -> None:
+def test_stopping_early_changes_less_than_a_grey_level_and_chunks_nothing(ball: VolumeRun) -> None:
     camera = _orbit()[3]
     rays = camera.picture_rays(0)
     samples = ball.sampler.march(rays, ball.marching)
@@ -91,7 +85,7 @@ def test_stopping_early_changes_less_than_a_grey_level_and_chunks_nothing(ball: 
     torch.testing.assert_close(drawn.color, again.color, atol=1e-6, rtol=0)
 
 
-def test_folders_that_are_no_runs(tmp_path: Path, trained: tuple[Run, Path]) -> None:
+def test_folders_that_are_no_runs(tmp_path: Path, trained: tuple[VolumeRun, Path]) -> None:
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
         load_run(tmp_path)
     for name in ("field.safetensors", "report.json"):
@@ -120,7 +114,7 @@ def test_folders_that_are_no_runs(tmp_path: Path, trained: tuple[Run, Path]) -> 
         ({"viewpoints": {"ndc_near": 1.0}}, "a version that did not store their frame"),
     ],
 )
-def test_damaged_reports(tmp_path: Path, trained: tuple[Run, Path], change: dict[str, Any], sentence: str) -> None:
+def test_damaged_reports(tmp_path: Path, trained: tuple[VolumeRun, Path], change: dict[str, Any], sentence: str) -> None:
     shutil.copytree(trained[1], tmp_path, dirs_exist_ok=True)
     report = json.loads((tmp_path / "report.json").read_text())
     for name, values in change.items():
@@ -130,7 +124,7 @@ def test_damaged_reports(tmp_path: Path, trained: tuple[Run, Path], change: dict
         load_run(tmp_path)
 
 
-def test_weights_that_are_no_numbers(tmp_path: Path, trained: tuple[Run, Path]) -> None:
+def test_weights_that_are_no_numbers(tmp_path: Path, trained: tuple[VolumeRun, Path]) -> None:
     shutil.copytree(trained[1], tmp_path, dirs_exist_ok=True)
     field = load_run(tmp_path).field
     with torch.no_grad():
@@ -140,7 +134,7 @@ def test_weights_that_are_no_numbers(tmp_path: Path, trained: tuple[Run, Path]) 
         load_run(tmp_path)
 
 
-def test_photos_that_have_moved_name_the_option(trained: tuple[Run, Path]) -> None:
+def test_photos_that_have_moved_name_the_option(trained: tuple[VolumeRun, Path]) -> None:
     run = dataclasses.replace(trained[0], scene="/nowhere/robot")
     with pytest.raises(FileNotFoundError, match=r"no folder /nowhere/robot.*name the folder of the photos \(--scene\)"):
         run.photos()
@@ -156,7 +150,7 @@ def test_metrics_by_hand() -> None:
 
 
 def test_evaluation_leaves_figures_of_every_view_and_a_sheet(
-    trained: tuple[Run, Path], scene: Scene, tmp_path: Path
+    trained: tuple[VolumeRun, Path], scene: Scene, tmp_path: Path
 ) -> None:
     means = evaluate_views(trained[0].draw, scene, output_dir=tmp_path)
     saved = json.loads((tmp_path / "evaluation.json").read_text())
@@ -183,7 +177,7 @@ def test_depth_maps_are_black_where_nothing_is() -> None:
     assert depth_map(Picture(torch.zeros(1, 1, 3), torch.zeros(1, 1), torch.zeros(1, 1))).sum() == 0
 
 
-def test_turntable_films(ball: Run, tmp_path: Path) -> None:
+def test_turntable_films(ball: VolumeRun, tmp_path: Path) -> None:
     cameras = turntable(ball, 3, size=33)
     assert (cameras.width, cameras.height) == (33, 33)
     render_film(ball, cameras, tmp_path / "a.mp4", depth=True)
@@ -199,7 +193,7 @@ def test_turntable_films(ball: Run, tmp_path: Path) -> None:
         render_film(ball, cameras, tmp_path / "a.avi")
 
 
-def test_mesh_of_a_ball_is_a_closed_red_sphere(ball: Run, tmp_path: Path) -> None:
+def test_mesh_of_a_ball_is_a_closed_red_sphere(ball: VolumeRun, tmp_path: Path) -> None:
     surface = mesh(ball, resolution=48, threshold=1.0)
     assert surface.is_watertight
     distance = np.linalg.norm(surface.vertices, axis=1)
@@ -218,7 +212,7 @@ def test_mesh_of_a_ball_is_a_closed_red_sphere(ball: Run, tmp_path: Path) -> Non
         write_shape(surface, tmp_path / "ball.xyz")
 
 
-def test_points_lie_on_the_ball(ball: Run, tmp_path: Path) -> None:
+def test_points_lie_on_the_ball(ball: VolumeRun, tmp_path: Path) -> None:
     cloud = point_cloud(ball, _orbit()[:4])
     distance = np.linalg.norm(cloud.vertices, axis=1)
     assert np.median(np.abs(distance - 0.5)) < 0.08

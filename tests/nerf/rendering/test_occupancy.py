@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nerf.cameras import Rays, orbit
-from nerf.fields import Field
+from nerf.fields import VolumeField
 from nerf.fields.base import EMPTY
 from nerf.rendering.occupancy import OccupancyGrid
 from nerf.rendering.renderer import render_picture
@@ -72,7 +72,7 @@ def test_outside_of_the_box_is_empty_and_dilation_grows_by_one_cell() -> None:
     assert grid.dilated().sum() == 27
 
 
-class Fog(Field):
+class Fog(VolumeField):
     """A ball of one log-density in a space of another."""
 
     name = "fog"
@@ -89,7 +89,7 @@ class Fog(Field):
         return torch.full((len(features), 3), 0.2)
 
 
-def view(field: Field, grid: OccupancyGrid | None) -> torch.Tensor:
+def view(field: VolumeField, grid: OccupancyGrid | None) -> torch.Tensor:
     camera = orbit(1, radius=3.0, elevation=20.0, width=24, height=24, focal=24.0)
     return render_picture(field, camera, Marching(step=0.02), sampler=grid).color
 

@@ -24,7 +24,7 @@ from nerf.fields.mlp import MLPConfig
 from nerf.fields.voxel import VoxelConfig
 from nerf.rendering.samplers import UniformSampler
 from nerf.rendering.sampling import Marching
-from nerf.runs import Run, load_run
+from nerf.runs import Run, VolumeRun, load_run
 from pipelines.editing.scene import SceneEditConfig, SceneEditTask, grey
 
 SIZES: dict[str, Any] = {
@@ -43,7 +43,10 @@ def run_of(name: str, size: Any) -> Run:
     family = FAMILIES["chairs"]
     field = build_field(name, family.bounds, size, seed=1)
     marching = Marching.through(family.bounds, 24, near=0.0, far=6.0)
-    return Run(field, UniformSampler(field.bounds), marching, family.viewpoints(16), "nothing", 1.0, FitReport())
+    sampler = UniformSampler(field.bounds)
+    return VolumeRun(
+        field, family.viewpoints(16), "nothing", 1.0, FitReport(), sampler=sampler, marching=marching
+    )
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))

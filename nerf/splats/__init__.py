@@ -1,0 +1,1 @@
+"""Gaussian splats: training, starts from depth maps, and files that other programs open."""

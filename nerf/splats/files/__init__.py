@@ -1,0 +1,40 @@
+"""Files of Gaussian splats that other programs open: ``.ply``, ``.spz`` and ``.splat``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mappers.files import replacing
+
+from ...fields import FieldError
+from ...fields.splat import SplatField
+from .antimatter import read_splat, write_splat
+from .gaussians import Gaussians, from_field, to_field
+from .ply import read_ply, write_ply
+from .spz import read_spz, write_spz
+
+WRITERS: dict[str, Callable[[Gaussians], bytes]] = {".ply": write_ply, ".spz": write_spz, ".splat": write_splat}
+READERS: dict[str, Callable[[bytes, Path], Gaussians]] = {".ply": read_ply, ".spz": read_spz, ".splat": read_splat}
+
+
+def write_splats(field: SplatField, path: Path) -> None:
+    """Write a cloud as the kind of file that the ending names, first under a temporary name."""
+    data = WRITERS[path.suffix.lower()](from_field(field))
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_splats(path: Path) -> SplatField:
+    """Read a file of Gaussians.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FieldError: the file is of another kind, or damaged; the message says how.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise FieldError(f"{path} must end in {', '.join(READERS)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    return to_field(reader(path.read_bytes(), path), str(path))
