@@ -26,10 +26,13 @@ from .export import (
     write_shape,
 )
 from .options import ExportOptions, RenderOptions
-from .runs import Run, load_run, turntable
+from .runs import Run, SplatRun, load_run, turntable
+from .splats.files import WRITERS, write_splats
 
 FILM = "turntable.mp4"
 VIEWS, SIZE, FPS = 48, 200, 24
+ENDINGS = {"mesh": MESHES, "points": CLOUDS, "splats": tuple(WRITERS)}
+"""Endings of exported files by kind."""
 
 
 @declared_by(RenderOptions)
@@ -93,7 +96,7 @@ def export(
     run_dir: str | Path,
     *,
     output: str | Path,
-    kind: Literal["mesh", "points"] = "mesh",
+    kind: Literal["mesh", "points", "splats"] | None = None,
     resolution: int = 128,
     threshold: float = 10.0,
     smallest_piece: float = 0.0,
@@ -101,7 +104,7 @@ def export(
     size: int = 100,
     overwrite: bool = False,
 ) -> Path:
-    """Write a trained field as a coloured mesh or as a point cloud, in the world of its scene.
+    """Write a trained field as a coloured mesh or a point cloud in the world of its scene, or as Gaussian splats.
 
     Returns:
         The file.
@@ -112,20 +115,35 @@ def export(
         ValueError: the ending or an argument is out of its range, or there is no surface; nothing is written then.
     """
     output = Path(output)
-    allowed = MESHES if kind == "mesh" else CLOUDS
-    if output.suffix.lower() not in allowed:
-        raise ValueError(f"the output of {kind} must end in {' or '.join(allowed)}, got {output}")
+    _check_ending(output, kind)
     refuse_taken(output, overwrite=overwrite)
     check_mesh(resolution, threshold, smallest_piece)
     run = load_run(run_dir)
+    if kind is None:
+        kind = "splats" if isinstance(run, SplatRun) else "mesh"
+        _check_ending(output, kind)
     circle = turntable(run, views, size=size)
-    writable_folder(output.parent)
-    if kind == "mesh":
-        shape = mesh(run.volume(), resolution=resolution, threshold=threshold)
+    if kind == "splats":
+        cloud = run.splats()
+        writable_folder(output.parent)
+        write_splats(cloud, output)
+    elif kind == "mesh":
+        volume = run.volume()
+        writable_folder(output.parent)
+        shape = mesh(volume, resolution=resolution, threshold=threshold)
         write_shape(without_small_pieces(shape, smallest_piece) if smallest_piece else shape, output)
     else:
+        writable_folder(output.parent)
         write_shape(point_cloud(run, circle), output)
     return output
+
+
+def _check_ending(output: Path, kind: str | None) -> None:
+    """Refuse an ending that no file of the kind has; None is any kind."""
+    allowed = ENDINGS[kind] if kind else dict.fromkeys(ending for endings in ENDINGS.values() for ending in endings)
+    if output.suffix.lower() not in allowed:
+        of = f" of {kind}" if kind else ""
+        raise ValueError(f"the output{of} must end in {' or '.join(allowed)}, got {output}")
 
 
 def _path(

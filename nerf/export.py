@@ -220,9 +220,7 @@ def point_cloud(run: Run, cameras: Cameras) -> trimesh.PointCloud:
     return trimesh.PointCloud(torch.cat(points).numpy(), torch.cat(colors).numpy())
 
 
-def surface_points(
-    run: Run, camera: Cameras, view: Picture
-) -> tuple[Float[Tensor, "m 3"], Bool[Tensor, " p"]]:
+def surface_points(run: Run, camera: Cameras, view: Picture) -> tuple[Float[Tensor, "m 3"], Bool[Tensor, " p"]]:
     """Points in the world where the rays of a view end, and which of its pixels, row by row, they belong to.
 
     Left out are rays whose opacity does not exceed one half, and points of NDC that are infinitely far.

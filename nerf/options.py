@@ -20,7 +20,7 @@ class TrainOptions:
     output_dir: Annotated[Path, tyro.conf.arg(name="output")]
     """Folder for checkpoints, metrics, views and the trained field."""
     field: str = "hash"
-    """Family of the field: hash, mlp, voxel, vm, cp or cam. Of these, only cam can learn a scene that moves."""
+    """Family of the field: hash, mlp, voxel, vm, cp, cam or splat. Of these, only cam can learn a scene that moves."""
     size: str = "small"
     """Named size of the family: small or paper."""
     downscale: float = 1
@@ -72,9 +72,11 @@ class ExportOptions:
     run_dir: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run."""
     output: Path
-    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points."""
-    kind: Literal["mesh", "points"] = "mesh"
-    """mesh: a surface by marching cubes. points: where the rays of a turntable end."""
+    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points, .ply, .spz or
+    .splat for splats."""
+    kind: Literal["mesh", "points", "splats"] | None = None
+    """mesh: a surface by marching cubes. points: where the rays of a turntable end. splats: the Gaussians of a run of
+    the family splat. If not given, splats for such a run, and mesh for all others."""
     resolution: int = 128
     """Mesh: grid nodes along each axis."""
     threshold: float = 10.0
@@ -110,11 +112,11 @@ class DistillOptions:
     """Arguments of `nerf.distill`."""
 
     teacher: Path
-    """Folder of the teacher's run."""
+    """Folder of the teacher's run, or a file of Gaussian splats (.ply, .spz, .splat)."""
     output_dir: Annotated[Path, tyro.conf.arg(name="output")]
     """Folder for checkpoints, metrics, views and the student."""
     field: str = "mlp"
-    """Family of the student: hash, mlp, voxel, vm, cp, cam, or cam-time for a teacher that moves."""
+    """Family of the student: hash, mlp, voxel, vm, cp, cam, splat, or cam-time for a teacher that moves."""
     size: str = "small"
     """Named size of the family: small or paper."""
     scratch: bool = False

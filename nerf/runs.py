@@ -26,12 +26,17 @@ from .rendering.rasterizer import draw_splats
 from .rendering.renderer import Picture, render_picture
 from .rendering.samplers import Sampler, UniformSampler
 from .rendering.sampling import Marching
+from .splats.files import READERS, read_splats
 from .viewpoints import Viewpoints
 
 if TYPE_CHECKING:
     from .scenes import Scene
 
 FIELD = "field.safetensors"
+DISTANCE = 2.5
+"""Distance of the cameras around a file of Gaussians, as a multiple of half its diagonal."""
+FILE_SIZE = 128
+"""Width and height of their pictures, pixels."""
 SMALLEST = 2
 """Least width and height of a drawn picture, pixels: H.264 has no smaller frames."""
 
@@ -100,6 +105,17 @@ class Run:
         """
         self.field.volume()
         raise NotImplementedError
+
+    def splats(self) -> SplatField:
+        """The field, where it is a cloud of Gaussians.
+
+        Raises:
+            FieldError: it is not.
+        """
+        raise FieldError(
+            f"{self.field.name} fields are no Gaussians; turn the field into splats first"
+            " (mapfield nerf distill --field splat)"
+        )
 
     def save(self, folder: Path, config: Any) -> None:
         """Write the field, what draws it, ``report.json`` and ``loss.png``, each under a temporary name first.
@@ -171,6 +187,9 @@ class SplatRun(Run):
 
     field: SplatField
 
+    def splats(self) -> SplatField:
+        return self.field
+
     def draw(self, camera: Cameras, *, background: float = 1.0) -> Picture:
         return draw_splats(self.field, camera, background=background)
 
@@ -238,13 +257,15 @@ def _with_times(run: Run, cameras: Cameras) -> Cameras:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a folder that ``train`` or ``distill`` wrote.
+    """Read a folder that ``train`` or ``distill`` wrote, or a file of Gaussian splats.
 
     Raises:
         FileNotFoundError: a file of the run is missing.
         FieldError: a file is not readable, or of an unknown family.
     """
     folder = Path(folder)
+    if folder.suffix.lower() in READERS and not folder.is_dir():
+        return _run_of_file(folder)
     path = folder / REPORT
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no finished run ({REPORT} is missing); train one with --output")
@@ -262,6 +283,21 @@ def load_run(folder: str | Path) -> Run:
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise FieldError(f"{folder} is not a readable run ({said}); train or copy it again") from error
+
+
+def _run_of_file(path: Path) -> SplatRun:
+    """The cloud of a file of Gaussians, seen from all around its box."""
+    field = read_splats(path)
+    low, high = field.bounds
+    center = ((low + high) / 2).tolist()
+    distance = DISTANCE * float((high - low).norm()) / 2
+    focal = FILE_SIZE * distance / float((high - low).norm())
+    x, y, z = center
+    viewpoints = Viewpoints(
+        kind="orbit", center=(x, y, z), radius=(distance, distance), elevation=(-10.0, 60.0), lower=(0.0, 0.0, 0.0),
+        upper=(0.0, 0.0, 0.0), width=FILE_SIZE, height=FILE_SIZE, focal=focal,
+    )  # fmt: skip
+    return SplatRun(field, viewpoints, str(path), 1.0, FitReport())
 
 
 def _load_sampler(folder: Path, field: Field, fine: int) -> Sampler:

@@ -13,6 +13,9 @@ from tyro.conf import Positional
 
 from .options import CompressOptions, DecompressOptions, InfoOptions
 
+SPLATS = (".ply", ".spz", ".splat")
+"""Endings of files of Gaussian splats; `nerf.splats.files` reads them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Threads:
@@ -98,14 +101,19 @@ class Decompress:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Print what a compressed file holds."""
+    """Print what a compressed file, or a file of Gaussian splats, holds."""
 
     options: Annotated[InfoOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
         from .overview import describe, describe_field
 
-        if holds_field(self.options.source):
+        if self.options.source.suffix.lower() in SPLATS:
+            from ..splats.files import describe_splats
+
+            refuse_changed(self.options, ("model",))
+            found = describe_splats(self.options.source)
+        elif holds_field(self.options.source):
             refuse_changed(self.options, ("model",))
             found = describe_field(self.options.source.read_bytes())
         else:

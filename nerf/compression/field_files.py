@@ -258,7 +258,5 @@ def _write_run(built: VolumeField, about: Mapping[str, Any], folder: Path) -> No
         grid.density.copy_(occupied.float())
     seen = Viewpoints.from_json(about["viewpoints"])
     marching = Marching(**about["marching"])
-    run = VolumeRun(
-        built, seen, about["scene"], about["downscale"], FitReport(), sampler=sampler, marching=marching
-    )
+    run = VolumeRun(built, seen, about["scene"], about["downscale"], FitReport(), sampler=sampler, marching=marching)
     run.save(folder, None)

@@ -222,5 +222,5 @@ def cp_decomposition(
     return factors
 
 
-CLOSED_FORMS: dict[type[VolumeField], Callable[..., None]] = {VoxelVolumeField: _voxel, VMVolumeField: _vm, CPVolumeField: _cp}
+CLOSED_FORMS: dict[type[VolumeField], Callable[..., None]] = {VoxelField: _voxel, VMField: _vm, CPField: _cp}
 """The families that have a closed form."""

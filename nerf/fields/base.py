@@ -1,7 +1,7 @@
 """The base classes of the families of radiance fields, and the two kinds of colour heads.
 
-A field with a density is split as PVD splits it (arXiv 2211.15977, section 3.2). ``features`` maps a position to the logarithm of
-its density and to colour features: families differ in it, and distillation aligns it. ``color`` turns
+A field with a density is split as PVD splits it (arXiv 2211.15977, section 3.2). ``features`` maps a position to the
+logarithm of its density and to colour features: families differ in it, and distillation aligns it. ``color`` turns
 features and a view direction into RGB.
 """
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .base import MOST, Field, spherical_harmonics
+from .base import Field, spherical_harmonics
 
 MOST_SPLATS = 20_000_000
 """Largest number of Gaussians: a damaged file must not ask for more."""
@@ -66,7 +66,7 @@ class SplatField(Field):
     def rates(self) -> Mapping[str, float]:
         """Positions learn in units of the box; rotations and the colours' finer bands learn slowly."""
         extent = float((self.bounds[1] - self.bounds[0]).max())
-        return {"means": 0.1 * extent, "log_scales": 1.0, "quaternions": 0.5, "opacity_logits": 5.0, "harmonics": 0.5}
+        return {"means": 0.05 * extent, "log_scales": 1.0, "quaternions": 0.5, "opacity_logits": 5.0, "harmonics": 0.5}
 
     def colors(self, directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """RGB, at least 0, of the Gaussians seen along unit vectors, one for each."""

@@ -1,8 +1,9 @@
 """Blends Gaussians of a picture front to back, a tile of pixels at a time, in pure PyTorch.
 
-The exponent of a Gaussian is a polynomial of the pixel's coordinates, so that a matrix product evaluates many Gaussians
-at all pixels of a tile. Each pass takes the next `SLOTS` Gaussians of every tile that is not yet opaque: Gaussians behind
-a surface cost nothing, and memory does not grow with their number. The backward pass computes the same values again.
+The exponent of a Gaussian is a polynomial of the pixel's coordinates, so that a matrix product evaluates many
+Gaussians at all pixels of a tile. Each pass takes the next `SLOTS` Gaussians of every tile that is not yet opaque:
+Gaussians behind a surface cost nothing, and memory does not grow with their number. The backward pass computes the
+same values again.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def blend(
     """Values and transmittance of the pixels of tiles; differentiable in the exponents and the values.
 
     Args:
-        exponents: of every Gaussian in every tile that it reaches, sorted by tile and then by depth: the coefficients of
-            the logarithm of its alpha in `pixel_basis`.
+        exponents: of every Gaussian in every tile that it reaches, sorted by tile and then by depth: the coefficients
+            of the logarithm of its alpha in `pixel_basis`.
         values: what is blended, in the same order.
         first: index of each tile's first Gaussian.
         count: number of each tile's Gaussians.
@@ -98,7 +99,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _passes(first: Tensor, count: Tensor, left: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Tiles, the rows of their next Gaussians [t, k], and which rows are theirs; the caller lowers ``left`` meanwhile."""
+    """Tiles, the rows of their next Gaussians [t, k], and which rows are theirs; the caller lowers ``left``."""
     slots = torch.arange(SLOTS, device=first.device)
     for group in torch.arange(len(first), device=first.device).split(TILES):
         start = 0

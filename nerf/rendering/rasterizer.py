@@ -37,9 +37,7 @@ def rasterize(field: SplatField, camera: Cameras) -> Rasterized:
         raise ValueError("splats are drawn by cameras without lens distortion and outside NDC; undistort the pictures")
     camera = camera.to(field.means.device)
     extent = float((field.bounds[1] - field.bounds[0]).max())
-    seen = project(
-        field.means, field.log_scales.exp(), field.quaternions, camera, nearest=NEAREST * extent
-    )
+    seen = project(field.means, field.log_scales.exp(), field.quaternions, camera, nearest=NEAREST * extent)
     log_opacity = logsigmoid(field.opacity_logits) + seen.dimming.log()
     gaussian, first, count, corner = tile_lists(seen, log_opacity.detach(), camera.width, camera.height)
     directions = normalize(field.means - camera.positions[0], dim=-1)

@@ -62,7 +62,9 @@ def render_picture(
     return Picture(color.view(*size, 3).clamp(0, 1), opacity.view(size), depth.view(size))
 
 
-def _front_to_back(field: VolumeField, rays: Rays, marching: Marching, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
+def _front_to_back(
+    field: VolumeField, rays: Rays, marching: Marching, sampler: Sampler
+) -> tuple[Tensor, Tensor, Tensor]:
     """Colour without background, opacity and depth of rays; those that are opaque are not followed further."""
     samples = sampler.march(rays, marching)
     first, count = (values.index_select(0, samples.ray) for values in (samples.first, samples.count))

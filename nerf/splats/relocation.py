@@ -1,4 +1,4 @@
-"""Moves Gaussians that became transparent onto others, so that the count stays fixed (arXiv 2404.09591, section 4.3)."""
+"""Moves transparent Gaussians onto others, so that their count stays fixed (arXiv 2404.09591, section 4.3)."""
 
 from __future__ import annotations
 

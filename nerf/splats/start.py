@@ -18,9 +18,9 @@ AROUND = 12
 """Neighbours whose plane a Gaussian lies in."""
 FLATNESS = 0.3
 """Width along the normal of that plane, as a share of the width along it."""
-WIDTH = 0.7
+WIDTH = 0.5
 """Width of a Gaussian as a share of the distance to its neighbours."""
-OPACITY = 0.9
+OPACITY = 0.95
 GREY = 2 * math.sqrt(math.pi)
 """One over the constant spherical harmonic."""
 

@@ -1,4 +1,4 @@
-"""Trains splats on the pictures of a scene: L1 and structural similarity of whole views (arXiv 2308.04079, equation 7)."""
+"""Trains splats on pictures: L1 and structural similarity of whole views (arXiv 2308.04079, equation 7)."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_make_scene(tmp_path: Path) -> None:
         (["train", "--scene", "nowhere"], "there is no folder nowhere, and no shipped scene of that name; shipped are"),
         (
             ["train", "--scene", "robot", "--field", "nope"],
-            "unknown field 'nope'; known are cam, cam-time, cp, hash, mlp, vm, voxel",
+            "unknown field 'nope'; known are cam, cam-time, cp, hash, mlp, splat, vm, voxel",
         ),
         (["train", "--scene", "robot", "--size", "huge"], "hash has no size 'huge'; known are small, paper"),
         (["distill", "--teacher", "nowhere"], "nowhere holds no finished run"),

@@ -1,4 +1,4 @@
-"""What every family promises; a new one in `FIELDS` is tested here without another line."""
+"""What every family with a density promises; a new one in `FIELDS` is tested here without another line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nerf.fields import FIELDS, Field, FieldError, build_field, load_field, save_field
+from nerf.fields import FIELDS, FieldError, VolumeField, build_field, load_field, save_field
 
+VOLUMES = sorted(name for name, family in FIELDS.items() if issubclass(family.field, VolumeField))
 BOUNDS = torch.tensor([[-1.0, -2.0, -0.5], [1.0, 1.0, 1.5]])
 
 
-@pytest.fixture(params=sorted(FIELDS))
-def field(request: pytest.FixtureRequest) -> Field:
-    return build_field(request.param, BOUNDS)
+@pytest.fixture(params=VOLUMES)
+def field(request: pytest.FixtureRequest) -> VolumeField:
+    return build_field(request.param, BOUNDS).volume()
 
 
 def draw(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,7 +26,7 @@ def draw(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return points, F.normalize(torch.randn(count, 3, generator=generator), dim=-1)
 
 
-def test_shapes_and_ranges(field: Field) -> None:
+def test_shapes_and_ranges(field: VolumeField) -> None:
     points, views = draw(257)
     density, color = field(points, views)
     assert density.shape == (257,)
@@ -35,7 +36,7 @@ def test_shapes_and_ranges(field: Field) -> None:
     assert field.features(points).shape == (257, field.feature_size)
 
 
-def test_every_parameter_gets_a_gradient(field: Field) -> None:
+def test_every_parameter_gets_a_gradient(field: VolumeField) -> None:
     points, views = draw(4096)
     density, color = field(points, views)
     (density.sum() + color[:, 0].sum() + (color[:, 1] * color[:, 2]).sum()).backward()
@@ -45,7 +46,7 @@ def test_every_parameter_gets_a_gradient(field: Field) -> None:
         assert (parameter.grad != 0).any(), name
 
 
-def test_a_batch_is_its_points_one_by_one(field: Field) -> None:
+def test_a_batch_is_its_points_one_by_one(field: VolumeField) -> None:
     points, views = draw(8)
     density, color = field(points, views)
     for i in range(8):
@@ -54,21 +55,21 @@ def test_a_batch_is_its_points_one_by_one(field: Field) -> None:
         torch.testing.assert_close(alone[1][0], color[i], atol=1e-5, rtol=1e-4)
 
 
-def test_empty_batch_has_a_gradient_of_zero(field: Field) -> None:
+def test_empty_batch_has_a_gradient_of_zero(field: VolumeField) -> None:
     density, color = field(torch.zeros(0, 3), torch.zeros(0, 3))
     assert density.shape == (0,)
     (density.sum() + color.sum()).backward()
     assert all(p.grad is None or not p.grad.any() for p in field.parameters())
 
 
-def test_nothing_is_outside_the_bounds(field: Field) -> None:
+def test_nothing_is_outside_the_bounds(field: VolumeField) -> None:
     points = torch.tensor([[1.001, 0, 0], [0, -2.1, 0], [0, 0, 9e9], [0.0, 0, 0]])
     density, _ = field(points, F.normalize(torch.ones(4, 3), dim=-1))
     assert (density[:3] < 1e-5).all()
     assert density[3] > 1e-5
 
 
-def test_saved_and_loaded_is_bit_equal(field: Field, tmp_path: Path) -> None:
+def test_saved_and_loaded_is_bit_equal(field: VolumeField, tmp_path: Path) -> None:
     save_field(field, tmp_path / "field.safetensors")
     loaded = load_field(tmp_path / "field.safetensors")
     points, views = draw(64)
@@ -78,7 +79,7 @@ def test_saved_and_loaded_is_bit_equal(field: Field, tmp_path: Path) -> None:
     assert loaded.config == field.config
 
 
-def test_half_precision_stays_close_and_finite(field: Field) -> None:
+def test_half_precision_stays_close_and_finite(field: VolumeField) -> None:
     points, views = draw(512)
     density, color = field(points, views)
     with torch.autocast("cpu", torch.bfloat16):
@@ -89,7 +90,7 @@ def test_half_precision_stays_close_and_finite(field: Field) -> None:
     torch.testing.assert_close(low_color.float(), color, atol=0.05, rtol=0)
 
 
-def test_same_seed_same_weights_and_the_global_generator_is_left_alone(field: Field) -> None:
+def test_same_seed_same_weights_and_the_global_generator_is_left_alone(field: VolumeField) -> None:
     state = torch.get_rng_state()
     again = build_field(field.name, BOUNDS)
     assert torch.equal(state, torch.get_rng_state())
@@ -98,7 +99,7 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone(field: Fi
     assert not all(torch.equal(a, b) for a, b in zip(field.parameters(), other.parameters(), strict=True))
 
 
-def test_color_depends_on_the_view_alone_at_a_point(field: Field) -> None:
+def test_color_depends_on_the_view_alone_at_a_point(field: VolumeField) -> None:
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)))

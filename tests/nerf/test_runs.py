@@ -114,7 +114,9 @@ def test_folders_that_are_no_runs(tmp_path: Path, trained: tuple[VolumeRun, Path
         ({"viewpoints": {"ndc_near": 1.0}}, "a version that did not store their frame"),
     ],
 )
-def test_damaged_reports(tmp_path: Path, trained: tuple[VolumeRun, Path], change: dict[str, Any], sentence: str) -> None:
+def test_damaged_reports(
+    tmp_path: Path, trained: tuple[VolumeRun, Path], change: dict[str, Any], sentence: str
+) -> None:
     shutil.copytree(trained[1], tmp_path, dirs_exist_ok=True)
     report = json.loads((tmp_path / "report.json").read_text())
     for name, values in change.items():

@@ -25,6 +25,24 @@ def write_splats(field: SplatField, path: Path) -> None:
         temporary.write_bytes(data)
 
 
+def describe_splats(path: Path) -> dict[str, str | int | float]:
+    """What a file of Gaussians holds, by name: their number, the degree of their colours, their box, and bytes.
+
+    Raises:
+        FileNotFoundError, FieldError: see `read_splats`.
+    """
+    field = read_splats(path)
+    low, high = field.bounds.tolist()
+    return {
+        "format": path.suffix.lower()[1:],
+        "gaussians": field.config.count,
+        "degree": field.config.degree,
+        "opacity": float(field.opacity_logits.detach().sigmoid().mean()),
+        "box": " ".join(f"{value:.3g}" for value in (*low, *high)),
+        "bytes": path.stat().st_size,
+    }
+
+
 def read_splats(path: Path) -> SplatField:
     """Read a file of Gaussians.
 

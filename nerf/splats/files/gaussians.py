@@ -18,6 +18,8 @@ UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """From this package's world, with z up, to that of splat files: x to the right, y down, z forward."""
 MARGIN = 0.05
 """Width of the border between the means and the box of a cloud that is read, as a share of the box."""
+OUTSIDE = 0.005
+"""Share of the means on each side of an axis that may lie outside the box: captures have stray Gaussians."""
 
 
 class Gaussians(NamedTuple):
@@ -54,7 +56,10 @@ def to_field(gaussians: Gaussians, name: str) -> SplatField:
     _check(gaussians, name)
     turned = _turned(gaussians, UPRIGHT.T)
     means = torch.from_numpy(turned.means).float()
-    low, high = means.amin(0), means.amax(0)
+    solid = means[turned.opacity_logits > -2.2] if (turned.opacity_logits > -2.2).any() else means
+    low, high = (
+        torch.from_numpy(np.quantile(solid.numpy(), share, axis=0)).float() for share in (OUTSIDE, 1 - OUTSIDE)
+    )
     border = (MARGIN * (high - low).max()).clamp(min=1e-3)
     degree = math.isqrt(gaussians.harmonics.shape[1]) - 1
     field = SplatField(torch.stack([low - border, high + border]), SplatConfig(count=len(means), degree=degree))
@@ -93,7 +98,9 @@ def _turned(gaussians: Gaussians, turn: np.ndarray) -> Gaussians:
     w, x, y, z = np.moveaxis(gaussians.quaternions, -1, 0)
     if not len(w):
         return gaussians
-    x, y, z, w = np.moveaxis((Rotation.from_matrix(turn) * Rotation.from_quat(np.stack([x, y, z, w], -1))).as_quat(), -1, 0)
+    x, y, z, w = np.moveaxis(
+        (Rotation.from_matrix(turn) * Rotation.from_quat(np.stack([x, y, z, w], -1))).as_quat(), -1, 0
+    )
     degree = math.isqrt(gaussians.harmonics.shape[1])
     signs = _signs(gaussians.harmonics)
     harmonics = np.einsum("ij,njc->nic", turned_harmonics(turn, degree), gaussians.harmonics * signs) * signs

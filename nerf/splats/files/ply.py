@@ -73,7 +73,11 @@ def read_ply(data: bytes, path: Path) -> Gaussians:
     n = len(constant)
     others = stack(rest).reshape(n, 3, -1).transpose(0, 2, 1) if rest else np.zeros((n, 0, 3))
     return Gaussians(
-        stack(names[:3]), stack(names[7:10]), stack(names[10:]), values["opacity"], np.concatenate([constant, others], 1)
+        stack(names[:3]),
+        stack(names[7:10]),
+        stack(names[10:]),
+        values["opacity"],
+        np.concatenate([constant, others], 1),
     )
 
 

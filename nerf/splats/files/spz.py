@@ -66,7 +66,8 @@ def read_spz(data: bytes, path: Path) -> Gaussians:
         raise FieldError(f"{path} is version {version} of .spz, and versions 2 and 3 are read; convert it to .ply")
     if degree > 3 or n > MOST_SPLATS or fraction > 23:
         raise FieldError(
-            f"{path} claims {n} Gaussians of degree {degree}; at most {MOST_SPLATS} of degree 3 are read; export it again"
+            f"{path} claims {n} Gaussians of degree {degree}; at most {MOST_SPLATS} of degree 3 are read;"
+            " export it again"
         )
     k, turn = (degree + 1) ** 2, 3 if version == 2 else 4
     widths = (9, 1, 3, 3, turn, 3 * (k - 1))

@@ -65,7 +65,7 @@ def equal(a: Field, b: Field) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS))
+@pytest.mark.parametrize("name", sorted(set(FIELDS) - {"splat"}))
 def test_any_family_learns_from_a_hash_grid(name: str, teacher: Run) -> None:
     config = settings()
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, validate_every=40))

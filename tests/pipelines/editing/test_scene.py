@@ -44,9 +44,7 @@ def run_of(name: str, size: Any) -> Run:
     field = build_field(name, family.bounds, size, seed=1)
     marching = Marching.through(family.bounds, 24, near=0.0, far=6.0)
     sampler = UniformSampler(field.bounds)
-    return VolumeRun(
-        field, family.viewpoints(16), "nothing", 1.0, FitReport(), sampler=sampler, marching=marching
-    )
+    return VolumeRun(field, family.viewpoints(16), "nothing", 1.0, FitReport(), sampler=sampler, marching=marching)
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))

@@ -39,7 +39,9 @@ def views(field: SplatField) -> torch.Tensor:
     return torch.stack([draw_splats(field, cameras[index]).color for index in range(3)])
 
 
-@pytest.mark.parametrize(("ending", "degree", "least"), [(".ply", 3, 80), (".ply", 0, 80), (".spz", 3, 40), (".splat", 0, 40)])
+@pytest.mark.parametrize(
+    ("ending", "degree", "least"), [(".ply", 3, 80), (".ply", 0, 80), (".spz", 3, 40), (".splat", 0, 40)]
+)
 def test_a_file_draws_what_was_written(ending: str, degree: int, least: float, tmp_path: Path) -> None:
     field = cloud(degree)
     write_splats(field, tmp_path / f"cloud{ending}")
