@@ -11,7 +11,7 @@ EXTRAS: dict[Extra, tuple[str, ...]] = {
     "app": ("gradio", "skimage"),
     "audio": ("soundfile", "soxr"),
     "editing": ("open_clip",),
-    "fields": ("skimage", "trimesh"),
+    "fields": ("skimage", "trimesh", "zstandard"),
 }
 """Modules of each extra, by its name in ``pyproject.toml``."""
 

@@ -22,6 +22,10 @@ OUTSIDE = 0.005
 """Share of the means on each side of an axis that may lie outside the box: captures have stray Gaussians."""
 
 
+SOLID = 15.0
+"""Largest logit of an opacity: 1 - 3e-7."""
+
+
 class Gaussians(NamedTuple):
     """n Gaussians in the axes of INRIA's files: x to the right, y down, z forward."""
 
@@ -53,6 +57,8 @@ def to_field(gaussians: Gaussians, name: str) -> SplatField:
     Raises:
         FieldError: there are none, or values are not finite or have no meaning; the message counts them.
     """
+    # Where opacities were bytes, 0 and 255 are infinite logits.
+    gaussians = gaussians._replace(opacity_logits=gaussians.opacity_logits.clip(-SOLID, SOLID))
     _check(gaussians, name)
     turned = _turned(gaussians, UPRIGHT.T)
     means = torch.from_numpy(turned.means).float()

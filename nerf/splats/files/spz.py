@@ -1,12 +1,18 @@
-"""Niantic's ``.spz`` files, versions 2 and 3: quantized planes of numbers, compressed with gzip."""
+"""Niantic's ``.spz`` files: quantized planes of numbers, compressed with gzip (versions 2 and 3) or zstd (4).
+
+Version 3 is written: more programs read it.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+
+from mappers.extras import extra
 
 from ...fields import FieldError
 from ...fields.base import spherical_harmonics
@@ -14,7 +20,10 @@ from ...fields.splat import MOST_SPLATS
 from .gaussians import Gaussians, sigmoid, to_byte
 
 MAGIC, WRITTEN = 0x5053474E, 3
+START = struct.pack("<I", MAGIC)
 HEADER = struct.Struct("<IIIBBBB")
+STREAMED = struct.Struct("<IIIBBBBI")
+"""Header of version 4: after the flags the number of streams, and where the table of their sizes begins."""
 FRACTION = 12
 """Bits behind the point of a coordinate, at most; large scenes have fewer."""
 COLOR = 0.15
@@ -53,38 +62,14 @@ def read_spz(data: bytes, path: Path) -> Gaussians:
 
     Raises:
         FieldError: the file is damaged or of another version.
+        MissingExtraError: a file of version 4 needs a package that is not installed.
     """
-    if data[:4] == struct.pack("<I", MAGIC):
-        raise FieldError(f"{path} is of version 4 or later of .spz; versions 2 and 3 are read: convert it to .ply")
-    unpacker = zlib.decompressobj(31)
-    try:
-        header = unpacker.decompress(data, HEADER.size)
-        magic, version, n, degree, fraction, _, _ = HEADER.unpack(header)
-    except (zlib.error, struct.error) as error:
-        raise FieldError(f"{path} is not an .spz file ({error}); copy or export it again") from error
-    if magic != MAGIC or version not in (2, 3):
-        raise FieldError(f"{path} is version {version} of .spz, and versions 2 and 3 are read; convert it to .ply")
-    if degree > 3 or n > MOST_SPLATS or fraction > 23:
-        raise FieldError(
-            f"{path} claims {n} Gaussians of degree {degree}; at most {MOST_SPLATS} of degree 3 are read;"
-            " export it again"
-        )
-    k, turn = (degree + 1) ** 2, 3 if version == 2 else 4
-    widths = (9, 1, 3, 3, turn, 3 * (k - 1))
-    wanted = n * sum(widths)
-    try:
-        body = unpacker.decompress(unpacker.unconsumed_tail, wanted + 1)
-    except zlib.error as error:
-        raise FieldError(f"{path} is damaged ({error}); copy or export it again") from error
-    if len(body) != wanted:
-        raise FieldError(
-            f"{path} does not hold what its header says: {n} Gaussians need {wanted} bytes, and there are"
-            f" {'more' if len(body) > wanted else len(body)}; copy or export it again"
-        )
-    planes = np.split(np.frombuffer(body, np.uint8), np.cumsum([n * width for width in widths])[:-1])
+    version, n, degree, fraction, planes = (_streams if data[:4] == START else _one_stream)(data, path)
     position, alpha, color, scale, rotation, rest = (
-        plane.reshape(n, width) for plane, width in zip(planes, widths, strict=True)
+        np.frombuffer(plane, np.uint8).reshape(n, width)
+        for plane, width in zip(planes, _widths(version, degree), strict=True)
     )
+    k = (degree + 1) ** 2
     fixed = np.zeros((n, 3, 4), np.uint8)
     fixed[:, :, 1:] = position.reshape(n, 3, 3)
     means = fixed.reshape(n, 12).view("<i4") / 2.0**8 / 2.0**fraction
@@ -96,6 +81,74 @@ def read_spz(data: bytes, path: Path) -> Gaussians:
         means * FLIPPED, scale / 16.0 - 10, quaternions * np.array([1.0, *FLIPPED]), np.log(opacity / (1 - opacity)),
         np.concatenate([constant, harmonics], 1),
     )  # fmt: skip
+
+
+def _widths(version: int, degree: int) -> tuple[int, ...]:
+    """Bytes of a Gaussian in each plane."""
+    return 9, 1, 3, 3, 3 if version == 2 else 4, 3 * ((degree + 1) ** 2 - 1)
+
+
+def _check_header(path: Path, version: int, known: tuple[int, ...], n: int, degree: int, fraction: int) -> None:
+    if version not in known:
+        raise FieldError(f"{path} is version {version} of .spz, and versions 2 to 4 are read; convert it to .ply")
+    if degree > 3 or n > MOST_SPLATS or fraction > 23:
+        raise FieldError(
+            f"{path} claims {n} Gaussians of degree {degree}; at most {MOST_SPLATS} of degree 3 are read;"
+            " export it again"
+        )
+
+
+def _one_stream(data: bytes, path: Path) -> tuple[int, int, int, int, list[bytes]]:
+    """Version, count, degree, fraction and planes of versions 2 and 3: all in one stream of gzip."""
+    unpacker = zlib.decompressobj(31)
+    try:
+        header = unpacker.decompress(data, HEADER.size)
+        magic, version, n, degree, fraction, _, _ = HEADER.unpack(header)
+    except (zlib.error, struct.error) as error:
+        raise FieldError(f"{path} is not an .spz file ({error}); copy or export it again") from error
+    _check_header(path, version if magic == MAGIC else 0, (2, 3), n, degree, fraction)
+    sizes = [n * width for width in _widths(version, degree)]
+    try:
+        body = unpacker.decompress(unpacker.unconsumed_tail, sum(sizes) + 1)
+    except zlib.error as error:
+        raise FieldError(f"{path} is damaged ({error}); copy or export it again") from error
+    if len(body) != sum(sizes):
+        raise FieldError(
+            f"{path} does not hold what its header says: {n} Gaussians need {sum(sizes)} bytes, and there are"
+            f" {'more' if len(body) > sum(sizes) else len(body)}; copy or export it again"
+        )
+    ends = np.cumsum([0, *sizes]).tolist()
+    return version, n, degree, fraction, [body[a:b] for a, b in pairwise(ends)]
+
+
+def _streams(data: bytes, path: Path) -> tuple[int, int, int, int, list[bytes]]:
+    """Version, count, degree, fraction and planes of version 4: one stream of zstd for each plane."""
+    with extra("fields"):
+        import zstandard
+    try:
+        _, version, n, degree, fraction, _, streams, table = STREAMED.unpack_from(data)
+        _check_header(path, version, (4,), n, degree, fraction)
+        sizes = [n * width for width in _widths(version, degree)]
+        entries = [struct.unpack_from("<QQ", data, table + 16 * index) for index in range(streams)]
+        start, planes = table + 16 * streams, []
+        # Where there is nothing but the constant colour, the last plane may be left out.
+        claimed = [size for _, size in entries] + [0] * (len(sizes) - streams)
+        if claimed != sizes:
+            raise ValueError(f"its planes have other sizes than {n} Gaussians need")
+        for packed, size in entries:
+            part = data[start : start + packed]
+            planes.append(zstandard.ZstdDecompressor().decompress(part, max_output_size=size) if size else b"")
+            start += packed
+        planes += [b""] * (len(sizes) - streams)
+        if [len(plane) for plane in planes] != sizes or start != len(data):
+            raise ValueError("a plane is cut off")
+    except (struct.error, zstandard.ZstdError) as error:
+        raise FieldError(f"{path} is damaged ({error}); copy or export it again") from error
+    except FieldError:
+        raise
+    except ValueError as error:
+        raise FieldError(f"{path} does not hold what its header says: {error}; copy or export it again") from error
+    return version, n, degree, fraction, planes
 
 
 def _parity(k: int) -> np.ndarray:

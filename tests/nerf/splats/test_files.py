@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zstandard
 
 from mappers.quality import psnr
 from nerf.cameras import orbit
@@ -96,6 +98,35 @@ def test_version_2_of_spz_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.opacity_logits, [math.log(128 / 127)], atol=1e-5)
 
 
+def version_4(spz: bytes) -> bytes:
+    """A file of version 4 with the planes of one of version 3, by its description."""
+    raw = gzip.decompress(spz)
+    n, degree, fraction = struct.unpack_from("<IBB", raw, 8)
+    widths = (9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1))
+    ends = np.cumsum([16, *(n * width for width in widths)])
+    planes = [raw[a:b] for a, b in itertools.pairwise(ends)]
+    packed = [zstandard.ZstdCompressor().compress(plane) for plane in planes]
+    header = struct.pack("<IIIBBBBI12x", 0x5053474E, 4, n, degree, fraction, 1, len(planes), 32)
+    table = b"".join(struct.pack("<QQ", len(small), len(plane)) for small, plane in zip(packed, planes, strict=True))
+    return header + table + b"".join(packed)
+
+
+def test_version_4_of_spz_is_read(tmp_path: Path) -> None:
+    write_splats(cloud(2), tmp_path / "three.spz")
+    (tmp_path / "four.spz").write_bytes(version_4((tmp_path / "three.spz").read_bytes()))
+    three, four = (read_splats(tmp_path / f"{name}.spz") for name in ("three", "four"))
+    assert all(torch.equal(a, b) for a, b in zip(three.state_dict().values(), four.state_dict().values(), strict=True))
+
+
+def test_infinite_logits_of_other_programs_are_solid_and_clear(tmp_path: Path) -> None:
+    gaussians = from_field(cloud(0, 10))
+    logits = gaussians.opacity_logits.copy()
+    logits[:2] = np.inf, -np.inf
+    (tmp_path / "a.ply").write_bytes(write_ply(gaussians._replace(opacity_logits=logits)))
+    opacity = read_splats(tmp_path / "a.ply").opacity_logits.sigmoid()
+    assert opacity[:2].tolist() == pytest.approx([1, 0], abs=1e-5)
+
+
 def damaged(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     with pytest.raises(FieldError) as caught:
@@ -128,7 +159,11 @@ def test_damaged_files_are_one_sentence(tmp_path: Path) -> None:
     assert "need" in damaged(bad, gzip.compress(raw[:-1]))
     assert "claims" in damaged(bad, gzip.compress(raw[:8] + struct.pack("<I", 2**32 - 1) + raw[12:]))
     assert "version 7" in damaged(bad, gzip.compress(raw[:4] + struct.pack("<I", 7) + raw[8:]))
-    assert "version 4" in damaged(bad, struct.pack("<II", 0x5053474E, 4))
+    four = version_4(spz)
+    assert "damaged" in damaged(bad, four[:20])
+    assert "other sizes" in damaged(bad, four[:8] + struct.pack("<I", 31) + four[12:])
+    assert "version 9" in damaged(bad, four[:4] + struct.pack("<I", 9) + four[8:])
+    assert "cut off" in damaged(bad, four[:-3])
     bad = tmp_path / "bad.splat"
     assert "cut off" in damaged(bad, splat[:-1])
     assert "scales" in damaged(bad, splat[:12] + struct.pack("<f", -1.0) + splat[16:])
