@@ -72,8 +72,8 @@ class ExportOptions:
     run_dir: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run."""
     output: Path
-    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points, .ply, .spz or
-    .splat for splats."""
+    """File to write; its ending chooses the format: .ply, .glb or .obj for a mesh, .ply for points, .ply, .spz,
+    .splat or .html (a page with a viewer) for splats."""
     kind: Literal["mesh", "points", "splats"] | None = None
     """mesh: a surface by marching cubes. points: where the rays of a turntable end. splats: the Gaussians of a run of
     the family splat. If not given, splats for such a run, and mesh for all others."""

@@ -94,7 +94,7 @@ def test_render_refuses_before_it_reads(options: dict[str, Any], sentence: str) 
     ("options", "sentence"),
     [
         ({"output": "a.splat", "kind": "mesh"}, r"the output of mesh must end in .ply or .glb or .obj, got a.splat"),
-        ({"output": "a.stl"}, r"the output must end in .ply or .glb or .obj or .spz or .splat, got a.stl"),
+        ({"output": "a.stl"}, r"the output must end in .ply or .glb or .obj or .spz or .splat or .html, got a.stl"),
         ({"output": "a.obj", "kind": "points"}, r"the output of points must end in .ply, got a.obj"),
         ({"output": "a.ply", "resolution": 0}, r"resolution must be in 2..768 nodes along each axis, got 0"),
         ({"output": "a.ply", "resolution": 4096}, r"resolution must be in 2..768"),

@@ -1,4 +1,4 @@
-"""Files of Gaussian splats that other programs open: ``.ply``, ``.spz`` and ``.splat``."""
+"""Files of Gaussian splats that other programs open: ``.ply``, ``.spz``, ``.splat``, and a page for browsers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from ...fields import FieldError
 from ...fields.splat import SplatField
 from .antimatter import read_splat, write_splat
 from .gaussians import Gaussians, from_field, to_field
+from .page import write_page
 from .ply import read_ply, write_ply
 from .spz import read_spz, write_spz
 
-WRITERS: dict[str, Callable[[Gaussians], bytes]] = {".ply": write_ply, ".spz": write_spz, ".splat": write_splat}
+WRITERS: dict[str, Callable[[Gaussians], bytes]] = {
+    ".ply": write_ply,
+    ".spz": write_spz,
+    ".splat": write_splat,
+    ".html": write_page,
+}
 READERS: dict[str, Callable[[bytes, Path], Gaussians]] = {".ply": read_ply, ".spz": read_spz, ".splat": read_splat}
 
 

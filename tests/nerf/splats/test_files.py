@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import itertools
 import math
+import re
 import struct
 from pathlib import Path
 
@@ -125,6 +127,18 @@ def test_infinite_logits_of_other_programs_are_solid_and_clear(tmp_path: Path) -
     (tmp_path / "a.ply").write_bytes(write_ply(gaussians._replace(opacity_logits=logits)))
     opacity = read_splats(tmp_path / "a.ply").opacity_logits.sigmoid()
     assert opacity[:2].tolist() == pytest.approx([1, 0], abs=1e-5)
+
+
+def test_a_page_holds_everything_that_it_shows(tmp_path: Path) -> None:
+    write_splats(cloud(0, 30), tmp_path / "a.html")
+    write_splats(cloud(0, 30), tmp_path / "a.splat")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    found = re.search(r'atob\("([^"]*)"\)', page)
+    assert found is not None
+    assert base64.b64decode(found[1]) == (tmp_path / "a.splat").read_bytes()
+    assert "http" not in page
+    assert "$" not in page
+    assert "30 Gaussians" in page
 
 
 def damaged(path: Path, data: bytes) -> str:
