@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import PartialState
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from mappers.devices import default_device
@@ -20,6 +21,7 @@ from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport, fit
 
 from ..images import Images
+from ..plugging.transformer_training import learn
 from .attention import context_attention
 from .concepts import Concept
 from .domain_check import is_nano, warn_if_out_of_domain
@@ -28,7 +30,7 @@ from .options import CONCEPT, PersonalizeOptions
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
 from .subjects import Source, common_size, folder_names, read_sources
-from .task import SAMPLE_PROMPTS, NeTITask, sample_grid
+from .task import SAMPLE_PROMPTS, TEMPLATES, NeTITask, sample_grid
 
 
 @declared_by(PersonalizeOptions, RunLength)
@@ -36,7 +38,7 @@ def personalize(
     images: Images | Mapping[str, Images],
     token: str | None = None,
     *,
-    model: str | Path = "nano",
+    model: str | Path | DiffusionPipeline = "nano",
     model_config: str | Path | None = None,
     category: str | Mapping[str, str] | None = None,
     masks: Images | Mapping[str, Images] | None = None,
@@ -57,6 +59,8 @@ def personalize(
         images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice. Of several words a
             mapping from each to its own: ``{"<my-cat>": "cat", "<my-dog>": "dog"}``.
         token: the new word, such as "<my-cat>"; prompts use it like any other. None when ``images`` names the words.
+        model: also a text-to-image pipeline of diffusers with a transformer: Stable Diffusion 3, FLUX.1, Z-Image or
+            PixArt. It learns one word where it is, and is returned with the word plugged in.
         config: all further settings.
         device: where to train; None takes the accelerator when there is one.
 
@@ -75,6 +79,8 @@ def personalize(
     tokens = [source.token for source in sources]
     output = run_folder(output_dir, resume=resume)
     files = {} if output is None else dict(zip(tokens, concept_files(output, tokens), strict=True))
+    if isinstance(model, DiffusionPipeline):
+        return _learn_on(model, sources, config, files, resume)
     where = device or ("cpu" if config.train.cpu else default_device())
     pipeline = NeTIPipeline.from_model(model, device=where, config=model_config)
     task = _task(pipeline, sources, config)
@@ -84,6 +90,25 @@ def personalize(
     if files and PartialState().is_main_process:
         _write_results(pipeline, files, report, config)
     return pipeline
+
+
+def _learn_on(
+    pipe: DiffusionPipeline,
+    sources: Sequence[Source],
+    config: PersonalizeConfig,
+    files: Mapping[str, Path],
+    resume: bool | Literal["auto"],
+) -> Any:
+    """Teach a pipeline of the user's a word.
+
+    Raises:
+        ValueError: there are several words.
+    """
+    if len(sources) > 1:
+        raise ValueError(f"{type(pipe).__name__} learns one word at a time; call personalize once for each")
+    source = sources[0]
+    learn(pipe, source, TEMPLATES[config.learns], config, file=files.get(source.token), resume=resume)
+    return pipe
 
 
 def _inputs(pipeline: NeTIPipeline, sources: Sequence[Source], config: PersonalizeConfig) -> dict[str, Any]:

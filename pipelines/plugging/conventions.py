@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 CROSS, ADDED = ("to_k", "to_v", "to_kv", "to_qkv"), ("add_k_proj", "add_v_proj", "to_added_qkv")
@@ -35,6 +36,13 @@ class Convention:
         """The noise level in 0..1000, 1000 for noise alone."""
         time = time.double()
         return {"timestep": time, "share": time * 1000, "rising share": (1 - time) * 1000}[self.time]
+
+    def called_with(self, level: Tensor, dtype: torch.dtype) -> Tensor:
+        """What the transformer is called with at a noise level in 0..1000."""
+        if self.time == "timestep":
+            return level
+        share = level.double() / 1000
+        return (share if self.time == "share" else 1 - share).to(dtype)
 
     def sites(self, net: nn.Module) -> dict[str, tuple[str, ...]]:
         """Names of the attentions of ``net`` that read text, in execution order, each with its projections' names."""

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from . import bypass
 from .bypass import SLICE, Moves
+from .checkpointing import forget_replay, replay
 from .conventions import CONVENTIONS
 from .encoders import Places, recognized
 from .hooks import OWN, Arguments, NetworkHooks, unwrapped
@@ -73,10 +74,13 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
 
     def _detach(self) -> None:
         super()._detach()
+        forget_replay(self.net)
         for _, module in self._projections():
             module.__dict__.pop(SLICE, None)
 
     def _feed(self, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]) -> Arguments | None:
+        if torch.is_grad_enabled():
+            replay(self.net, self._projections)
         texts = given[self.convention.text]
         rows = self._rows(texts)
         moves = self._moves(rows, given) if any(row is not None for row in rows) else None
