@@ -29,8 +29,13 @@ class Models:
 
     json: bool = False
     """Print JSON."""
+    supported: bool = False
+    """List instead the classes of networks that learned words plug into, and what works with each."""
 
     def run(self) -> None:
+        if self.supported:
+            self._show_supported()
+            return
         found = embedded_models()
         if self.json:
             rows = [
@@ -48,6 +53,15 @@ class Models:
             return
         for m in found:
             print(f"{m.id}\t{m.type} ({m.about})\t{m.parameters / 1e6:.2f}M\t{m.size / 1e6:.1f} MB\t{m.folder}")
+
+    def _show_supported(self) -> None:
+        from .plugging.supported import COLUMNS, supported, table
+
+        if self.json:
+            print(json.dumps([one._asdict() for one in supported()], indent=2))
+            return
+        for row in (COLUMNS, *table()):
+            print("\t".join(row))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,13 +61,19 @@ class BypassSocket(Socket):
         """The pipeline's own ``encode_prompt``, with rows by which the denoiser recognizes words.
 
         Raises:
-            ValueError: a word stands where the text encoders read no more.
+            ValueError: a word stands where the text encoders read no more, or has a region.
         """
         self._attach()
         bound = self.signature.bind_partial(*args, **kwargs)
         given = {name: value for name, value in bound.arguments.items() if PROMPT.fullmatch(name)}
         if not any(self.has_word(text) for value in given.values() for text in listed(value)):
             return self.original(*args, **kwargs)
+        confined = [token for token, word in self.words.items() if word.region is not None]
+        if confined:
+            raise ValueError(
+                f"the word {confined[0]} has a region, and {type(self.pipe).__name__} has a transformer, where words "
+                "act everywhere; leave region out"
+            )
         categories = {token: word.concept.category for token, word in self.words.items()}
         if self.tokenizers is None or self.tokenizers.categories != categories:
             self.tokenizers = PrivateTokenizers(self.pipe, categories)

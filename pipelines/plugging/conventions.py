@@ -21,6 +21,8 @@ FUSED_WITH_MLP = ("to_qkv_mlp_proj",)
 class Convention:
     """What is to be known of a class of transformer."""
 
+    models: str
+    """Published models that have it."""
     attentions: Mapping[str, tuple[str, ...]]
     """Attentions that read text: a pattern of their full names, and the names of the projections that do."""
     time: Literal["timestep", "share", "rising share"] = "timestep"
@@ -56,19 +58,21 @@ class Convention:
 
 JOINT = {r"transformer_blocks\.\d+\.attn": ADDED}
 CROSSING = {r"transformer_blocks\.\d+\.attn2": CROSS}
+ONE_SEQUENCE = {r"layers\.\d+\.attention": CROSS}
+FLUX_2 = {**JOINT, r"single_transformer_blocks\.\d+\.attn": FUSED_WITH_MLP}
 FLUX = {**JOINT, r"single_transformer_blocks\.\d+\.attn": CROSS}
 CONVENTIONS = {
-    "SD3Transformer2DModel": Convention(JOINT),
-    "SD3ControlNetModel": Convention(JOINT),
-    "FluxTransformer2DModel": Convention(FLUX, "share"),
-    "FluxControlNetModel": Convention(FLUX, "share"),
-    "Flux2Transformer2DModel": Convention({**JOINT, r"single_transformer_blocks\.\d+\.attn": FUSED_WITH_MLP}, "share"),
-    "QwenImageTransformer2DModel": Convention(JOINT, "share"),
+    "SD3Transformer2DModel": Convention("Stable Diffusion 3 and 3.5", JOINT),
+    "SD3ControlNetModel": Convention("ControlNets of Stable Diffusion 3", JOINT),
+    "FluxTransformer2DModel": Convention("FLUX.1", FLUX, "share"),
+    "FluxControlNetModel": Convention("ControlNets of FLUX.1", FLUX, "share"),
+    "Flux2Transformer2DModel": Convention("FLUX.2", FLUX_2, "share"),
+    "QwenImageTransformer2DModel": Convention("Qwen-Image", JOINT, "share"),
     "ZImageTransformer2DModel": Convention(
-        {r"layers\.\d+\.attention": CROSS}, "rising share", timestep="t", text="cap_feats", picture_first=True
+        "Z-Image", ONE_SEQUENCE, "rising share", timestep="t", text="cap_feats", picture_first=True
     ),
-    "PixArtTransformer2DModel": Convention(CROSSING),
-    "SanaTransformer2DModel": Convention(CROSSING),
-    "WanTransformer3DModel": Convention({r"blocks\.\d+\.attn2": CROSS}),
+    "PixArtTransformer2DModel": Convention("PixArt-alpha and PixArt-Sigma", CROSSING),
+    "SanaTransformer2DModel": Convention("Sana", CROSSING),
+    "WanTransformer3DModel": Convention("Wan 2.1 and 2.2", {r"blocks\.\d+\.attn2": CROSS}),
 }
 """By the name of the class."""

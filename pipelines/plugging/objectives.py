@@ -27,6 +27,8 @@ class Objective:
     predict the noise n in the noisy latents of their scheduler.
     """
 
+    network: str
+    """Class of the pipeline's transformer."""
     predicts: Literal["flow", "reversed flow", "noise"]
     """reversed flow: x - n."""
     layout: Literal["picture", "cells", "list"] = "picture"
@@ -72,11 +74,11 @@ class Objective:
 
 EXACT_SIZE = {"use_resolution_binning": False, "clean_caption": False}
 OBJECTIVES = {
-    "StableDiffusion3Pipeline": Objective("flow"),
-    "FluxPipeline": Objective("flow", "cells"),
-    "ZImagePipeline": Objective("reversed flow", "list", "x"),
-    "PixArtAlphaPipeline": Objective("noise", call=EXACT_SIZE),
-    "PixArtSigmaPipeline": Objective("noise", call=EXACT_SIZE),
+    "StableDiffusion3Pipeline": Objective("SD3Transformer2DModel", "flow"),
+    "FluxPipeline": Objective("FluxTransformer2DModel", "flow", "cells"),
+    "ZImagePipeline": Objective("ZImageTransformer2DModel", "reversed flow", "list", "x"),
+    "PixArtAlphaPipeline": Objective("PixArtTransformer2DModel", "noise", call=EXACT_SIZE),
+    "PixArtSigmaPipeline": Objective("PixArtTransformer2DModel", "noise", call=EXACT_SIZE),
 }
 """By the name of the pipeline's class."""
 

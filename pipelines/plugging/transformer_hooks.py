@@ -81,8 +81,14 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
     def _feed(self, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]) -> Arguments | None:
         if torch.is_grad_enabled():
             replay(self.net, self._projections)
-        texts = given[self.convention.text]
-        rows = self._rows(texts)
+        if type(getattr(self.net, "_cache_config", None)).__name__ == "TextKVCacheConfig":
+            raise ValueError(
+                f"{type(self.net).__name__} keeps keys and values of texts from its first step on; call "
+                "disable_cache() on it, or unplug the words, which differ between steps"
+            )
+        texts = given.get(self.convention.text)
+        # A ControlNet may read no text.
+        rows = [] if texts is None else self._rows(texts)
         moves = self._moves(rows, given) if any(row is not None for row in rows) else None
         for attention, leaves, layer in self.sites:
             for _, module in bypass.projections(attention, leaves):

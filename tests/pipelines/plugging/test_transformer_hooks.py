@@ -9,19 +9,27 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import (
+    FluxControlNetModel,
+    FluxControlNetPipeline,
+    SD3ControlNetModel,
+    StableDiffusion3ControlNetPipeline,
+    TextKVCacheConfig,
+)
 
-from mappers.neti import SiteMapper
+from mappers.neti import Envelope, SiteMapper
 from pipelines.personalization.concepts import Concept, load_concept, save_concept
 from pipelines.plugging.bypass_socket import BypassSocket
 from pipelines.plugging.conventions import CONVENTIONS
 from pipelines.plugging.fingerprint import site_fingerprint
 from pipelines.plugging.sites import FEED
+from pipelines.plugging.transformer_hooks import TransformerHooks
 
 from .conftest import learned as learned_exactly
-from .conftest import quiet
+from .conftest import picture, quiet
+from .test_conventions import CALLS, GUIDED, PIPELINES, built, enlivened, stable_diffusion_3
+from .test_conventions import flux as flux_1
 from .test_socket import check_same, everything
-from .tiny_transformers import CALLS, GUIDED, PIPELINES, built, stable_diffusion_3
-from .tiny_transformers import flux as flux_1
 
 WITH_WORD, PLAIN = "a photo of a <cat> on the beach", "a photo of a toy on the beach"
 
@@ -53,6 +61,7 @@ def drawn(pipe: Any, prompts: list[str], **options: Any) -> torch.Tensor:
     generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
     call = {"num_inference_steps": 2, "output_type": "latent", "height": 32, "width": 32}
     call |= CALLS[type(pipe.transformer).__name__] | options
+    torch.manual_seed(0)  # ControlNets sample the latents of their picture without the generator.
     made = pipe(prompt=[*prompts], generator=generators, **call)
     return made.frames if hasattr(made, "frames") else made.images
 
@@ -154,6 +163,46 @@ def test_embeddings_may_be_handed_over_later(sd3: Any) -> None:
         assert torch.equal(again.images, want)
 
 
+def controlled_sd3(pipe: Any) -> Any:
+    net = SD3ControlNetModel.from_transformer(pipe.transformer, num_layers=2, num_extra_conditioning_channels=0)
+    return quiet(StableDiffusion3ControlNetPipeline(**pipe.components, controlnet=enlivened(net)))
+
+
+def controlled_flux(pipe: Any) -> Any:
+    net = FluxControlNetModel.from_transformer(
+        pipe.transformer, num_layers=1, num_single_layers=1, attention_head_dim=8, num_attention_heads=2
+    )
+    return quiet(FluxControlNetPipeline(**pipe.components, controlnet=enlivened(net)))
+
+
+CONTROLNETS = {
+    "SD3ControlNetModel": ("SD3Transformer2DModel", controlled_sd3),
+    "FluxControlNetModel": ("FluxTransformer2DModel", controlled_flux),
+}
+"""By the class of the ControlNet: that of its transformer, and how a pipeline with both is made."""
+
+
+@pytest.mark.parametrize("kind", CONTROLNETS)
+def test_controlnets_read_the_word_too(kind: str) -> None:
+    """With the transformer's own sites silent it still moves its row, and no other."""
+    transformer, controlled = CONTROLNETS[kind]
+    pipe = controlled(built(transformer))
+    assert type(pipe.controlnet).__name__ == kind
+    options = {"control_image": [picture()] * 2}
+    plain = drawn(pipe, [PLAIN, PLAIN], **options)
+    before = everything(pipe)
+    with learned(pipe).plug(pipe) as socket:
+        hooks = TransformerHooks.of(pipe.transformer, {})
+        hooks.sites, sites = [], hooks.sites
+        made = drawn(pipe, [WITH_WORD, PLAIN], **options)
+        hooks.sites = sites
+        socket.words["<cat>"].scale = 0.0
+        still = drawn(pipe, [WITH_WORD, PLAIN], **options)
+    assert moved(made[0], still[0])
+    assert torch.equal(made[1], plain[1])
+    check_same(before, everything(pipe))
+
+
 @pytest.mark.parametrize("build", [partial(stable_diffusion_3, dual=()), flux_1], ids=["sd3", "flux"])
 def test_fused_projections(build: Callable[[], Any]) -> None:
     pipe = quiet(build())
@@ -187,8 +236,39 @@ def test_what_does_not_fit_is_refused(sd3: Any, flux: Any, stock: Any) -> None:
     )  # fmt: skip
     with pytest.raises(ValueError, match="StableDiffusion3Pipeline has no text encoder, so it reads no prompts"):
         concept.plug(silent)
+    with (
+        concept.plug(sd3, region=picture()),
+        pytest.raises(ValueError, match="word <cat> has a region, and StableDiffusion3Pipeline has a transformer"),
+    ):
+        drawn(sd3, ["a <cat>"])
     with concept.plug(sd3):
         with pytest.raises(ValueError, match="a word <cat> is plugged into this pipeline already"):
             concept.plug(sd3)
         with pytest.raises(ValueError, match="word <cat> stands where StableDiffusion3Pipeline reads no more tokens"):
             drawn(sd3, ["on the beach " * 10 + "<cat>"])
+
+
+def test_a_cache_of_texts_is_refused(flux: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flux.transformer, "_cache_config", TextKVCacheConfig())
+    with (
+        learned(flux).plug(flux),
+        pytest.raises(ValueError, match=r"keeps keys and values of texts from its first step on; .* disable_cache\(\)"),
+    ):
+        drawn(flux, ["a <cat>"])
+
+
+def test_scale_and_truncation_are_settings_of_a_word(sd3: Any) -> None:
+    """Truncation acts as in the mapper; scale multiplies the direction."""
+    time, concept = torch.tensor(500.0), learned(sd3)
+    with concept.plug(sd3, truncation=4, scale=0.5) as socket:
+        assert isinstance(socket, BypassSocket)
+        word = socket.words["<cat>"]
+        want = concept.mapper(time.expand(3), torch.arange(3), truncation=4).embedding
+        torch.testing.assert_close(socket.directions(word, time), 0.5 * want)
+        word.truncation = Envelope(times={0: 16, 999: 0}, layers={0: 0.0})
+        units = word.truncation.units(time.expand(3), torch.arange(3), 16)
+        want = concept.mapper(time.expand(3), torch.arange(3), truncation=units).embedding
+        torch.testing.assert_close(socket.directions(word, time), 0.5 * want)
+        halved = drawn(sd3, [WITH_WORD])
+        word.truncation, word.scale = None, 1.0
+        assert moved(drawn(sd3, [WITH_WORD]), halved)

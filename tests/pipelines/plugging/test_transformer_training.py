@@ -23,8 +23,8 @@ from pipelines.plugging.objectives import Conditions
 from pipelines.plugging.plugging import plug
 from pipelines.plugging.transformer_task import Learned, TransformerTask
 
+from .test_conventions import built
 from .test_transformer_hooks import drawn, moved
-from .tiny_transformers import built
 
 KINDS = ["SD3Transformer2DModel", "FluxTransformer2DModel", "PixArtTransformer2DModel", "ZImageTransformer2DModel"]
 CONFIG = PersonalizeConfig(resolution=32, train=TrainConfig(steps=3, batch_size=2, learning_rate=1e-2, cpu=True))

@@ -1,4 +1,4 @@
-"""Pipelines with tiny random diffusion transformers, in the exact layouts of the published models."""
+"""Pipelines with tiny random diffusion transformers, in the exact layouts of the published models, and their sites."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from diffusers import (
     AutoencoderDC,
@@ -54,6 +55,7 @@ from transformers import (
 )
 
 from pipelines.nano.recipes.tokenizer import train_tokenizer
+from pipelines.plugging.conventions import CONVENTIONS
 
 from .conftest import quiet
 
@@ -305,3 +307,30 @@ def built(kind: str, seed: int = 0) -> Any:
     """The pipeline with a transformer of the class ``kind``."""
     torch.manual_seed(seed)
     return quiet(PIPELINES[kind]())
+
+
+SITES = {
+    "SD3Transformer2DModel": ["transformer_blocks.0.attn", "transformer_blocks.1.attn", "transformer_blocks.2.attn"],
+    "FluxTransformer2DModel": [
+        "transformer_blocks.0.attn", "transformer_blocks.1.attn", "single_transformer_blocks.0.attn",
+        "single_transformer_blocks.1.attn",
+    ],
+    "PixArtTransformer2DModel": ["transformer_blocks.0.attn2", "transformer_blocks.1.attn2"],
+    "ZImageTransformer2DModel": ["layers.0.attention", "layers.1.attention"],
+    "SanaTransformer2DModel": ["transformer_blocks.0.attn2", "transformer_blocks.1.attn2"],
+    "WanTransformer3DModel": ["blocks.0.attn2", "blocks.1.attn2"],
+    "QwenImageTransformer2DModel": ["transformer_blocks.0.attn", "transformer_blocks.1.attn"],
+}  # fmt: skip
+SITES["Flux2Transformer2DModel"] = SITES["FluxTransformer2DModel"]
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+def test_sites_are_the_attentions_that_read_text(kind: str) -> None:
+    """In execution order; second attentions to the picture alone, and refiners of the text, are none."""
+    net, convention = built(kind).transformer, CONVENTIONS[kind]
+    sites = convention.sites(net)
+    assert list(sites) == SITES[kind]
+    assert all(any(hasattr(net.get_submodule(name), leaf) for leaf in leaves) for name, leaves in sites.items())
+    levels = torch.tensor([10.0, 500.0, 990.0])
+    again = convention.noise_level(convention.called_with(levels, torch.float32))
+    torch.testing.assert_close(again, levels.double(), rtol=1e-5, atol=1e-3)
