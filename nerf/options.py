@@ -16,7 +16,7 @@ class TrainOptions:
 
     scene: str
     """Shipped scene (robot, lighthouse, still-life, or clockwork, which moves), or the folder of a scene.
-    Formats of folders: NeRF-synthetic, nerfstudio, instant-ngp, LLFF, or plain pictures with cameras."""
+    Formats of folders: NeRF-synthetic, nerfstudio, instant-ngp, LLFF, COLMAP, or plain pictures with cameras."""
     output_dir: Annotated[Path, tyro.conf.arg(name="output")]
     """Folder for checkpoints, metrics, views and the trained field."""
     field: str = "hash"
@@ -30,7 +30,7 @@ class TrainOptions:
     If not given, the box is found from sparse points, outlines or cameras."""
     ndc: bool = True
     """Whether forward-facing LLFF captures are learned in normalized device coordinates."""
-    format: Literal["auto", "blender", "nerfstudio", "llff", "folder"] = "auto"
+    format: Literal["auto", "blender", "nerfstudio", "llff", "folder", "colmap"] = "auto"
     """Format of the scene's folder; auto goes by its files."""
 
 

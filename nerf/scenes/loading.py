@@ -16,6 +16,7 @@ from ..cameras import Cameras
 from ..viewpoints import look_inward
 from .bounds import empty_ray_fraction, hull_bounds, ray_limits, viewed_region
 from .formats.blender import read_blender
+from .formats.colmap import model_folder, read_colmap
 from .formats.folder import read_folder
 from .formats.listing import Listing
 from .formats.llff import read_llff
@@ -29,6 +30,7 @@ READERS: dict[str, Callable[[Path], Listing]] = {
     "blender": read_blender,
     "nerfstudio": read_nerfstudio,
     "folder": read_folder,
+    "colmap": read_colmap,
 }
 """Readers by format. "llff" has a reader with more arguments: its pictures and frame depend on downscaling and NDC."""
 FORMATS = (*READERS, "llff")
@@ -68,7 +70,7 @@ def load_scene(
         near: distance along rays where content starts.
         far: distance along rays where content ends.
         ndc: normalized device coordinates, for LLFF captures; none takes them for forward-facing ones.
-        format: "blender", "nerfstudio", "llff", "folder", or "auto" to go by the files there.
+        format: "blender", "nerfstudio", "llff", "folder", "colmap", or "auto" to go by the files there.
 
     Raises:
         FileNotFoundError: there is neither such a folder nor such a shipped scene.
@@ -110,9 +112,12 @@ def detect_format(folder: Path) -> str:
         return "folder"
     if single:
         return "nerfstudio"
+    if model_folder(folder) is not None:
+        return "colmap"
     raise SceneError(
         f"{folder} is not a scene: it has neither transforms_train.json (Blender), transforms.json (nerfstudio, "
-        "instant-ngp), poses_bounds.npy (LLFF) nor cameras.npz (plain folder); add the cameras in one of them"
+        "instant-ngp), poses_bounds.npy (LLFF), sparse/0 (COLMAP) nor cameras.npz (plain folder); add the cameras in"
+        " one of them"
     )
 
 

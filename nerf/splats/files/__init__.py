@@ -21,7 +21,7 @@ WRITERS: dict[str, Callable[[Gaussians], bytes]] = {
     ".splat": write_splat,
     ".html": write_page,
 }
-READERS: dict[str, Callable[[bytes, Path], Gaussians]] = {".ply": read_ply, ".spz": read_spz, ".splat": read_splat}
+READERS: dict[str, Callable[[Path], Gaussians]] = {".ply": read_ply, ".spz": read_spz, ".splat": read_splat}
 
 
 def write_splats(field: SplatField, path: Path) -> None:
@@ -61,4 +61,4 @@ def read_splats(path: Path) -> SplatField:
         raise FieldError(f"{path} must end in {', '.join(READERS)}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    return to_field(reader(path.read_bytes(), path), str(path))
+    return to_field(reader(path), str(path))

@@ -29,12 +29,13 @@ def write_splat(gaussians: Gaussians) -> bytes:
     return rows.tobytes()
 
 
-def read_splat(data: bytes, path: Path) -> Gaussians:
+def read_splat(path: Path) -> Gaussians:
     """The Gaussians of a file.
 
     Raises:
         FieldError: the file is cut off, or a scale is not positive.
     """
+    data = path.read_bytes()
     if len(data) % ROW.itemsize:
         raise FieldError(
             f"{path} is cut off: a .splat file has {ROW.itemsize} bytes for each Gaussian, and {len(data)} are there;"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -10,16 +9,8 @@ import numpy as np
 
 from ...fields import FieldError
 from ...fields.splat import MOST_SPLATS
+from ...vertices import VerticesError, read_vertices
 from .gaussians import Gaussians
-
-TYPES = {
-    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
-    "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
-    "float32": "f4", "float64": "f8",
-}  # fmt: skip
-FORMATS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
-LONGEST_HEADER = 65_536
-"""Bytes of a header, at most."""
 
 
 def write_ply(gaussians: Gaussians) -> bytes:
@@ -45,13 +36,16 @@ def _named(values: np.ndarray, names: list[str]) -> list[tuple[str, np.ndarray]]
     return list(zip(names, values.T, strict=True))
 
 
-def read_ply(data: bytes, path: Path) -> Gaussians:
+def read_ply(path: Path) -> Gaussians:
     """The Gaussians of a file, whatever the order and type of its properties; others are left out.
 
     Raises:
         FieldError: the file is damaged, or is not one of Gaussians; the message says what is missing.
     """
-    table = _table(data, path)
+    try:
+        table = read_vertices(path, most=MOST_SPLATS)
+    except VerticesError as error:
+        raise FieldError(str(error)) from error
     rest = sorted((name for name in table if name.startswith("f_rest_")), key=lambda name: int(name[7:]))
     names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1",
              "rot_2", "rot_3"]  # fmt: skip
@@ -79,49 +73,3 @@ def read_ply(data: bytes, path: Path) -> Gaussians:
         values["opacity"],
         np.concatenate([constant, others], 1),
     )
-
-
-def _table(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    """The columns of the element "vertex" by name."""
-    end = data.find(b"end_header", 0, LONGEST_HEADER)
-    if not data.startswith(b"ply") or end < 0:
-        raise FieldError(f"{path} is not a .ply file; its header is missing")
-    start = data.find(b"\n", end) + 1
-    words = [line.split() for line in data[:end].decode("ascii", "replace").splitlines() if line.strip()]
-    order = next((FORMATS.get(line[1]) for line in words if line[0] == "format" and len(line) > 1), None)
-    if order is None:
-        raise FieldError(f"{path} has no known format; a .ply is ascii, or binary little or big endian")
-    elements: list[tuple[str, int, list[tuple[str, str]]]] = []
-    try:
-        for line in words:
-            if line[0] == "element":
-                elements.append((line[1], int(line[2]), []))
-            elif line[0] == "property":
-                if line[1] == "list":
-                    elements[-1][2].append((line[-1], "list"))
-                else:
-                    elements[-1][2].append((line[2], TYPES[line[1]]))
-        name, count, properties = elements[0]
-    except (IndexError, ValueError, KeyError) as error:
-        raise FieldError(f"{path} has a damaged header ({error}); export it again") from error
-    if name != "vertex" or any(kind == "list" for _, kind in properties):
-        raise FieldError(f"{path} does not begin with vertices; give a .ply that a program for splats wrote")
-    if not 0 <= count <= MOST_SPLATS:
-        raise FieldError(f"{path} claims {count} Gaussians; at most {MOST_SPLATS} are read")
-    kind = np.dtype([(name, (order or "<") + kind) for name, kind in properties])
-    if order:
-        if len(data) - start < count * kind.itemsize:
-            raise FieldError(
-                f"{path} is cut off: {count} Gaussians need {count * kind.itemsize} bytes, and {len(data) - start} are"
-                " there; copy it again"
-            )
-        rows = np.frombuffer(data, kind, count, start)
-        return {name: rows[name] for name, _ in properties}
-    try:
-        text = io.BytesIO(data[start:])
-        rows = np.loadtxt(text, np.float64, max_rows=count, ndmin=2) if count else np.zeros((0, len(properties)))
-        if rows.shape != (count, len(properties)):
-            raise ValueError(f"{rows.shape[0]} rows of {rows.shape[1]} numbers, not {count} of {len(properties)}")
-    except ValueError as error:
-        raise FieldError(f"{path} has damaged text ({error}); export it again") from error
-    return {name: rows[:, index] for index, (name, _) in enumerate(properties)}

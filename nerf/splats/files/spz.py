@@ -57,13 +57,14 @@ def write_spz(gaussians: Gaussians) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
-def read_spz(data: bytes, path: Path) -> Gaussians:
+def read_spz(path: Path) -> Gaussians:
     """The Gaussians of a file.
 
     Raises:
         FieldError: the file is damaged or of another version.
         MissingExtraError: a file of version 4 needs a package that is not installed.
     """
+    data = path.read_bytes()
     version, n, degree, fraction, planes = (_streams if data[:4] == START else _one_stream)(data, path)
     position, alpha, color, scale, rotation, rest = (
         np.frombuffer(plane, np.uint8).reshape(n, width)
