@@ -26,8 +26,8 @@ class Moves(NamedTuple):
     """For each place of each prompt its row of ``directions``, 0 where no word is."""
     directions: Float[Tensor, "n w"]
 
-    def moved(self, rows: Float[Tensor, "b r w"]) -> Float[Tensor, "b r w"]:
-        """The rows, of which the first s are read; other rows than words' are bit for bit the same."""
+    def moved(self, rows: Tensor) -> Tensor:
+        """The rows [b, r, w], of which the first s are text; all but those of words stay bit for bit the same."""
         text = rows[:, : self.index.shape[1]]
         exact = torch.promote_types(rows.dtype, torch.float32)  # The length of a row overflows in fp16.
         length = torch.linalg.vector_norm(text, dim=-1, keepdim=True, dtype=exact)

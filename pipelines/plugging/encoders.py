@@ -167,7 +167,8 @@ def recognized(rows: Sequence[Tensor], known: Sequence[Places]) -> list[Places |
     pairs = [(i, places) for i, row in enumerate(rows) for places in known if _fits(row, places)]
     if not pairs:
         return [None] * len(rows)
-    same = torch.stack([(rows[i][places.at] == places.states.to(rows[i])).all() for i, places in pairs]).tolist()
+    there = [rows[i][places.at.to(rows[i].device)] == places.states.to(rows[i]) for i, places in pairs]
+    same = torch.stack([equal.all() for equal in there]).tolist()
     found: list[Places | None] = [None] * len(rows)
     for (i, places), equal in zip(pairs, same, strict=True):
         before = found[i]

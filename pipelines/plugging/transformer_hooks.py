@@ -55,6 +55,8 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
         self.sites = [(self.net.get_submodule(n), leaves[n], layers[n]) for n in leaves if n in layers]
         self.count = len(layers)
         self.seen: list[tuple[tuple[Tensor, ...], tuple[int, ...], list[Row]]] = []
+        self.last: Tensor | None = None
+        """Directions of the last call with a word."""
 
     @classmethod
     def of(cls, net: nn.Module, layers: Mapping[str, int]) -> TransformerHooks:
@@ -89,7 +91,10 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
         texts = given.get(self.convention.text)
         # A ControlNet may read no text.
         rows = [] if texts is None else self._rows(texts)
-        moves = self._moves(rows, given) if any(row is not None for row in rows) else None
+        there = any(row is not None for row in rows)
+        # For a compiled network a call without words differs in its numbers alone, so that no graph is made for it.
+        alike = self.last is not None and bool(rows) and self._is_compiled()
+        moves = self._moves(rows, given) if there or alike else None
         for attention, leaves, layer in self.sites:
             for _, module in bypass.projections(attention, leaves):
                 module.__dict__[FEED] = None if moves is None else moves[layer]
@@ -138,8 +143,16 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
                     tables.append(socket.directions(word, levels[i]))
                     known[key] = len(tables)
                 index[i, at + offsets[i]] = known[key]
-        directions = torch.stack([torch.zeros_like(tables[0]), *tables], dim=1)
+        if tables:
+            directions = torch.stack([torch.zeros_like(tables[0]), *tables], dim=1)
+            self.last = directions.detach()
+        else:
+            assert self.last is not None
+            directions = torch.zeros_like(self.last)
         return [Moves(index, directions[layer]) for layer in range(self.count)]
+
+    def _is_compiled(self) -> bool:
+        return self.holder is not self.net or any(m.__dict__.get("_compiled_call_impl") for m in self.net.modules())
 
     def _offset(self, given: dict[str, Any], row: int) -> int:
         """Places before the text."""

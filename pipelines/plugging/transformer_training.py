@@ -90,6 +90,11 @@ def check_suits(pipe: Any, config: PersonalizeConfig) -> None:
         raise ValueError(
             f"words cannot be learned with {name} yet; give a pipeline of one of the classes {', '.join(OBJECTIVES)}"
         )
+    if any(hasattr(part, "_hf_hook") for part in (pipe.transformer, pipe.vae)):
+        raise ValueError(
+            f"the weights of this {name} are offloaded between calls, so words cannot be learned; load it without "
+            "enable_model_cpu_offload or enable_sequential_cpu_offload, and move it to the device"
+        )
     default = PersonalizeConfig()
     for setting in ("method", "attention_weight", "early_steps", "outside_weight", "min_snr", "held_out", "aspect"):
         value = getattr(config, setting)

@@ -16,6 +16,7 @@ from diffusers import (
     StableDiffusion3ControlNetPipeline,
     TextKVCacheConfig,
 )
+from torch._dynamo.testing import CompileCounter
 
 from mappers.neti import Envelope, SiteMapper
 from pipelines.personalization.concepts import Concept, load_concept, save_concept
@@ -272,3 +273,27 @@ def test_scale_and_truncation_are_settings_of_a_word(sd3: Any) -> None:
         halved = drawn(sd3, [WITH_WORD])
         word.truncation, word.scale = None, 1.0
         assert moved(drawn(sd3, [WITH_WORD]), halved)
+
+
+@pytest.mark.parametrize(("way", "kind"), [("whole", "SD3Transformer2DModel"), ("blocks", "FluxTransformer2DModel")])
+def test_a_compiled_transformer_needs_no_graph_for_another_prompt(way: str, kind: str) -> None:
+    """Nor for other noise levels or a prompt without a word; the graphs are whole, and draw the same."""
+    pipe = built(kind)
+    prompts = [WITH_WORD, "<cat> and a <cat>"]
+    torch.compiler.reset()
+    with learned(pipe).plug(pipe):
+        want = [drawn(pipe, [prompt]) for prompt in (*prompts, PLAIN)]
+        graphs = CompileCounter()
+        if way == "whole":
+            pipe.transformer.compile(backend=graphs, fullgraph=True)
+        else:
+            pipe.transformer.compile_repeated_blocks(backend=graphs, fullgraph=True)
+        got = [drawn(pipe, [prompts[0]])]
+        made = graphs.frame_count
+        assert made > 0
+        got += [drawn(pipe, [prompt]) for prompt in (prompts[1], PLAIN)]
+        drawn(pipe, [WITH_WORD], num_inference_steps=3)
+        assert graphs.frame_count == made
+    torch.compiler.reset()
+    for one, other in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

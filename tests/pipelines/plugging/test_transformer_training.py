@@ -137,7 +137,7 @@ def test_personalize_teaches_a_pipeline_a_word(tmp_path: Path) -> None:
         assert moved(drawn(other, ["a photo of a <mine>"]), drawn(other, ["a photo of a toy"]))
 
 
-def test_what_cannot_be_learned_is_refused() -> None:
+def test_what_cannot_be_learned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = built("SanaTransformer2DModel")
     with pytest.raises(ValueError, match="words cannot be learned with SanaPipeline yet; give a pipeline of one"):
         pipelines.personalize(pictures(), "<mine>", model=pipe, config=CONFIG)
@@ -148,4 +148,7 @@ def test_what_cannot_be_learned_is_refused() -> None:
         pipelines.personalize(pictures(), "<mine>", model=pipe, config=PersonalizeConfig(method="xti"))
     with pytest.raises(ValueError, match="PixArtAlphaPipeline learns one word at a time; call personalize once"):
         pipelines.personalize({"<a>": pictures(), "<b>": pictures()}, model=pipe)
+    monkeypatch.setattr(pipe.vae, "_hf_hook", None, raising=False)
+    with pytest.raises(ValueError, match="weights of this PixArtAlphaPipeline are offloaded between calls, so words"):
+        pipelines.personalize(pictures(), "<mine>", model=pipe, config=CONFIG)
     assert "encode_prompt" not in pipe.__dict__
