@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate import PartialState
 from torch import nn
 
 from ..options import RunLength
 from .run_folder import run_folder
 from .run_inputs import fingerprint
+from .run_report import write_run_report
 from .train_config import TrainConfig
 from .trainer import FitReport, Task, fit
 
@@ -54,6 +57,18 @@ class ModelTraining(RunLength):
         """Train in the output folder, or in a part of it; see `trainer.fit` for ``inputs`` and ``workers``."""
         resume: Literal["auto", False] = "auto" if self.resume else False
         return fit(task, config, output_dir=self.output / part, resume=resume, inputs=inputs, workers=workers)
+
+    def finish(self, report: FitReport, contents: Mapping[str, Any], *, settings: Any) -> None:
+        """Write the run's report and the curve of its loss, and print its figures as one line of JSON.
+
+        Args:
+            report: what the trainer returned.
+            contents: what this command reports besides; JSON values by name.
+            settings: the configuration, a dataclass.
+        """
+        if PartialState().is_main_process:
+            write_run_report(self.output, report, contents, settings=settings)
+        print(json.dumps({**contents, "steps": report.steps, "stopped": report.stopped, **report.metrics}))
 
 
 def frozen_parts(task: Task) -> dict[str, str]:

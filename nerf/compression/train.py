@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +61,8 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     model.save(arguments.output / "model")
     if arguments.export:
         model.save(SHIPPED / Path(arguments.recipe).stem)
-    print(json.dumps({"recipe": arguments.recipe, "steps": report.steps, "id": model.id.hex(), **rates(task)}))
+    contents = {"recipe": arguments.recipe, "id": model.id.hex(), **rates(task)}
+    arguments.finish(report, contents, settings=dataclasses.replace(recipe, train=config))
     return report
 
 

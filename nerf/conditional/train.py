@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -45,7 +44,7 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     model.save(arguments.output / "model")
     if arguments.export:
         model.save(SHIPPED / f"nano-{config.family}")
-    print(json.dumps({"recipe": arguments.recipe, **model.notes}))
+    arguments.finish(report, {"recipe": arguments.recipe, **model.notes}, settings=config)
     return report
 
 

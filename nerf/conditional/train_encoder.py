@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,10 +33,10 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> PictureEnco
     task = EncoderTask(model, dataclasses.replace(arguments.settings, train=train))
     report = arguments.fit(task, train, {"model": model.content, "settings": arguments.settings})
     encoder = task.encoder.cpu().eval()
-    figures = {"model": arguments.model, "steps": report.steps, **task.validate({"encoder": encoder}, report.steps)}
+    contents = {"model": arguments.model, **task.validate({"encoder": encoder}, report.steps)}
     for folder in [arguments.output] + ([located(arguments.model)] if arguments.export else []):
         encoder.half().save_pretrained(folder / ENCODER)
-    print(json.dumps(figures))
+    arguments.finish(report, contents, settings=dataclasses.replace(arguments.settings, train=train))
     return encoder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -13,7 +12,6 @@ import tyro
 from mappers.code_mapper import BaseCodeMapper
 from mappers.command_line import run_script
 from mappers.training.model_training import ModelTraining
-from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport
 
 from .clip.scorer import DEFAULT, Scorer
@@ -46,12 +44,13 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> BaseCodeMap
     started = time.monotonic()
     model, scorer = ConditionalModel.load(arguments.model), Scorer.load(arguments.clip)
     contents: dict[str, float | str] = {"model": arguments.model, "clip": arguments.clip, "method": arguments.method}
-    report = FitReport()
+    report, settings = FitReport(), arguments.settings
     if arguments.method == "ridge":
         mapper: BaseCodeMapper = fit_ridge(model, scorer, count=arguments.pairs, seed=arguments.seed)
     else:
-        train = arguments.with_overrides(arguments.settings.train)
-        task = MapperTask(model, scorer, dataclasses.replace(arguments.settings, train=train))
+        train = arguments.with_overrides(settings.train)
+        settings = dataclasses.replace(settings, train=train)
+        task = MapperTask(model, scorer, settings)
         first = dataclasses.replace(arguments.settings.library, seed=arguments.seed)
         inputs = {"model": model.content, "clip": scorer.space, "settings": arguments.settings}
         arguments.fit(CaptionTask(task), first, inputs, "library")
@@ -64,8 +63,7 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> BaseCodeMap
     folders = [arguments.output] + ([located(arguments.model)] if arguments.export else [])
     for folder in folders:
         mapper.save_pretrained(folder / arguments.method)
-    write_run_report(arguments.output, report, contents, settings=arguments.settings)
-    print(json.dumps({**contents, "steps": report.steps, **report.metrics}))
+    arguments.finish(report, contents, settings=settings)
     return mapper
 
 

@@ -108,7 +108,7 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
     report = arguments.fit(task, config, inputs)
     if arguments.export:
         export(task)
-    print(json.dumps({"part": arguments.part, "steps": report.steps, "stopped": report.stopped, **report.metrics}))
+    arguments.finish(report, {"part": arguments.part}, settings=config)
     return report
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -49,12 +49,14 @@ def main(arguments: Annotated[Arguments, tyro.conf.arg(name="")]) -> FitReport:
         start = _weights(arguments.start_from)
         task.network.load_state_dict(start)
     inputs = {"recipe": recipe, "data": wholes, "start": start}
-    report = arguments.fit(task, arguments.with_overrides(recipe.train), inputs)
+    config = arguments.with_overrides(recipe.train)
+    report = arguments.fit(task, config, inputs)
     model = GridsModel.trained(task.network, recipe.widths)
     model.save(arguments.output / "model")
     if arguments.export:
         model.save(SHIPPED / f"grids-{recipe.data}")
-    print(json.dumps({"recipe": arguments.recipe, "steps": report.steps, "id": model.id.hex(), **report.metrics}))
+    contents = {"recipe": arguments.recipe, "id": model.id.hex()}
+    arguments.finish(report, contents, settings=dataclasses.replace(recipe, train=config))
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def test_a_run_that_was_cut_short_goes_on_only_when_told_to(tmp_path: Path) -> N
     again = parsed(tmp_path / "run", "--resume")
     assert again.fit(second, again.with_overrides(RECIPE), {}).steps == RECIPE.steps
     assert equal(whole, second)
+
+
+def test_a_finished_run_leaves_a_report_and_prints_its_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = parsed(tmp_path)
+    report = arguments.fit(Regression(), RECIPE.with_overrides(log_every=2), {})
+    arguments.finish(report, {"part": "sum"}, settings=RECIPE)
+    assert json.loads(capsys.readouterr().out) == {"part": "sum", "steps": 6, "stopped": "steps", **report.metrics}
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert (saved["part"], saved["metrics"]["steps"], saved["settings"]["batch_size"]) == ("sum", 6, 8)
+    assert (tmp_path / "loss.png").exists()
 
 
 def test_starting_takes_threads_and_seed(tmp_path: Path) -> None:

@@ -50,9 +50,12 @@ def test_a_recipe_becomes_a_model(recipe: Path, tmp_path: Path, capsys: pytest.C
     assert sum(losses[16:20]) < 0.8 * sum(losses[:4])
     model = ConditionalModel.load(tmp_path / "run" / "model")
     assert model.family.name == "cars"
-    assert model.notes == {
-        k: v for k, v in json.loads(capsys.readouterr().out.splitlines()[-1]).items() if k != "recipe"
-    }
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert model.notes.items() <= printed.items()
+    saved = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert saved.items() >= model.notes.items()
+    assert saved["settings"]["train"]["steps"] == 30
+    assert (tmp_path / "run" / "loss.png").exists()
     assert model.notes["steps"] == 30
     assert model.shape_codes.shape == (4, 6)
     assert model.appearance_codes.shape == (4, 5)
