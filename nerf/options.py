@@ -112,7 +112,8 @@ class DistillOptions:
     """Arguments of `nerf.distill`."""
 
     teacher: Path
-    """Folder of the teacher's run, or a file of Gaussian splats (.ply, .spz, .splat)."""
+    """Folder of the teacher's run, a file of Gaussian splats (.ply, .spz, .splat), or a checkpoint of TensoRF (.th) or
+    Plenoxels (.npz)."""
     output_dir: Annotated[Path, tyro.conf.arg(name="output")]
     """Folder for checkpoints, metrics, views and the student."""
     field: str = "mlp"

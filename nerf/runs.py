@@ -18,6 +18,7 @@ from mappers.training.run_report import REPORT, write_run_report
 from mappers.training.trainer import FitReport
 
 from .cameras import Cameras, orbit
+from .checkpoints import CHECKPOINTS
 from .fields import Field, FieldError, VolumeField, load_field, save_field
 from .fields.splat import SplatField
 from .rendering.hierarchical import CoarseField
@@ -37,6 +38,9 @@ DISTANCE = 2.5
 """Distance of the cameras around a file of Gaussians, as a multiple of half its diagonal."""
 FILE_SIZE = 128
 """Width and height of their pictures, pixels."""
+CELLS, REFRESHES, FAINT, INTERVALS = 64, 3, 0.5, 384
+"""Of checkpoints: cells of the occupancy grid along an axis, random points in each, density below which a cell is
+empty, and samples along the diagonal of the box."""
 SMALLEST = 2
 """Least width and height of a drawn picture, pixels: H.264 has no smaller frames."""
 
@@ -257,14 +261,15 @@ def _with_times(run: Run, cameras: Cameras) -> Cameras:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a folder that ``train`` or ``distill`` wrote, or a file of Gaussian splats.
+    """Read a folder that ``train`` or ``distill`` wrote, a file of Gaussian splats, or a checkpoint of TensoRF or
+    Plenoxels.
 
     Raises:
         FileNotFoundError: a file of the run is missing.
         FieldError: a file is not readable, or of an unknown family.
     """
     folder = Path(folder)
-    if folder.suffix.lower() in READERS and not folder.is_dir():
+    if folder.suffix.lower() in (*READERS, *CHECKPOINTS) and not folder.is_dir():
         return _run_of_file(folder)
     path = folder / REPORT
     if not path.is_file():
@@ -285,9 +290,12 @@ def load_run(folder: str | Path) -> Run:
         raise FieldError(f"{folder} is not a readable run ({said}); train or copy it again") from error
 
 
-def _run_of_file(path: Path) -> SplatRun:
-    """The cloud of a file of Gaussians, seen from all around its box."""
-    field = read_splats(path)
+def _run_of_file(path: Path) -> Run:
+    """The field of another program's file, seen from all around its box."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    reader = CHECKPOINTS.get(path.suffix.lower())
+    field = read_splats(path) if reader is None else reader(path)
     low, high = field.bounds
     center = ((low + high) / 2).tolist()
     distance = DISTANCE * float((high - low).norm()) / 2
@@ -297,7 +305,15 @@ def _run_of_file(path: Path) -> SplatRun:
         kind="orbit", center=(x, y, z), radius=(distance, distance), elevation=(-10.0, 60.0), lower=(0.0, 0.0, 0.0),
         upper=(0.0, 0.0, 0.0), width=FILE_SIZE, height=FILE_SIZE, focal=focal,
     )  # fmt: skip
-    return SplatRun(field, viewpoints, str(path), 1.0, FitReport())
+    if isinstance(field, SplatField):
+        return SplatRun(field, viewpoints, str(path), 1.0, FitReport())
+    grid, generator = OccupancyGrid(field.bounds, CELLS, threshold=FAINT), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(REFRESHES):
+            grid.refresh(lambda points: field(points, None)[0], generator=generator, warm=True)
+    grid.occupied.copy_(grid.dilated())
+    marching = Marching.through(field.bounds, INTERVALS, near=0.0, far=10 * distance)
+    return VolumeRun(field, viewpoints, str(path), 1.0, FitReport(), sampler=grid, marching=marching)
 
 
 def _load_sampler(folder: Path, field: Field, fine: int) -> Sampler:

@@ -361,7 +361,10 @@ def test_a_folder_without_cameras_lists_what_was_looked_for(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"format": "bundler"}, "format must be auto or one of blender, nerfstudio, folder, colmap, llff, got 'bundler'"),
+        (
+            {"format": "bundler"},
+            "format must be auto or one of blender, nerfstudio, folder, colmap, llff, got 'bundler'",
+        ),
         ({"downscale": 0}, "downscale must be at least 1, got 0"),
         ({"ndc": True}, "ndc needs the near depths of an LLFF capture, got a blender scene"),
         ({"bounds": [[1, 1, 1], [0, 0, 0]]}, "bounds must be a lower and an upper corner"),
