@@ -96,7 +96,7 @@ def read_plenoxels(path: Path) -> PlenoxelsField:
     if not fits or not (radius > 0).all():
         raise FieldError(f"{path} has arrays whose shapes do not fit each other; save the checkpoint again")
     bounds = torch.from_numpy(np.stack([center - radius, center + radius])).float()
-    tensors = [torch.from_numpy(values.astype(np.float32)) for values in (density, harmonics)]
-    if not all(values.isfinite().all() for values in tensors):
+    if not (np.isfinite(density).all() and np.isfinite(harmonics).all()):
         raise FieldError(f"{path} has values that are not finite; train it again")
-    return PlenoxelsField(torch.from_numpy(links.astype(np.int32)), *tensors, bounds)
+    values = (torch.from_numpy(array.astype(np.float32)) for array in (density, harmonics))
+    return PlenoxelsField(torch.from_numpy(links.astype(np.int32)), next(values), next(values), bounds)

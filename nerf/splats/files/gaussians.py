@@ -22,6 +22,8 @@ OUTSIDE = 0.005
 """Share of the means on each side of an axis that may lie outside the box: captures have stray Gaussians."""
 
 
+FAINT = -2.2
+"""Logit of an opacity of 0.1; fainter Gaussians do not count for the box."""
 SOLID = 15.0
 """Largest logit of an opacity: 1 - 3e-7."""
 
@@ -62,10 +64,9 @@ def to_field(gaussians: Gaussians, name: str) -> SplatField:
     _check(gaussians, name)
     turned = _turned(gaussians, UPRIGHT.T)
     means = torch.from_numpy(turned.means).float()
-    solid = means[turned.opacity_logits > -2.2] if (turned.opacity_logits > -2.2).any() else means
-    low, high = (
-        torch.from_numpy(np.quantile(solid.numpy(), share, axis=0)).float() for share in (OUTSIDE, 1 - OUTSIDE)
-    )
+    seen = turned.opacity_logits > FAINT
+    solid = turned.means[seen] if seen.any() else turned.means
+    low, high = (torch.from_numpy(np.quantile(solid, share, axis=0)).float() for share in (OUTSIDE, 1 - OUTSIDE))
     border = (MARGIN * (high - low).max()).clamp(min=1e-3)
     degree = math.isqrt(gaussians.harmonics.shape[1]) - 1
     field = SplatField(torch.stack([low - border, high + border]), SplatConfig(count=len(means), degree=degree))
