@@ -76,7 +76,7 @@ def read_plenoxels(path: Path) -> PlenoxelsField:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, RuntimeError) as error:
         raise FieldError(f"{path} is not a readable .npz file ({error}); copy it again") from error
     missing = [name for name in ("links", "density_data", "sh_data") if name not in data]
     if missing:

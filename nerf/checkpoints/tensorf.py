@@ -23,6 +23,11 @@ ALLOWED = [
     np.dtypes.BoolDType, np.dtypes.Int64DType, np.dtypes.Float64DType,
 ]  # fmt: skip
 """What the pickle of a checkpoint may name besides tensors: arrays of plain numbers. Nothing in it is run."""
+UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, AttributeError, TypeError, OSError,
+    ArithmeticError, AssertionError,
+)  # fmt: skip
+"""What unpickling a damaged file may raise."""
 SHADINGS = {"MLP_Fea": ("features", "views"), "MLP": ("views",)}
 """Networks of colours, and which of their inputs have sines and cosines. "MLP_PE" does not run in TensoRF's code."""
 
@@ -137,7 +142,7 @@ def read_tensorf(path: Path) -> TensoRFField:
     try:
         with torch.serialization.safe_globals(ALLOWED):
             held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FieldError(f"{path} is not a checkpoint that can be read without running code ({said})") from error
     if not isinstance(held, dict) or not {"kwargs", "state_dict"} <= held.keys():

@@ -24,6 +24,8 @@ OUTSIDE = 0.005
 
 FAINT = -2.2
 """Logit of an opacity of 0.1; fainter Gaussians do not count for the box."""
+FARTHEST, WIDEST = 1e9, 50.0
+"""Largest coordinate, and largest logarithm of a scale, of a Gaussian that is read."""
 SOLID = 15.0
 """Largest logit of an opacity: 1 - 3e-7."""
 
@@ -84,10 +86,11 @@ def _check(gaussians: Gaussians, name: str) -> None:
     for values in gaussians:
         bad |= ~np.isfinite(values.reshape(len(values), -1)).all(-1)
     bad |= np.linalg.norm(gaussians.quaternions, axis=-1) < 1e-9
+    bad |= (np.abs(gaussians.means) > FARTHEST).any(-1) | (np.abs(gaussians.log_scales) > WIDEST).any(-1)
     if bad.any():
         raise FieldError(
-            f"{name} has {int(bad.sum())} of {len(bad)} Gaussians with values that are not finite or with a rotation of"
-            " length zero; remove them in an editor of splats, or export it again"
+            f"{name} has {int(bad.sum())} of {len(bad)} Gaussians with values that are not finite or too large, or with"
+            " a rotation of length zero; remove them in an editor of splats, or export it again"
         )
 
 

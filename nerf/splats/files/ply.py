@@ -46,7 +46,9 @@ def read_ply(path: Path) -> Gaussians:
         table = read_vertices(path, most=MOST_SPLATS)
     except VerticesError as error:
         raise FieldError(str(error)) from error
-    rest = sorted((name for name in table if name.startswith("f_rest_")), key=lambda name: int(name[7:]))
+    rest = sorted(
+        (name for name in table if name.startswith("f_rest_") and name[7:].isdecimal()), key=lambda name: int(name[7:])
+    )
     names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1",
              "rot_2", "rot_3"]  # fmt: skip
     missing = [name for name in names if name not in table]
