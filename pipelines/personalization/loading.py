@@ -12,6 +12,8 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin, StableDiffusionXLL
 
 from mappers.hub import resolve, why_not_loaded
 
+from ..plugging.objectives import OBJECTIVES
+
 P = TypeVar("P", bound=DiffusionPipeline)
 
 SINGLE_FILES = (".safetensors",)
@@ -89,6 +91,11 @@ def check_family(model: str, index: Mapping[str, Any]) -> None:
         ValueError: naming what it is.
     """
     kind = str(index.get("_class_name", "pipeline of an unknown class"))
+    if kind in OBJECTIVES:
+        raise ValueError(
+            f"the model {model!r} is a {kind}, which has a transformer; load it with diffusers, then learn words by "
+            "pipelines.personalize(..., model=pipe) and draw learned ones by concept.plug(pipe)"
+        )
     absent = [name for name in NEEDED if not (index.get(name) or [None])[0]]
     if absent:
         refiner = index.get("text_encoder_2") and absent == ["text_encoder", "tokenizer"]

@@ -73,7 +73,8 @@ def test_files_that_are_no_models(name: str, config: bool, message: str, tiny_mo
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"_class_name": "FluxPipeline", "unet": [None, None]}, r"'m' is a FluxPipeline, without unet; words can be"),
+        ({"_class_name": "WanPipeline", "unet": [None, None]}, r"'m' is a WanPipeline, without unet; words can be"),
+        ({"_class_name": "FluxPipeline"}, r"'m' is a FluxPipeline, which has a transformer; load it with diffusers"),
         (
             {
                 "_class_name": "StableDiffusionXLImg2ImgPipeline", "text_encoder": [None, None],
