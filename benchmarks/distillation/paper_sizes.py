@@ -24,11 +24,11 @@ from mappers.files import replacing
 from mappers.quality import psnr
 from mappers.yaml_settings import load_settings
 from nerf.distillation.training import distill
-from nerf.evaluation import evaluate_views, picture_of, psnr_between
+from nerf.evaluation import VALIDATION_VIEWS, evaluate_views, picture_of, psnr_between
 from nerf.runs import Run, load_run
 from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
-from nerf.training import VALIDATION_VIEWS, train
+from nerf.training import train
 
 OUTPUT = result_path(__file__)
 Job = Literal["mlp", "vm", "hash", "mlp-short", "vm-short", "hash-mlp", "hash-vm", "vm-mlp"]
