@@ -25,6 +25,7 @@ def plug(
     scale: float = 1.0,
     truncation: int | Envelope | None = None,
     region: Image.Image | None = None,
+    any_base: bool = False,
 ) -> Socket:
     """Make ``concept`` usable in prompts of ``pipe``; see `Concept.plug`.
 
@@ -32,7 +33,7 @@ def plug(
     """
     there = getattr(pipe.__dict__.get("encode_prompt"), "__self__", None)
     socket = there if isinstance(there, Socket) else _kind(pipe)(pipe)
-    socket.add(token or concept.token, PluggedWord(concept, scale, truncation, region))
+    socket.add(token or concept.token, PluggedWord(concept, scale, truncation, region), any_base=any_base)
     return socket
 
 
