@@ -47,7 +47,9 @@ def run(output: Path) -> Path:
         ).images
         rows.append((prompt, samples))
     path = output / "grid.png"
-    pipelines.labelled_grid(rows).save(path)
+    unfinished = path.with_name(f".{path.name}")
+    pipelines.labelled_grid(rows).save(unfinished, format="PNG")
+    unfinished.replace(path)
     print(f"look at {path}: four pictures of an unseen object on top, the learned object in new places below")
     return path
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
 import threading
 import time
 import traceback
@@ -180,6 +182,14 @@ class Worker:
         return self._connection
 
 
+def _end_with_the_app() -> None:
+    """End this process when the app has ended, however that was: nobody would get what the job makes."""
+    app = multiprocessing.parent_process()
+    if app is not None:
+        app.join()
+        os._exit(1)
+
+
 def _check(ticket: Ticket) -> None:
     """Raise `Cancelled` where the job is unwanted."""
     if ticket.unwanted:
@@ -206,7 +216,9 @@ def last_metrics(*folders: Path, since: float = 0.0) -> dict[str, float]:
 
 
 def _serve(connection: Connection, warm: Sequence[Callable[[], Any]]) -> None:
-    """What the process does: one piece of work after the other, until the pipe closes."""
+    """What the process does: one piece of work after the other, until the pipe closes or the app ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the app ends this one
+    threading.Thread(target=_end_with_the_app, daemon=True).start()
     waiting = list(warm)
     while True:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from abc import ABCMeta
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from html import escape
@@ -162,7 +162,9 @@ def shown(state: State) -> str:
     return f'<div class="note busy" role="status">{bar} {escape(", ".join(words))}</div>'
 
 
-def answering(handler: Callable[..., Any], at: Desk, outputs: Sequence[Any]) -> Callable[..., Iterator[Any]]:
+def answering(
+    handler: Callable[..., Any], at: Desk, outputs: Sequence[Any], numbers: Mapping[int, str] | None = None
+) -> Callable[..., Iterator[Any]]:
     """A handler for Gradio: progress, refusals and what else is said go to the note; the rest of the page stays.
 
     A refusal is also raised, without being shown a second time, so that programs get an exception.
@@ -171,11 +173,15 @@ def answering(handler: Callable[..., Any], at: Desk, outputs: Sequence[Any]) -> 
         handler: returns the values of the outputs, or `Reply`; a generator yields `Waiting` and `Progress` before it.
         at: where the messages go.
         outputs: the components.
+        numbers: arguments that must be numbers, by their place, and what the page calls them: a field can be emptied.
     """
 
     @wraps(handler)
     def answered(*arguments: Any, **named: Any) -> Iterator[Any]:
         try:
+            for place, label in (numbers or {}).items():
+                if arguments[place] is None:
+                    raise refusal(f"the field {label!r} is empty; enter a number")
             if inspect.isgeneratorfunction(handler):
                 values = yield from _progress(handler(*arguments, **named), at)
             else:
@@ -224,11 +230,20 @@ def _sentence(text: str) -> str:
 
 
 def on(
-    triggers: Any, handler: Callable[..., Any], inputs: Any, outputs: Sequence[Any], *, at: Desk, **named: Any
-) -> Any:
-    """Wire an event; `answering` says what becomes of its messages. Jobs wait in the worker's queue, not Gradio's."""
+    triggers: Any, handler: Callable[..., Any], inputs: Any, outputs: Sequence[Any], *, at: Desk,
+    may_be_empty: Sequence[Any] = (), **named: Any,
+) -> Any:  # fmt: skip
+    """Wire an event; `answering` says what becomes of its messages. Jobs wait in the worker's queue, not Gradio's.
+
+    A number that is empty is refused, unless its field is one of ``may_be_empty``.
+    """
+    given = inputs if isinstance(inputs, list | tuple) else [] if inputs is None else [inputs]
+    numbers = {
+        place: str(one.label) for place, one in enumerate(given)
+        if isinstance(one, gr.Number | gr.Slider) and not any(one is other for other in may_be_empty)
+    }  # fmt: skip
     components = [component for component in (at.note, at.start, at.stop) if component is not None]
-    wired = answering(handler, at, outputs), inputs, [*outputs, *components]
+    wired = answering(handler, at, outputs, numbers), inputs, [*outputs, *components]
     options = {"show_progress": "hidden", "concurrency_limit": None} | named
     return gr.on(triggers, *wired, **options)
 

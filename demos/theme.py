@@ -30,7 +30,7 @@ CSS = """
 label[data-testid="block-label"], .block > label.float { position: static !important; width: fit-content; }
 .wrap.hide { display: none !important; }
 .turned img {
-  width: 100%; height: 100%; object-fit: contain;
+  width: 100%; height: calc(100% - 64px); object-fit: contain;  /* the label and the buttons above it take the rest */
   cursor: grab; touch-action: pan-y; user-select: none; -webkit-user-drag: none;
 }
 .turned img:active { cursor: grabbing; }

@@ -12,7 +12,7 @@ def read_users(path: Path) -> dict[str, str]:
         ValueError: it cannot be read, or a line is not one, or there is none.
     """
     try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
+        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); give a text file of lines NAME:PASSWORD") from error
     users: dict[str, str] = {}

@@ -217,5 +217,6 @@ def _exit_code(work: Callable[[], Any], *, debug: bool = False) -> int:
 def _fail(error: Exception, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
+    # Names of files may have line breaks, and so have messages of libraries.
+    print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
     return code

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
+
+DAMAGED_ARRAY = (
+    ValueError, TypeError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy raises for a .npy or .npz file that is damaged, is none, or claims to be of any size."""
 
 
 @contextmanager
@@ -32,10 +40,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(mode)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"could not write {path}: {error}; make room or choose another folder") from error
+        raise OSError(f"could not write {path}: {_reason(error)}; make room or choose another folder") from error
     finally:
         with suppress(OSError):  # most often there is nothing left to remove
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder to fill instead of ``path``; it takes that name when the block ends without an error.
+
+    Raises:
+        OSError: the folder is not writable or the disk is full; the message names ``path``.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"could not write {path}: {_reason(error)}; make room or choose another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refuse_taken(path: str | Path, *, overwrite: bool = False) -> None:
@@ -49,6 +79,7 @@ def refuse_taken(path: str | Path, *, overwrite: bool = False) -> None:
         FileExistsError: a file, a folder or a device has that name.
     """
     path = Path(path)
+    _refuse_below_file(path)
     if path.is_dir():
         raise FileExistsError(f"{path} is a folder; give the name of a file in it")
     if path.exists() and not path.is_file():
@@ -69,6 +100,7 @@ def refuse_filled(folder: str | Path, *, besides: Sequence[str] = (), overwrite:
         FileExistsError: it has files, or is none.
     """
     folder = Path(folder)
+    _refuse_below_file(folder)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; choose a new or empty folder")
     if overwrite or not folder.is_dir():
@@ -121,6 +153,19 @@ def check_outputs(
         refuse_filled(output, overwrite=overwrite)
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a file that a user wrote, with or without the mark that Windows puts at its beginning.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not text in UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}); save it in that encoding") from error
+
+
 def files_in(folder: str | Path, endings: Sequence[str] = (), *, recursive: bool = False) -> list[Path]:
     """The visible files of a folder, sorted.
 
@@ -140,6 +185,24 @@ def files_in(folder: str | Path, endings: Sequence[str] = (), *, recursive: bool
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and (not endings or path.suffix.lower() in endings)
     )
+
+
+def _refuse_below_file(path: Path) -> None:
+    """Refuse a path in what is a file and no folder.
+
+    Raises:
+        FileExistsError: it is.
+    """
+    above = next((parent for parent in path.parents if parent.exists()), path.parent)
+    if above.exists() and not above.is_dir():
+        raise FileExistsError(
+            f"{path} cannot be written, because {above} is a file and no folder; choose another place"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Why writing failed, without the number of the error and the temporary name."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _same(path: Path, other: Path) -> bool:

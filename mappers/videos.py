@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import av
 import numpy as np
 from jaxtyping import UInt8
+
+
+def tracks(container: av.container.InputContainer, kind: Literal["video", "audio"]) -> list[Any]:
+    """The tracks of a kind that can be decoded: damage may leave one without a known codec, or without a size."""
+    found = [stream for stream in getattr(container.streams, kind) if stream.codec_context is not None]
+    return [stream for stream in found if (stream.width and stream.height if kind == "video" else stream.rate)]
 
 
 def upright(frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from .files import read_text
 from .hub import PACKAGES
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def load_settings(cls: type[T], source: str | Path, *, task: str) -> T:
     if str(source) in shipped:
         text = shipped[str(source)].read_text(encoding="utf-8")
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        text = read_text(source)
     else:
         raise FileNotFoundError(f"there is no settings file {source}; shipped are: {', '.join(sorted(shipped))}")
     try:

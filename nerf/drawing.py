@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from mappers.files import refuse_filled, refuse_taken, writable_folder
+from mappers.files import refuse_filled, refuse_taken, replacing, writable_folder
 from mappers.options import declared_by
 from mappers.pictures import MOVING_ENDINGS, PICTURE_ENDINGS
+from mappers.pixels import check_side
 
 from .camera_path import CameraPath, read_camera_path
 from .cameras import Cameras
@@ -26,7 +27,7 @@ from .export import (
     write_shape,
 )
 from .options import ExportOptions, RenderOptions
-from .runs import Run, SplatRun, load_run, turntable
+from .runs import SMALLEST, Run, SplatRun, load_run, turntable
 from .splats.files import WRITERS, write_splats
 
 FILM = "turntable.mp4"
@@ -85,9 +86,10 @@ def render(
         render_film(run, path.cameras, output, fps=round(path.fps or FPS) if fps is None else fps, depth=depth)
         return output
     for index, view in enumerate(draw_views(run, single)):
-        picture_of(view.color).save(output / f"{index:03d}.png")
-        if depth:
-            picture_of(depth_map(view)).save(output / f"{index:03d}_depth.png")
+        shown = {"": view.color} | ({"_depth": depth_map(view)} if depth else {})
+        for kind, values in shown.items():
+            with replacing(output / f"{index:03d}{kind}.png") as temporary:
+                picture_of(values).save(temporary)
     return output
 
 
@@ -206,6 +208,5 @@ def _resized(cameras: Cameras, size: int | None, *, longest: int | None = None) 
     """
     if size is None:
         return cameras
-    if size < 2:
-        raise ValueError(f"size must be at least 2 pixels, got {size}")
+    check_side(size, least=SMALLEST)
     return cameras.scaled((longest or max(cameras.width, cameras.height)) / size)

@@ -30,6 +30,8 @@ Draw = Callable[[Cameras], Picture]
 """A function that renders the view of a camera."""
 VALIDATION_VIEWS = 3
 """Test views drawn at a validation."""
+WINDOW = 11
+"""Pixels a side of the window of `ssim`."""
 SHEET_ROWS = 8
 """Views on a contact sheet, at most."""
 
@@ -58,7 +60,7 @@ def ssim(
     """Structural similarity with the Gaussian window of Wang and others (2004), sigma 1.5.
 
     Args:
-        picture: in 0..1; values outside are cut.
+        picture: in 0..1, with sides of at least `WINDOW`; values outside are cut.
         truth: in 0..1.
         mask: the pixels over whose windows the mean is taken; None: all whose windows lie inside the picture.
     """
@@ -104,7 +106,8 @@ def evaluate_views(
             view, error, depth) and the folder ``evaluation/<split>`` (every view) go; None writes nothing.
 
     Returns:
-        Means over the views: psnr in dB, ssim, and lpips where its weights exist.
+        Means over the views: psnr in dB, ssim where a picture has the size of its window, and lpips where its weights
+        exist.
 
     Raises:
         ValueError: the scene has no such split, or the split is empty.
@@ -123,7 +126,8 @@ def evaluate_views(
         row: dict[str, float | str] = {"view": photos.names[index], "psnr": psnr(color[mask], truth[mask])}
         # What a mask leaves out may be anything: the photo's own pixels differ in nothing.
         compared = torch.where(mask[..., None], color, truth)
-        row["ssim"] = ssim(compared, truth, None if mask.all() else mask)
+        if min(truth.shape[:2]) >= WINDOW:
+            row["ssim"] = ssim(compared, truth, None if mask.all() else mask)
         if perceptual:
             row["lpips"] = perceptual(compared, truth)
         rows.append(row)
@@ -135,7 +139,8 @@ def evaluate_views(
             strips.append(torch.cat([truth, color, error, depth_map(view)], 1))
     if not rows:
         raise ValueError(f"masks leave out every pixel of the split {split!r} of {scene.name}; correct the masks")
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "view"}
+    names = [name for name in ("psnr", "ssim", "lpips") if any(name in row for row in rows)]
+    means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
     if output_dir is not None:
         with replacing(output_dir / "evaluation.png") as temporary:
             picture_of(_stacked(strips)).save(temporary)

@@ -14,6 +14,7 @@ import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
 
+from mappers.pixels import check_side, check_views
 from mappers.training.run_report import REPORT, write_run_report
 from mappers.training.trainer import FitReport
 
@@ -222,10 +223,8 @@ def turntable(
         ValueError: an argument is out of its range, or elevation or radius are given for photos from one side.
     """
     seen = run.viewpoints
-    if count < 1:
-        raise ValueError(f"views must be at least 1, got {count}")
-    if size < SMALLEST:
-        raise ValueError(f"size must be at least {SMALLEST} pixels, got {size}")
+    check_views(count)
+    check_side(size, least=SMALLEST)
     if seen.kind == "box":
         for name, value in (("elevation", elevation), ("radius", radius)):
             if value is not None:

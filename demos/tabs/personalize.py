@@ -44,10 +44,13 @@ class Handlers:
         looks: str | None, visitor: str,
     ) -> Generator[State, None, list[str]]:  # fmt: skip
         """Draw pictures with a word."""
+        prompt = check_text(prompt, "prompt")
         concept = words.word(self.studio, visitor, word)
+        if (token := concept.settings["token"]) not in prompt:
+            raise refusal(f"the prompt {prompt!r} does not have the word {token} in it; add it")
         other = words.word(self.studio, visitor, looks) if looks else None
         settings = {
-            "word": word, "prompt": check_text(prompt, "prompt"), "count": int(count), "seed": int(seed),
+            "word": word, "prompt": prompt, "count": int(count), "seed": int(seed),
             "early": int(early), "late": int(late), "fine": fine, "looks": looks,
         }  # fmt: skip
         record = yield from self.studio.work(

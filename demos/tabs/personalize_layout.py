@@ -118,7 +118,7 @@ def _drawing() -> Drawing:
         at = desk("Draw")
         send = gr.Button("Explore this word", size="sm")
     with gr.Column():
-        gallery = stills("Pictures", columns=2, height=440, elem_id="pictures")
+        gallery = stills("Pictures", columns=2, height="auto", elem_id="pictures")
     return Drawing(word, file, send, prompt, count, seed, early, late, fine, looks, at, gallery)
 
 

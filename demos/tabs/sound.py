@@ -76,7 +76,7 @@ def tab(studio: Studio, visitor: gr.BrowserState) -> Form:
     outputs = [*page.sounds, page.film, page.spectrogram]
     on(
         page.at.pressed, handlers.listen, [*_given(page), visitor], outputs,
-        at=page.at, api_name="vision_to_audio",
+        at=page.at, may_be_empty=[page.duration], api_name="vision_to_audio",
     )  # fmt: skip
     cancelling(studio, visitor, page.at, "sound")
     # Of a picture and a video the latest counts.

@@ -338,7 +338,8 @@ class _Run:
         (self.output_dir / "samples").mkdir(exist_ok=True)
         for name, picture in result.items():
             if isinstance(picture, Image.Image):
-                picture.save(self.output_dir / "samples" / f"step_{self.step:06d}_{name}.png")
+                with replacing(self.output_dir / "samples" / f"step_{self.step:06d}_{name}.png") as temporary:
+                    picture.save(temporary)
 
     def save(self) -> None:
         """Write a checkpoint; every process takes part, the main one writes."""

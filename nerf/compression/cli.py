@@ -115,7 +115,7 @@ class Info:
             found = describe_splats(self.options.source)
         elif holds_field(self.options.source):
             refuse_changed(self.options, ("model",))
-            found = describe_field(self.options.source.read_bytes())
+            found = describe_field(self.options.source)
         else:
             found = describe(**vars(self.options))
         for name, value in found.items():

@@ -36,11 +36,12 @@ from ..runs import FIELD, VolumeRun, load_run
 from ..viewpoints import Viewpoints
 from .container import field
 from .container.binary import MAGIC, varint, with_checksum
-from .container.errors import HeaderError
+from .container.errors import HeaderError, naming
 from .container.field import KIND, RAW, VERSION
 from .modalities.modality import refuse_ending
 from .modalities.pictures import refuse_no_picture
 from .modalities.registry import refuse_output
+from .overview import read_file
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,10 @@ def decompress_field(source: bytes | str | Path, output: str | Path, *, overwrit
         ValueError: the output's ending is not that of a picture or film.
         FileExistsError: there are files at ``output``, and ``overwrite`` is not set.
     """
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    file, output = read(data), Path(output)
-    built = _built(file)
+    data, output = read_file(source), Path(output)
+    with naming(source):
+        file = read(data)
+        built = _built(file)
     _check_output(built, output, overwrite)
     if isinstance(built, VolumeField):
         _write_run(built, file.about, output)

@@ -17,7 +17,7 @@ from mappers.options import declared_by
 
 from .container import bitstream
 from .container.bitstream import EXTRA, Item
-from .container.errors import PayloadError
+from .container.errors import PayloadError, naming
 from .description import Box, Modality
 from .encoder import EncodeConfig
 from .grids.model import GridsModel
@@ -90,8 +90,12 @@ def compress(
         raise ValueError("there is nothing to compress; give at least one picture, sound, video or volume")
     codecs = [modality_codec_of(source) for source in given]
     if len(set(codecs)) > 1:
-        found = sorted({codec.modality for codec in codecs})
-        raise ValueError(f"a pack holds data of one kind, got {' and '.join(found)}; make a pack for each")
+        other = next(i for i, codec in enumerate(codecs) if codec is not codecs[0])
+        named = [str(given[i]) if isinstance(given[i], (str, Path)) else f"number {i + 1}" for i in (0, other)]
+        raise ValueError(
+            f"a pack holds data of one kind, but {named[0]} is a {codecs[0].modality} and {named[1]} a"
+            f" {codecs[other].modality}; make a pack for each kind"
+        )
     codec = codecs[0]
     data = [codec.to_datum(codec.read(Path(s)) if isinstance(s, (str, Path)) else s) for s in given]
     writer = _writer(_model_for(codec, data, model), codec, data, pack, config, seconds, effort)
@@ -178,18 +182,20 @@ def decompress(
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in 0..1, got {share}")
-    container = bitstream.read(read_file(source), salvage=salvage)
-    codec = MODALITY_CODECS[container.modality]
-    if output is not None and container.pack:
-        refuse_filled(output, overwrite=overwrite)
-    elif output is not None:
-        codec.check_output(Path(output), overwrite=overwrite)
-    codec_model = model_of(container, model)
-    decoded = decode(container, codec_model, fast=fast, share=share, region=region, salvage=salvage)
-    media = [
-        _made(codec, samples, item, boxes_of(item, region)[0], salvage)
-        for samples, item in zip(decoded, container.items, strict=True)
-    ]
+    data = read_file(source)
+    with naming(source):
+        container = bitstream.read(data, salvage=salvage)
+        codec = MODALITY_CODECS[container.modality]
+        if output is not None and container.pack:
+            refuse_filled(output, overwrite=overwrite)
+        elif output is not None:
+            codec.check_output(Path(output), overwrite=overwrite)
+        codec_model = model_of(container, model)
+        decoded = decode(container, codec_model, fast=fast, share=share, region=region, salvage=salvage)
+        media = [
+            _made(codec, samples, item, boxes_of(item, region)[0], salvage)
+            for samples, item in zip(decoded, container.items, strict=True)
+        ]
     if output is not None:
         _save(codec, media, Path(output), container.pack)
     return media if container.pack else media[0]

@@ -13,7 +13,7 @@ from mappers.options import declared_by
 from .coding.indices import IndexCode, PrefixCode
 from .container import bitstream, chunks, field
 from .container.bitstream import Container
-from .container.errors import WrongModelError
+from .container.errors import WrongModelError, naming
 from .description import Tiling
 from .grids.payload import split
 from .grids.stored import stored_id
@@ -34,9 +34,10 @@ def describe(source: bytes | str | Path, *, model: str | None = None) -> dict[st
         CompressedFileError: the file is damaged, or of a model that is not shipped; the message says which.
     """
     data = read_file(source)
-    container = bitstream.read(data)
-    name = model_name(container, model)
-    details = _grids(container) if container.method == "grids" else _bits(container, stored_model(folder_of(name)))
+    with naming(source):
+        container = bitstream.read(data)
+        name = model_name(container, model)
+        details = _grids(container) if container.method == "grids" else _bits(container, stored_model(folder_of(name)))
     return {
         "modality": container.modality,
         "method": container.method,
@@ -79,12 +80,20 @@ def _bits(container: Container, stored: StoredModel) -> dict[str, str | int | fl
     }
 
 
-def describe_field(data: bytes) -> dict[str, str | int | float]:
+def describe_field(source: bytes | str | Path) -> dict[str, str | int | float]:
     """What a field's file holds, by name: its family, its weights and its size.
+
+    ``source`` may also be the file's bytes.
 
     Raises:
         CompressedFileError: the file is damaged; the subclass and the message say how.
     """
+    data = read_file(source)
+    with naming(source):
+        return _of_field(data)
+
+
+def _of_field(data: bytes) -> dict[str, str | int | float]:
     head, _ = field.read_field(data)
     try:
         rounded = {name: (math.prod(shape), bits) for name, shape, bits, _ in head["tensors"] if bits != field.RAW}

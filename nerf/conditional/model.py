@@ -18,6 +18,7 @@ from torch.nn.functional import max_pool3d
 from mappers.embedding_cache import space_id
 from mappers.files import replacing
 from mappers.normalization import CodeName
+from mappers.pixels import check_side
 
 from ..cameras import Cameras, Rays
 from ..fields.conditional import ConditionalConfig, ConditionalField
@@ -165,8 +166,7 @@ class ConditionalModel:
         Raises:
             ValueError: size is below 1.
         """
-        if size < 1:
-            raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
+        check_side(size)
         angles = torch.deg2rad(torch.tensor([[azimuth], [elevation]]))
         return self.family.seen_from(angles[0], angles[1], size)
 
@@ -211,8 +211,7 @@ class ConditionalModel:
             ValueError: a code has the wrong width or is not finite, or the size is below 1.
         """
         if size is not None:
-            if size < 1:
-                raise ValueError(f"size of a picture must be at least 1 pixel, got {size}")
+            check_side(size)
             camera = camera.scaled(camera.width / size)
         field = self.field.at(shape_code, appearance_code)
         grid = self.occupancy(shape_code)

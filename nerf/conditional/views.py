@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mappers.pixels import check_side, check_views
+
 from ..cameras import Cameras
 from .model import ConditionalModel
 
@@ -30,8 +32,7 @@ class View:
             raise ValueError(f"azimuth must be a finite number of degrees, got {self.azimuth}")
         if not -90 <= self.elevation <= 90:
             raise ValueError(f"elevation must be in -90..90 degrees, got {self.elevation}")
-        if self.size < 1:
-            raise ValueError(f"size of a picture must be at least 1 pixel, got {self.size}")
+        check_side(self.size)
 
     def camera(self, model: ConditionalModel) -> Cameras:
         """The camera, at the distance at which pictures of the model's family are taken."""
@@ -47,9 +48,8 @@ def turntable_views(count: int, size: int, elevation: float = 25.0) -> list[View
         elevation: degrees above the horizon.
 
     Raises:
-        ValueError: count is below 1.
+        ValueError: count is below 1, or too large; see `check_views`.
     """
-    if count < 1:
-        raise ValueError(f"a turntable needs at least 1 view, got {count}")
+    check_views(count)
     first = View().azimuth
     return [View(azimuth=first + 360 * i / count, elevation=elevation, size=size) for i in range(count)]

@@ -24,7 +24,7 @@ from mappers.training.run_folder import run_folder
 from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport, fit
 
-from ..evaluation import error_map, picture_of, ssim
+from ..evaluation import WINDOW, error_map, picture_of, ssim
 from ..export import write_film
 from ..fields import FieldError, read_field, save_field
 from ..fields.quantized import Quantized
@@ -268,7 +268,7 @@ def measure(
     figures: dict[str, float | int] = {"psnr": sum(psnr(a, b) for a, b in pairs) / len(pairs)}
     if seen is not None and not seen.all():
         figures["psnr_unseen"] = psnr(drawn[0][~seen][None], truths[0][~seen][None])
-    if min(media.size) >= 11:  # the window of SSIM
+    if min(media.size) >= WINDOW:
         figures["ssim"] = sum(ssim(a, b) for a, b in pairs) / len(pairs)
     return figures
 

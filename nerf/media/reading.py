@@ -25,7 +25,7 @@ from mappers.pictures import (
     opened,
     to_rgb,
 )
-from mappers.videos import upright
+from mappers.videos import tracks, upright
 
 from . import is_video
 
@@ -177,9 +177,9 @@ def _decoded(path: Path, most: int) -> tuple[list[np.ndarray], list[float]]:
     frames, times = [], []
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path} has no pictures in it; give a video")
-            stream = container.streams.video[0]
+            if not (films := tracks(container, "video")):
+                raise MediaError(f"{path} has no pictures in it that can be read; give a whole video")
+            stream = films[0]
             base = stream.time_base or Fraction(1, FPS)
             _check_points(path, expected_frames(container), stream.width, stream.height, most)
             if container.streams.audio:

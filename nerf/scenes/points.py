@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mappers.files import DAMAGED_ARRAY
+
 from ..vertices import VerticesError, read_vertices
 from .scene import SceneError
 
@@ -70,11 +72,24 @@ def read_ply_points(path: Path) -> np.ndarray:
     return np.stack([found[axis].astype(np.float64) for axis in "xyz"], axis=-1)
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def read_array(path: Path, remedy: str) -> np.ndarray:
+    """The array of numbers of a .npy file.
+
+    Raises:
+        SceneError: it has none; the message ends with ``remedy``.
+    """
     try:
-        points = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SceneError(f"{path} is not a NumPy array ({error}); export it again or remove it") from error
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except DAMAGED_ARRAY as error:
+        raise SceneError(f"{path} is not a NumPy array ({error}); {remedy}") from error
+    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.number):
+        raise SceneError(f"{path} is not an array of numbers; {remedy}")
+    return array
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    points = read_array(path, "export it again or remove it")
     if points.ndim != 2 or points.shape[1] < 3:
         raise SceneError(f"{path} must have the shape [n, 3], got {list(points.shape)}; export it again or remove it")
     return points[:, :3].astype(np.float64)

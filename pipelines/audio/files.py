@@ -17,7 +17,7 @@ from PIL import Image
 
 from mappers.extras import extra
 from mappers.files import replacing
-from mappers.videos import shown, upright
+from mappers.videos import shown, tracks, upright
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,9 @@ def read_sound(path: str | Path, sampling_rate: int) -> Wave:
     pieces, rate = [], 0
     try:
         with av.open(str(path)) as container:
-            if not container.streams.audio:
+            if not (found := tracks(container, "audio")):
                 raise ValueError(f"{path} has no sound; choose a file with an audio track")
-            stream = container.streams.audio[0]
+            stream = found[0]
             rate = stream.rate
             to_float = av.AudioResampler(format="fltp")
             for frame in container.decode(stream):
@@ -116,9 +116,9 @@ def read_frames(path: str | Path, *, per_second: float = 4.0) -> Frames:
     end = 0.0
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no pictures; choose a file with a video track")
-            stream = container.streams.video[0]
+            if not (found := tracks(container, "video")):
+                raise ValueError(f"{path} has no pictures that can be read; choose a file with a video track")
+            stream = found[0]
             step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
             start: float | None = None
             for number, frame in enumerate(container.decode(stream)):
@@ -190,9 +190,9 @@ def write_video(path: str | Path, video: str | Path, wave: Wave, sampling_rate: 
 
 
 def _mux(source: av.container.InputContainer, target: av.container.OutputContainer, wave: Wave, rate: int) -> None:
-    if not source.streams.video:
-        raise ValueError(f"{source.name} has no pictures; choose a file with a video track")
-    pictures = source.streams.video[0]
+    if not (found := tracks(source, "video")):
+        raise ValueError(f"{source.name} has no pictures that can be read; choose a file with a video track")
+    pictures = found[0]
     # Packets of other containers lack the decoding times that mp4 needs.
     copied = pictures.codec_context.name in MP4_CODECS and "mp4" in source.format.name
     if copied:

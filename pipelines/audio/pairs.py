@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mappers.embedding_cache import EmbeddingCache
-from mappers.files import files_in, replacing
+from mappers.files import files_in, read_text, replacing
 from mappers.pictures import PICTURE_ENDINGS, VIDEO_ENDINGS
 from mappers.training.run_inputs import fingerprint
 
@@ -84,7 +84,7 @@ def read_pairs(folder: str | Path) -> PairFiles:
 
 def _listed(folder: Path) -> PairFiles:
     sides: dict[str, list[Item]] = {"images": [], "audio": []}
-    for number, line in enumerate((folder / MANIFEST).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(folder / MANIFEST).splitlines(), 1):
         try:
             row = json.loads(line)
             for side, items in sides.items():

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from mappers.devices import default_device
 from mappers.diffusion_prior import DiffusionPriorMapper
 from mappers.embedding_cache import EmbeddingCache, space_id
-from mappers.files import replacing
+from mappers.files import replacing, replacing_folder
 from mappers.hub import resolve
 from mappers.options import RunLength, declared_by
 from mappers.pairs import Pairs, PairTask
@@ -83,8 +83,9 @@ def fit_mapper(
         report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
     mapper.eval()
     if PartialState().is_main_process:
-        mapper.save_pretrained(output / "mapper")  # first, so that nothing that fails below loses it
-        Domain.of(train.condition).save(output / "mapper")
+        with replacing_folder(output / "mapper") as temporary:  # first, so that nothing that fails below loses it
+            mapper.save_pretrained(temporary)
+            Domain.of(train.condition).save(temporary)
         embedded.save(output / "embeddings.safetensors")
         _write_report(output, sides, report, config, gap_report(*held_out, mapper, together))
     return mapper

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mappers.pixels import check_side
 from mappers.training.draws import Draws
 from mappers.training.run_folder import run_folder
 from mappers.training.train_config import TrainConfig
@@ -52,8 +53,7 @@ class SceneEditConfig:
     """Optimizer and schedule; `train.batch_size` counts views."""
 
     def __post_init__(self) -> None:
-        if self.size < 4:
-            raise ValueError(f"size must be at least 4 pixels, got {self.size}")
+        check_side(self.size, least=4)
         for name in ("clip_weight", "grey_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

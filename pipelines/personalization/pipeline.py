@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from mappers.devices import default_device
 from mappers.neti import Envelope
-from mappers.pixels import check_finite
+from mappers.pixels import check_finite, check_side
 
 from ..plugging import sites
 from ..plugging.context_socket import ContextSocket
@@ -316,6 +316,7 @@ class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline)
         width, height = own[0] if width is None else width, own[1] if height is None else height
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
+        check_side(max(height, width), name="height or width")
         return width, height
 
     def _regions(

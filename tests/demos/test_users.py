@@ -23,3 +23,5 @@ def test_a_file_of_users_that_is_none_is_refused(tmp_path: Path, text: str | Non
 def test_users_are_read_with_colons_in_their_passwords(tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("anna:one:two\n\nben:three\n")
     assert read_users(tmp_path / "users.txt") == {"anna": "one:two", "ben": "three"}
+    (tmp_path / "users.txt").write_text("anna:one\n", encoding="utf-8-sig")  # as Windows' editor does
+    assert read_users(tmp_path / "users.txt") == {"anna": "one"}

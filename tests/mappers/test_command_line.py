@@ -48,9 +48,10 @@ class Fail:
     """Fail."""
 
     late: bool = False
+    why: str = "it failed"
 
     def run(self) -> None:
-        raise (RuntimeError if self.late else ValueError)("it failed")
+        raise (RuntimeError if self.late else ValueError)(self.why)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,12 @@ def test_debug_shows_the_traceback(words: list[str], capsys: pytest.CaptureFixtu
     assert "Traceback" in capsys.readouterr().err
     assert run(*(word for word in words if word != "--debug")) == 2
     assert capsys.readouterr().err == "error: it failed\n"
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file's name may have a line break, and a library's message too."""
+    assert run("fail", "--why", "a\nb.png is no picture") == 2
+    assert capsys.readouterr().err == "error: a b.png is no picture\n"
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

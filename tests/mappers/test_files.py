@@ -8,7 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mappers.files import check_outputs, files_in, refuse_filled, refuse_taken, replacing, writable_folder
+from mappers.files import (
+    check_outputs,
+    files_in,
+    read_text,
+    refuse_filled,
+    refuse_taken,
+    replacing,
+    replacing_folder,
+    writable_folder,
+)
 
 
 def test_a_file_appears_with_its_folder_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -119,3 +128,36 @@ def test_files_of_a_folder_are_those_that_its_user_sees(tmp_path: Path) -> None:
     assert [path.name for path in files_in(tmp_path, (".png",))] == ["a.png", "b.PNG"]
     assert [path.name for path in files_in(tmp_path)] == ["a.png", "a.txt", "b.PNG"]
     assert [path.name for path in files_in(tmp_path, (".png",), recursive=True)] == ["a.png", "b.PNG", "c.png"]
+
+
+def test_a_folder_appears_with_all_its_files_and_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "mapper"
+    for value in ("1", "2"):
+        with replacing_folder(path) as temporary:
+            (temporary / "a").write_text(value)
+            assert path.exists() == (value == "2")
+    with pytest.raises(KeyError), replacing_folder(path) as temporary:  # noqa: PT012
+        (temporary / "a").write_text("half")
+        raise KeyError
+    assert (path / "a").read_text() == "2"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_is_written_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for refuse in (refuse_taken, refuse_filled):
+        with pytest.raises(FileExistsError, match=r"file/new/a\.png cannot be written, because .*file is a file"):
+            refuse(tmp_path / "file" / "new" / "a.png")
+    with pytest.raises(OSError, match=r"could not write .*a\.png: (Not a directory|File exists); make room"):  # noqa: SIM117
+        with replacing(tmp_path / "file" / "a.png"):
+            pass
+
+
+def test_text_has_a_mark_or_none_and_is_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_text("é", encoding=encoding)
+        assert read_text(path) == "é"
+    path.write_text("é", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"a\.txt is not text in UTF-8 .*; save it in that encoding"):
+        read_text(path)

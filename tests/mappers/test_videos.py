@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mappers.videos import upright
+from nerf.compression import compress
 from nerf.media.reading import read_media
-from pipelines.audio.files import read_frames, write_video
+from pipelines.audio.files import read_frames, read_sound, write_sound, write_video
 
 
 def quarters(path: Path, matrix: tuple[int, int, int, int]) -> Path:
@@ -80,3 +81,22 @@ def test_a_film_with_a_new_sound_is_shown_as_before(
     with av.open(str(tmp_path / "b.mp4")) as container:
         frames = [upright(frame) for frame in container.decode(video=0)]
     assert [(frame.shape, shades(frame)) for frame in frames] == [((64, 48, 3), [2, 0, 3, 1])] * 3
+
+
+def test_a_film_whose_tracks_cannot_be_decoded_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Damage to the name of the codec leaves a track without a size, a rate and a decoder."""
+    path = quarters(tmp_path / "a.mp4", (1, 0, 0, 1))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    with pytest.raises(ValueError, match=r"a\.mp4 has no pictures in it that can be read; give a whole video"):
+        read_media(path)
+    with pytest.raises(ValueError, match=r"a\.mp4 has no pictures that can be read; choose a file with a video track"):
+        read_frames(path)
+    sound = tmp_path / "a.wav"
+    write_sound(sound, np.full(1600, 0.1, dtype=np.float32), 16_000)
+    data = sound.read_bytes()
+    place = data.index(b"fmt ") + 8
+    sound.write_bytes(data[:place] + b"\xfe\xca" + data[place + 2 :])  # no codec has this number
+    with pytest.raises(ValueError, match=r"a\.wav has no sound"):
+        read_sound(sound, 16_000)
+    with pytest.raises(ValueError, match=r"a\.wav has no audio track that can be read; give a whole sound file"):
+        compress(sound)

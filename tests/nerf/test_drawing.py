@@ -111,6 +111,8 @@ def test_sizes_and_numbers_of_views(trained: tuple[Run, Path], tmp_path: Path) -
         ({"views": 0}, "views must be at least 1, got 0"),
         ({"views": -3}, "views must be at least 1, got -3"),
         ({"size": 1}, "size must be at least 2 pixels, got 1"),
+        ({"size": 10**9}, "size must be at most 8192 pixels, got 1000000000"),
+        ({"views": 10**9}, "views must be at most 10000, got 1000000000"),
         ({"elevation": 91.0}, r"elevation must be in -90..90 degrees, got 91"),
         ({"radius": 0.0}, "radius must be positive, got 0"),
     ):

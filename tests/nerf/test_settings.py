@@ -74,3 +74,11 @@ def test_api_and_command_agree_on_videos(monkeypatch: pytest.MonkeyPatch, tmp_pa
     with pytest.raises(Chosen):
         fitting.fit_media(tmp_path)
     assert seen[0] == command.settings
+
+
+def test_settings_that_are_not_utf_8_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("train:\n  steps: 3\n", encoding="utf-8-sig")
+    assert load_settings(RadianceConfig, tmp_path / "mine.yaml", task="train").train.steps == 3
+    (tmp_path / "mine.yaml").write_text("train:\n  steps: 3\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"mine\.yaml is not text in UTF-8 .*; save it in that encoding"):
+        load_settings(RadianceConfig, tmp_path / "mine.yaml", task="train")

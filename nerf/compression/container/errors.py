@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class CompressedFileError(ValueError):
     """A file cannot be decompressed."""
@@ -45,3 +49,18 @@ class PayloadError(CompressedFileError):
 
 class OtherSamplesError(CompressedFileError):
     """The decoded samples differ from those that the file was written for."""
+
+
+@contextmanager
+def naming(source: bytes | str | Path) -> Iterator[None]:
+    """Errors in the block name the file that is read, where ``source`` is not the bytes themselves.
+
+    Raises:
+        CompressedFileError: of the same class as the block's.
+    """
+    try:
+        yield
+    except CompressedFileError as error:
+        if isinstance(source, bytes):
+            raise
+        raise type(error)(f"{source}: {error}") from error

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt16
 
 from mappers.files import refuse_taken, replacing
+from mappers.videos import tracks
 
 from ..container.bitstream import LARGEST_AXIS, STEREO, Item
 from ..description import Box, Modality
@@ -41,9 +42,9 @@ class SoundCodec:
         """
         try:
             with av.open(str(path)) as file:
-                if not file.streams.audio:
-                    raise ValueError(f"{path} has no audio track; give a sound file")
-                stream = file.streams.audio[0]
+                if not (found := tracks(file, "audio")):
+                    raise ValueError(f"{path} has no audio track that can be read; give a whole sound file")
+                stream = found[0]
                 if stream.rate > RATE:
                     logger.warning("%s has %d samples per second and is coded with %d", path, stream.rate, RATE)
                 if stream.channels > 2:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt16
 
-from mappers.files import refuse_taken, replacing
+from mappers.files import DAMAGED_ARRAY, refuse_taken, replacing
 
 from ..container.bitstream import EXTRA, Item, check_dims
 from ..container.errors import DimensionsError, PayloadError
@@ -51,11 +51,12 @@ class VolumeCodec:
             if name is None:
                 raise ValueError(f"the shapes in it are {list(shapes.values())}")
             check_dims(shapes[name])
-            loaded = np.load(path, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else loaded[name]
+            with path.open("rb") as file:
+                loaded = np.load(file, allow_pickle=False)
+                return loaded if isinstance(loaded, np.ndarray) else loaded[name]
         except DimensionsError as error:
             raise ValueError(f"{path} is too large: {error}") from None
-        except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        except DAMAGED_ARRAY as error:
             raise ValueError(
                 f"{path} cannot be read as an array of three axes ({error}); give a whole .npy or .npz, and several"
                 " volumes as several files"

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mappers.files import DAMAGED_ARRAY
+
 from ..pictures import MASKS, PictureSource, picture_files, picture_size
 from ..scene import SceneError
 from .listing import Listing, every_eighth, make_cameras
@@ -46,12 +48,13 @@ def _from_arrays(folder: Path) -> Listing:
     if not files:
         raise SceneError(f"{place} has no pictures; put them there")
     try:
-        with np.load(source, allow_pickle=False) as arrays:
+        # numpy leaves a file open that it opened and that is no archive.
+        with source.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             poses, focal = arrays["poses"].astype(np.float64), arrays["focal"].astype(np.float64)
             center = arrays["center"].astype(np.float64) if "center" in arrays else None
     except KeyError as error:
         raise SceneError(f"{source} must hold arrays 'poses' and 'focal'; add what is missing") from error
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED_ARRAY as error:
         raise SceneError(f"{source} is not a NumPy archive ({error}); export it again") from error
     pictures = tuple(PictureSource(path, picture_size(path)) for path in files)
     n = len(files)

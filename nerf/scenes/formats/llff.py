@@ -12,6 +12,7 @@ from torch import Tensor
 from ...cameras import Cameras, mean_pose
 from ...ndc import NDC
 from ..pictures import PictureSource, picture_files, picture_size
+from ..points import read_array
 from ..scene import SceneError
 from .listing import Listing, every_eighth, make_cameras
 
@@ -100,11 +101,8 @@ def ndc_bounds(cameras: Cameras) -> Float[Tensor, "2 3"]:
 
 
 def _read_rows(source: Path) -> np.ndarray:
-    try:
-        rows = np.load(source, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SceneError(f"{source} is not a NumPy array ({error}); run the structure from motion again") from error
-    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows) or not np.issubdtype(rows.dtype, np.number):
+    rows = read_array(source, "run the structure from motion again")
+    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows):
         raise SceneError(f"{source} must have the shape [n, 17], got {list(rows.shape)}; export it again")
     return rows.astype(np.float64)
 

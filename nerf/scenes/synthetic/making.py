@@ -13,7 +13,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from mappers.files import refuse_filled, replacing
 from mappers.options import declared_by
+from mappers.pixels import MOST_VIEWS, check_side
 
 from ...cameras import Cameras, look_at
 from ...options import MakeSceneOptions
@@ -43,11 +45,11 @@ def make_scene(
         ValueError: there is no such scene or mesh, or a number is out of its range.
         FileExistsError: the folder has something in it.
     """
-    if size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    if len(views) != len(SPLITS) or min(views) < 0:
-        raise ValueError(f"views must be three counts for train, val and test, got {tuple(views)}")
+    check_side(size)
+    if len(views) != len(SPLITS) or min(views) < 0 or max(views) > MOST_VIEWS:
+        raise ValueError(f"views must be three counts in 0..{MOST_VIEWS} for train, val and test, got {tuple(views)}")
     folder = Path(output).expanduser()
+    refuse_filled(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; choose another output")
     draw = _renderer(name)
@@ -86,13 +88,15 @@ def write_split(folder: Path, split: str, cameras: Cameras, pictures: Sequence[F
         values = (picture * 255).round().clamp(0, 255).byte()
         values[values[..., 3] == 0] = 0  # the colour of transparent pixels is invisible; zeros compress best
         name = f"{split}/r_{index:03d}"
-        Image.fromarray(values.numpy()).save(folder / f"{name}.png", optimize=True)
+        with replacing(folder / f"{name}.png") as temporary:
+            Image.fromarray(values.numpy()).save(temporary, optimize=True)
         matrix = [*cameras.poses[index].tolist(), [0.0, 0.0, 0.0, 1.0]]
         frame = {"file_path": f"./{name}", "transform_matrix": matrix}
         frames.append(frame if cameras.times is None else {**frame, "time": float(cameras.times[index])})
     angle = 2 * math.atan(cameras.width / 2 / float(cameras.focal[0, 0]))
     text = json.dumps({"camera_angle_x": angle, "frames": frames}, indent=1)
-    (folder / f"transforms_{split}.json").write_text(text + "\n", encoding="utf-8")
+    with replacing(folder / f"transforms_{split}.json") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _renderer(name: str | Path) -> Callable[[Cameras, int], Float[Tensor, "h w 4"]]:

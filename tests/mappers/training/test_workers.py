@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mappers.training.checkpoints import steps
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
 from mappers.training.trainer import Prepared, fit
@@ -85,3 +89,49 @@ def test_how_many_workers_a_machine_can_spare(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
         assert spare_workers(CPU, processes) == beside_cpu
         assert spare_workers(gpu, processes) == beside_gpu
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from mappers.training.train_config import TrainConfig
+from mappers.training.trainer import fit
+from mappers.training.workers import Preparation
+
+
+class Ones(Preparation):
+    def __call__(self, draws):
+        return {"x": torch.ones(len(draws), 4)}
+
+
+class Task:
+    modules = {"line": nn.Linear(4, 1)}
+    batch = Ones()
+
+    def loss(self, modules, batch, draws):
+        print("running", flush=True)
+        return {"loss": modules["line"](batch["x"]).square().mean()}
+
+
+report = fit(Task(), TrainConfig(steps=10**7, batch_size=2, cpu=True), output_dir=Path(sys.argv[1]), workers=2)
+sys.exit(0 if report.stopped == "signal" else 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+def test_a_training_that_is_terminated_saves_and_leaves_no_process(tmp_path: Path) -> None:
+    training = subprocess.Popen(
+        [sys.executable, "-c", TRAINING, tmp_path / "run"], stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    assert training.stdout is not None
+    assert training.stdout.readline() == "running\n"
+    training.terminate()
+    training.communicate(timeout=120)
+    assert training.returncode == 0
+    assert steps(tmp_path / "run" / "checkpoints")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(training.pid, 0)

@@ -93,9 +93,9 @@ def test_size_and_instance_are_checked(balls: ConditionalModel) -> None:
     camera = balls.camera(0, 30, 20)
     assert balls.render(*balls.codes(0), camera, size=31).color.shape == (31, 31, 3)
     for size in (0, -4):
-        with pytest.raises(ValueError, match=f"size of a picture must be at least 1 pixel, got {size}"):
+        with pytest.raises(ValueError, match=f"size must be at least 1 pixel, got {size}"):
             balls.render(*balls.codes(0), camera, size=size)
-        with pytest.raises(ValueError, match="size of a picture must be at least 1 pixel"):
+        with pytest.raises(ValueError, match="size must be at least 1 pixel"):
             balls.camera(0, 30, size)
     for instance in (-1, 5):
         with pytest.raises(ValueError, match=f"instance {instance} does not exist; there are 0..4"):

@@ -16,7 +16,7 @@ def test_turntables_go_once_around() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"size": 0}, "size of a picture must be at least 1 pixel, got 0"),
+        ({"size": 0}, "size must be at least 1 pixel, got 0"),
         ({"elevation": 91.0}, "elevation must be in -90..90 degrees, got 91.0"),
         ({"azimuth": float("nan")}, "azimuth must be a finite number of degrees"),
     ],
@@ -24,5 +24,5 @@ def test_turntables_go_once_around() -> None:
 def test_impossible_views_are_refused(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         View(**wrong)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="a turntable needs at least 1 view, got 0"):
+    with pytest.raises(ValueError, match="views must be at least 1, got 0"):
         turntable_views(0, 32)

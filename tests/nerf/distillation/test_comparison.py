@@ -17,7 +17,7 @@ from nerf.distillation.training import distill
 from nerf.evaluation import evaluate_views, psnr_between
 from nerf.fields.mlp import MLPConfig
 from nerf.runs import Run, load_run
-from nerf.scenes import Scene
+from nerf.scenes import Scene, load_scene
 from nerf.settings import DistillConfig, RadianceConfig
 
 TINY = MLPConfig(layers=1, width=16, octaves=3)
@@ -44,6 +44,12 @@ def test_distilling_leaves_and_keeps_the_figures(teacher: Run, scene: Scene, tmp
     assert figures["parameters"] == sum(p.numel() for p in run.field.parameters())
     assert figures["processor_seconds"] > 0
     assert figures["scratch_psnr"] == "not run; ask for it with --scratch"
+
+
+def test_pictures_below_the_window_of_ssim_have_none(teacher: Run, tmp_path: Path) -> None:
+    found = evaluate_views(teacher.draw, load_scene("robot", downscale=10), output_dir=tmp_path)  # 10x10 pixels
+    assert found.keys() == {"psnr"}
+    assert (tmp_path / "evaluation.json").is_file()
 
 
 def test_without_the_scene_the_report_says_so(teacher: Run, tmp_path: Path) -> None:

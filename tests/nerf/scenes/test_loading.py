@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import math
@@ -325,9 +326,17 @@ def test_malformed_arrays(plain: Path, arrays: dict[str, Any], sentence: str) ->
     np.savez(plain / "cameras.npz", **arrays)
     with pytest.raises(SceneError, match=rf"cameras.npz.*{sentence}"):
         load_scene(plain)
-    (plain / "cameras.npz").write_bytes(b"not an archive")
-    with pytest.raises(SceneError, match=r"cameras.npz is not a NumPy archive"):
-        load_scene(plain)
+    for content in (b"not an archive", b"", b"PK\x03\x04 half of one", _array(np.zeros(3))):
+        (plain / "cameras.npz").write_bytes(content)
+        with pytest.raises(SceneError, match=r"cameras.npz is not a NumPy archive"):
+            load_scene(plain)
+
+
+def _array(array: np.ndarray) -> bytes:
+    """The bytes of a .npy file."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
 
 
 def test_malformed_llff(llff: Path) -> None:
@@ -346,8 +355,12 @@ def test_malformed_llff(llff: Path) -> None:
     skewed = rows.copy()
     skewed[4, 1] += 0.2
     refused(skewed, "picture 04.png has a pose whose rotation is not orthonormal")
-    (llff / "poses_bounds.npy").write_bytes(b"no array")
-    with pytest.raises(SceneError, match=r"poses_bounds.npy is not a NumPy array"):
+    for content in (b"no array", b"", b"PK\x03\x04 half of an archive"):
+        (llff / "poses_bounds.npy").write_bytes(content)
+        with pytest.raises(SceneError, match=r"poses_bounds.npy is not a NumPy array"):
+            load_scene(llff)
+    (llff / "poses_bounds.npy").write_bytes(_array(np.array(["a", "b"])))
+    with pytest.raises(SceneError, match=r"poses_bounds.npy is not an array of numbers; run the structure from motion"):
         load_scene(llff)
 
 

@@ -103,6 +103,8 @@ def test_pairs_are_found_by_name_by_folder_in_videos_and_in_a_list(pairs: Path, 
     found = read_pairs(tmp_path / "flat")
     assert [(item.path.name, item.held_out) for item in found.pictures] == [("00.png", False)]
     assert [(item.path.name, item.held_out) for item in found.sounds] == [("01.wav", True)]
+    (tmp_path / "flat" / "pairs.jsonl").write_text(json.dumps(listed) + "\n", encoding="utf-8-sig")
+    assert read_pairs(tmp_path / "flat") == found
     (tmp_path / "flat" / "pairs.jsonl").write_text('{"concept": "a"}\n')
     with pytest.raises(ValueError, match="line 1 of .*pairs.jsonl is not a group of pairs"):
         read_pairs(tmp_path / "flat")

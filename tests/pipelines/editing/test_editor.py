@@ -164,7 +164,7 @@ def test_bad_input_is_named(editor: Editor, tmp_path: Path) -> None:
         (lambda: editor.use(nan, before[1]), "shape_code must be 4 finite numbers"),
         (lambda: editor.use(before[0][:3], before[1]), "shape_code must be 4 finite numbers"),
         (lambda: editor.use(before[0] + 500, before[1]), "the shape code lies .* standard deviations"),
-        (lambda: View(size=0), "size of a picture must be at least 1 pixel"),
+        (lambda: View(size=0), "size must be at least 1 pixel"),
         (lambda: pipelines.edit_nerf(editor.name, instance=1, seed=1), "either an instance or a seed"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -236,8 +236,8 @@ def test_the_command_writes_pictures_and_a_report(
         assert (film.size, getattr(film, "n_frames", 1)) == ((128, 64), 2)
     for more, message in (
         ([], "say what to do: give a text, an exemplar, or a picture"),
-        (["--text", "a", "--size", "0"], "size of a picture must be at least 1 pixel, got 0"),
-        (["--text", "a", "--views", "0"], "a turntable needs at least 1 view"),
+        (["--text", "a", "--size", "0"], "size must be at least 1 pixel, got 0"),
+        (["--text", "a", "--views", "0"], "views must be at least 1"),
         (["--text", "a", "--strength", "nan"], "strength must be a finite number, got nan"),
         (["--text", "a", "--instance", "99"], "instance 99 does not exist"),
         (["--image", "x.png", "--instance", "1"], "give either a picture to find the object in, or an instance"),
