@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from demos.jobs import Cancelled, Progress, Waiting
-from demos.pages import Desk, Note, Reply, Uploads, answering, on, said, shown
+from demos.pages import Desk, Note, Reply, Uploads, answering, said, shown
 from demos.visitors import refusal
 
 WORD = '<img src=x onerror="alert(1)">'
@@ -124,17 +124,13 @@ def test_uploads_come_as_they_were_sent(tmp_path: Any) -> None:
     assert Uploads().preprocess(None) is None
 
 
-def test_a_number_that_is_empty_is_refused_by_its_label(loops: None) -> None:
+def test_a_number_that_is_empty_is_refused_by_its_label(at: Desk) -> None:
     """A visitor can empty a field; its value is then none."""
-    with gr.Blocks() as page:
-        at = Desk(Note(), gr.Button("Start"), gr.Button("Cancel"))
-        seed, length, out = gr.Number(label="Seed"), gr.Number(label="Seconds"), gr.Textbox()
-        on(at.pressed, lambda seed, length: f"{seed} {length}", [seed, length], [out], at=at, may_be_empty=[length])
-    (event,) = page.fns.values()
-    assert event.fn is not None
-    (made,) = event.fn(3, None)
+    out = gr.Textbox()
+    answered = answering(lambda seed, length: f"{seed} {length}", at, [out], {0: "Seed"})
+    (made,) = answered(3, None)
     assert made[out] == "3 None"
-    refused = event.fn(None, None)
-    assert "the field &#x27;Seed&#x27; is empty; enter a number".lower() in next(refused)[at.note].lower()
+    refused = answered(None, None)
+    assert "The field &#x27;Seed&#x27; is empty; enter a number." in next(refused)[at.note]
     with pytest.raises(gr.Error, match="the field 'Seed' is empty"):
         next(refused)

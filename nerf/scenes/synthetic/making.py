@@ -49,9 +49,9 @@ def make_scene(
     if len(views) != len(SPLITS) or min(views) < 0 or max(views) > MOST_VIEWS:
         raise ValueError(f"views must be three counts in 0..{MOST_VIEWS} for train, val and test, got {tuple(views)}")
     folder = Path(output).expanduser()
-    refuse_filled(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; choose another output")
+    refuse_filled(folder)
     draw = _renderer(name)
     generator = torch.Generator().manual_seed(seed)
     for split, count in zip(SPLITS, views, strict=True):
