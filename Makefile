@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # A process for each core; one that has nothing left to do takes tests from another.
 SPREAD := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: app demo docs test test-fast lint format clean
+.PHONY: app demo docs test test-fast test-slow lint format clean
 
 demo: $(STAMP)
 	$(BIN)/mapfield demo
@@ -22,7 +22,11 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(SPREAD)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest $(SPREAD) -m "not slow and not gpu and not network"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow and not long and not gpu and not network"
+
+# Two thousand random inputs, and programs that are killed at two hundred moments.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest $(SPREAD) -m long
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -76,6 +77,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if changed := tree.changes(session.config.stash[BEFORE], tree.state(session.config.rootpath)):
         print(f"\nFAILED: while the tests ran, files of the source tree changed: {', '.join(changed[:10])}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def fuzzing() -> ModuleType:
+    """The package ``fuzzing`` of this folder: random files, command lines, and what may come of them."""
+    place = Path(__file__).with_name("fuzzing")
+    spec = importlib.util.spec_from_file_location(
+        "fuzzing", place / "__init__.py", submodule_search_locations=[str(place)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["fuzzing"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
