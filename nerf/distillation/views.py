@@ -82,6 +82,12 @@ def distill_views(
     scene, points, colors = drawn_scene(teacher, cameras)
     if isinstance(student, SplatField) and fresh:
         student = splats_on_surface(points, colors, scene.bounds, student.config, generator)
-    settings = dataclasses.replace(radiance_settings(student.name, moving=False), train=config.train)
+    settings = radiance_settings(student.name, moving=False)
+    if isinstance(student, SplatField):
+        settings = dataclasses.replace(settings, train=config.train)
+    else:  # nothing but pixels teaches it, so it learns at the rates of a training on photos
+        rate, batch = settings.train.learning_rate, settings.train.batch_size
+        learning = dataclasses.replace(config.train, learning_rate=rate, batch_size=batch)
+        settings = dataclasses.replace(settings, train=learning)
     run = train(scene, student, config=settings, output_dir=output, resume=resume)
     return dataclasses.replace(run, viewpoints=teacher.viewpoints)
