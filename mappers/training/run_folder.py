@@ -64,9 +64,18 @@ def _left_of_unfinished_runs(folder: Path, besides: Sequence[str]) -> list[Path]
     files = [path for path in visible if path.is_file()]
     files += [file for path in visible if path.is_dir() for file in files_in(path, recursive=True)]
     # In the folder of a save that was interrupted, which has a hidden name, nothing can be used.
-    logs = [file for file in files if LOGS.fullmatch(file.name)]
+    logs = [file for file in files if LOGS.fullmatch(file.name) and _is_ours(file)]
     others = [file for file in files if file not in logs and not SAMPLES.fullmatch(file.name)]
     return visible if logs and not others else []
+
+
+def _is_ours(log: Path) -> bool:
+    """Whether a log has what the trainer writes: another file of that name may be the user's."""
+    if log.suffix != ".jsonl":
+        return True
+    with log.open("rb") as stream:
+        first = stream.readline(4096)
+    return not first or first.startswith(b'{"step":')
 
 
 def _set_aside(folder: Path, left: Sequence[Path]) -> None:

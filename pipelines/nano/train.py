@@ -57,10 +57,12 @@ RECIPES: dict[str, TrainConfig] = {
     ),
     "diffusion": TrainConfig(
         steps=80_000, batch_size=64, optimizer="muon", learning_rate=1e-3, warmup_steps=100, betas=(0.9, 0.99),
-        weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.999, save_every=250, validate_every=500, log_every=25,
+        weight_decay=0.01, clip_norm=1.0, precision="auto", ema=0.995, schedule="linear", save_every=100,
+        validate_every=250, log_every=25,
     ),
 }  # fmt: skip
-"""Learning rates are constant where a run may be continued; averaging the weights then replaces a decay."""
+"""A run may be followed by another one that starts from its weights (``--shipped --seed 1``). The rates of the denoiser
+therefore fall to zero within each run, whose ``--steps`` are what the time allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +165,8 @@ def export(task: NanoTask, text_to_image: Path = TEXT_TO_IMAGE) -> None:
         task.unet.half().save_pretrained(text_to_image / "unet")
         task.text_encoder.half().save_pretrained(text_to_image / "text_encoder")
         task.scheduler.save_pretrained(text_to_image / "scheduler")
+        if not (text_to_image / "tokenizer").exists():
+            task.tokenizer.save_pretrained(text_to_image / "tokenizer")
         task.pipeline().save_config(text_to_image)
         _tidy_config(text_to_image / "unet" / "config.json")
         _tidy_config(text_to_image / "text_encoder" / "config.json", dtype="float32")
