@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mappers.files import replacing
-from mappers.training.draws import Draws
 
 from ..cameras import Rays
 from .samplers import Density, Sampler
 from .sampling import Marching, Samples, span, uniform_samples
+
+if TYPE_CHECKING:
+    from mappers.training.draws import Draws
 
 DECAY = 0.95
 """Factor of a cell's running maximum at every update."""

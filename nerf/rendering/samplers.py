@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mappers.training.draws import Draws
-
 from ..cameras import Rays
 from .sampling import Marching, Samples, span, uniform_samples
+
+if TYPE_CHECKING:
+    from mappers.training.draws import Draws
 
 Density = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 """Density per unit length at world positions."""

@@ -129,7 +129,7 @@ def test_seeds_and_batching() -> None:
 def test_registry() -> None:
     assert mapper_class("neti") is NeTIMapper
     assert mapper_name(TextualInversionMapper(1, 2, 1.0)) == "textual-inversion"
-    with pytest.raises(ValueError, match=r"unknown mapper 'nope'; known are .*neti, textual-inversion"):
+    with pytest.raises(ValueError, match=r"unknown mapper 'nope'; known are .*neti, sites, textual-inversion"):
         mapper_class("nope")
     with pytest.raises(ValueError, match="'neti' exists already"):
         register_mapper("neti", nn.Linear)

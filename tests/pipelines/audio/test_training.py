@@ -62,7 +62,9 @@ def quick(method: str = "regression", **values: Any) -> FitMapperConfig:
     return FitMapperConfig(
         method=method,  # pyright: ignore
         **values,
-        train=config.train.with_overrides(steps=60, batch_size=32, validate_every=30, save_every=20, cpu=True),
+        train=config.train.with_overrides(
+            steps=60, warmup_steps=0, batch_size=32, validate_every=30, save_every=20, cpu=True
+        ),
     )
 
 
