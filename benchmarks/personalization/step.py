@@ -29,13 +29,13 @@ from mappers.command_line import run_script
 from mappers.neti import NeTIMapper
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
+from pipelines.personalization.attention import context_attention
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.contexts import ContextTable
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Subject
 from pipelines.personalization.task import NeTITask
-from pipelines.plugging.learning import fed_by_argument
 
 OUTPUT = result_path(__file__)
 TOKEN = "<cat>"
@@ -138,7 +138,7 @@ def measure_steps(pipeline: NeTIPipeline, pixels: Tensor, batch: int, steps: int
     mapper = NeTIMapper(pipeline.layers, pipeline.text_encoder.config.hidden_size, 0.4).to(device)
     half = in_bf16(pipeline)
     plain, ours, halved = Plain(pipeline, mapper), *(Ours(p, mapper, pixels, batch) for p in (pipeline, half))
-    mine = lambda: fed_by_argument(pipeline.unet)  # noqa: E731
+    mine = lambda: context_attention(pipeline.unet, pipeline.cross_attentions)  # noqa: E731
     automatic = lambda: torch.autocast(device.type, torch.bfloat16)  # noqa: E731
 
     def in_autocast(step: int) -> None:
@@ -152,7 +152,7 @@ def measure_steps(pipeline: NeTIPipeline, pixels: Tensor, batch: int, steps: int
         "straightforward NeTI": (plain.layers, lambda step: plain.neti(ours.sample(pixels, step))),
         "ours, fp32": (mine, ours.step),
         "ours, bf16": (mine, in_autocast),
-        "ours, model in bf16": (lambda: fed_by_argument(half.unet), halved.step),
+        "ours, model in bf16": (lambda: context_attention(half.unet, half.cross_attentions), halved.step),
         "textual inversion": (nullcontext, lambda step: plain.textual_inversion(ours.sample(pixels, step))),
     }
     with plain.layers():
@@ -223,7 +223,7 @@ def measure_contexts(pipeline: NeTIPipeline, steps: int) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure_generation(pipeline: NeTIPipeline, steps: int, rounds: int) -> dict[str, Any]:
-    """Latents of a prompt with a learned word that is encoded once, and of diffusers' pipeline with a plain word."""
+    """Latents of a prompt with a learned word and prepared contexts, and of diffusers' pipeline with a plain word."""
     parts = pipeline.components | {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
     plain = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     plain.set_progress_bar_config(disable=True)
@@ -231,13 +231,15 @@ def measure_generation(pipeline: NeTIPipeline, steps: int, rounds: int) -> dict[
     pipeline.load_concept(Concept(TOKEN, "cat", mapper, pipeline.base, "random"))
     options = {"num_inference_steps": steps, "guidance_scale": 7.5, "output_type": "latent"}
     calls, took = Calls(pipeline.text_encoder), {"ours": Times(), "plain": Times()}
-    made = pipeline.encode(PROMPT)
-    pipeline(**made, generator=torch.Generator().manual_seed(0), **options)
+    table = pipeline.contexts([PROMPT, ""])
+    pipeline(PROMPT, contexts=table, generator=torch.Generator().manual_seed(0), **options)
     first = calls.count
     for seed in range(1, rounds + 1):
         noise = [torch.Generator().manual_seed(seed) for _ in range(2)]
         before = calls.count
-        took["ours"].take(lambda noise=noise: pipeline(**made, generator=noise[0], **options), pipeline.device)
+        took["ours"].take(
+            lambda noise=noise: pipeline(PROMPT, contexts=table, generator=noise[0], **options), pipeline.device
+        )
         again = calls.count - before
         took["plain"].take(
             lambda noise=noise: plain(PROMPT.replace(TOKEN, "cat"), generator=noise[1], **options), pipeline.device

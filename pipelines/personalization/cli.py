@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -48,8 +48,7 @@ class Personalize(Configured):
 
         personalize(
             images, category=category, masks=masks, model=self.options.model, model_config=self.options.model_config,
-            dtype=self.options.dtype, output_dir=self.options.output_dir, config=self.settings,
-            **vars(self.training.length),
+            output_dir=self.options.output_dir, config=self.settings, **vars(self.training.length),
         )  # fmt: skip
         for file in concept_files(self.options.output_dir, self.token):
             print(file)
@@ -97,15 +96,12 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Export(OutputOptions):
-    """Write a learned word as plain vectors or as a LoRA, for programs without mappers, and say how much they keep."""
+    """Write a learned word as plain vectors, for programs without mappers, and report how much of it they keep."""
 
     concept: str
     """Concept: a file, a folder with concept.safetensors, or a hub id."""
     output: Path
-    """Folder for the files."""
-    kind: Annotated[Literal["vectors", "lora"], tyro.conf.arg(name="as")] = "vectors"
-    """Vectors: one per layer (XTI), and one in the formats of diffusers and AUTOMATIC1111.
-    LoRA: one vector, and a LoRA that goes with it, in the formats of diffusers and kohya."""
+    """Folder for the files: one vector per layer (XTI), and one in the formats of diffusers and AUTOMATIC1111."""
     model: str | None = None
     """Base model; if not given, the concept's."""
     model_config: str | None = None
@@ -114,25 +110,19 @@ class Export(OutputOptions):
     """Export a word that was learned on other weights than the model's, with a warning."""
 
     def run(self) -> None:
-        from . import exports, lora_export
         from .concept_hub import from_pretrained
+        from .exports import FILES, export_concept
         from .generation import base_of
 
-        names = {**exports.FILES, **(lora_export.FILES if self.kind == "lora" else {})}.values()
-        check_outputs([self.output / name for name in names], inputs=[Path(self.concept)], overwrite=self.overwrite)
+        files = [self.output / name for name in FILES.values()]
+        check_outputs(files, inputs=[Path(self.concept)], overwrite=self.overwrite)
         writable_folder(self.output)
         concept = from_pretrained(self.concept)
         pipeline = base_of([concept], self.model, self.model_config)
         token = pipeline.load_concept(concept, any_base=self.any_base)
-        if self.kind == "lora":
-            shares = lora_export.export_lora(pipeline, token, self.output)
-            for name in lora_export.FILES.values():
-                print(f"{self.output / name}\tkeeps {shares['kept']:.0%} of what the word adds to its category")
-            print(f"The vector alone keeps {shares['vector']:.0%}.")
-            print(f"Of what the category's prompt does, the LoRA changes {shares['others']:.1%}.")
-            return
-        for layout, share in exports.export_concept(pipeline, token, self.output).items():
-            print(f"{self.output / exports.FILES[layout]}\tkeeps {share:.0%} of what the word adds to its category")
+        kept = export_concept(pipeline, token, self.output)
+        for layout, share in kept.items():
+            print(f"{self.output / FILES[layout]}\tkeeps {share:.0%} of what the word adds to its category")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,6 @@ class Concept:
         scale: float = 1.0,
         truncation: int | Envelope | None = None,
         region: Image.Image | None = None,
-        any_base: bool = False,
     ) -> Socket:
         """Make the word usable in prompts of ``pipe``, which may be any pipeline of the word's base model.
 
@@ -64,14 +63,13 @@ class Concept:
             scale: 1 is the word as it was learned, 0 the category word, and between them a mixture of both.
             truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`.
             region: where in the picture the word acts, in white, as large as the picture; None: everywhere.
-            any_base: also plug into other weights of the same layout, such as those fine-tuned from the word's own.
 
         Raises:
             ValueError: ``pipe`` is of another model or of a kind that words do not plug into; the token is taken.
         """
         from ..plugging.plugging import plug
 
-        return plug(pipe, self, token=token, scale=scale, truncation=truncation, region=region, any_base=any_base)
+        return plug(pipe, self, token=token, scale=scale, truncation=truncation, region=region)
 
     def mix(
         self,

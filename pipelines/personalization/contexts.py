@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class ContextTable:
 
     Args:
         text: the model's text encoders.
-        prompts: n prompts.
+        prompts: n prompts; None represents a context of zeros, SDXL's absent negative prompt.
         mappers: for each word, what gives it at timesteps [b] and layers [b].
         layers: cross-attention layers, or groups of them that share a context.
         context_of_layer: see `LayerContexts`.
@@ -62,13 +62,14 @@ class ContextTable:
     def __init__(
         self,
         text: TextEncoders,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[Prompt | None],
         mappers: Mapping[str, Callable[[Tensor, Tensor], Word]],
         layers: int,
         context_of_layer: tuple[int, ...] | None = None,
     ):
+        self.texts = tuple(prompts)
         self.text, self.mappers, self.layers, self.context_of_layer = text, mappers, layers, context_of_layer
-        tokenized = text.tokenize(prompts, list(mappers))
+        tokenized = text.tokenize([prompt or "" for prompt in prompts], list(mappers))
         has_word = torch.stack([part.has_word for part in tokenized]).any(0)
         varying = has_word.any(1)
         self.varying, self.fixed = (flag.nonzero()[:, 0].to(text.device) for flag in (varying, ~varying))
@@ -80,7 +81,9 @@ class ContextTable:
         if not varying.all():
             with torch.no_grad():
                 encoded = text.encode([part.rows(~varying) for part in tokenized], {})
-            self.plain, self.pooled = encoded.keys, encoded.pooled
+            present = torch.tensor([prompt is not None for prompt in prompts])[~varying].to(encoded.keys)
+            self.plain = encoded.keys * present[:, None, None]
+            self.pooled = None if encoded.pooled is None else encoded.pooled * present[:, None]
         self.cache: dict[float, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     @torch.no_grad()
@@ -126,20 +129,6 @@ class ContextTable:
             # Copies: views would keep the memory of the whole call.
             pooled = None if made.pooled is None else made.pooled[here].clone()
             self.cache[t] = made.keys[:, here].clone(), made.values[:, here][:, self.position], pooled
-
-
-def context_of_layer(blocks: Sequence[int], mappers: Iterable[Any]) -> tuple[int, ...] | None:
-    """Which context each layer reads when words of ``mappers`` are in the prompts.
-
-    Args:
-        blocks: the block of each layer.
-        mappers: of all words.
-
-    Returns:
-        Its block's when all words were learned for blocks; None when each layer reads its own.
-    """
-    count = max(blocks) + 1
-    return tuple(blocks) if count < len(blocks) and all(m.layers == count for m in mappers) else None
 
 
 def truncated(

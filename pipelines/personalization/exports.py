@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from mappers.files import replacing
 from mappers.neti import TextualInversionMapper
 
-from ..plugging.learning import fed_by_argument, predict
+from .attention import context_attention
 from .pipeline import NeTIPipeline
 
 FILES = {
@@ -74,35 +73,25 @@ def export_concept(pipeline: NeTIPipeline, token: str, folder: str | Path) -> di
     """
     mapper, folder = pipeline.concept(token).mapper, Path(folder)
     layered, single = (averaged_mapper(mapper, per_layer=flag) for flag in (True, False))
-    by_layer = layered.vectors.cpu()
+    vector, by_layer = single.vectors.cpu(), layered.vectors.cpu()
     if len(by_layer) < pipeline.layers:
         by_layer = by_layer[list(pipeline.blocks)]
-    xti = dict(zip(pipeline.cross_attentions, by_layer.unbind(), strict=True))
-    _save(xti, folder / FILES["xti"])
-    written = ["xti", *save_vector(token, single, folder)]
-    kept = fidelity(pipeline, token, {"xti": layered, "single": single})
-    return {layout: kept["xti" if layout == "xti" else "single"] for layout in written}
-
-
-def save_vector(token: str, single: TextualInversionMapper, folder: Path) -> list[str]:
-    """Write one vector in the layouts of `FILES` that the model has, and return these."""
-    vector = single.vectors.cpu()
-    if len(single.widths) > 1:
+    layouts = {"xti": dict(zip(pipeline.cross_attentions, by_layer.unbind(), strict=True))}
+    if len(mapper.widths) > 1:
         # SDXL embeddings have one layout everywhere, and diffusers is handed its parts one by one.
-        clip_l, clip_g = vector.split(single.widths, dim=-1)
-        layouts = {"sdxl": {"clip_l": clip_l, "clip_g": clip_g}}
+        clip_l, clip_g = vector.split(mapper.widths, dim=-1)
+        layouts["sdxl"] = {"clip_l": clip_l, "clip_g": clip_g}
     else:
-        layouts = {"diffusers": {token: vector[0]}, "a1111": {"emb_params": vector}}
+        layouts |= {"diffusers": {token: vector[0]}, "a1111": {"emb_params": vector}}
     for layout, tensors in layouts.items():
-        _save(tensors, folder / FILES[layout])
-    return list(layouts)
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    with replacing(path) as temporary:
-        save_file(
-            {name: value.clone().contiguous() for name, value in tensors.items()}, temporary, metadata={"format": "pt"}
-        )
+        with replacing(folder / FILES[layout]) as temporary:
+            save_file(
+                {name: value.clone().contiguous() for name, value in tensors.items()},
+                temporary,
+                metadata={"format": "pt"},
+            )
+    kept = fidelity(pipeline, token, {"xti": layered, "single": single})
+    return {layout: kept["xti" if layout == "xti" else "single"] for layout in layouts}
 
 
 @torch.no_grad()
@@ -122,59 +111,30 @@ def fidelity(
         levels: timesteps, evenly spaced.
         seed: of the picture and the noise.
     """
-    probe = Probe(pipeline, token, levels=levels, seed=seed)
-    word, plain, *others = (
-        probe.predict(mapper) for mapper in (pipeline.concept(token).mapper, probe.category, *mappers.values())
+    prompt, concept = f"a photo of a {token}", pipeline.concept(token)
+    parts = pipeline.text.category_embedding(concept.category)
+    category = TextualInversionMapper(
+        concept.mapper.layers, [len(part) for part in parts], [float(part.norm()) for part in parts]
     )
+    category.start_at(torch.cat(parts))
+    generator = torch.Generator().manual_seed(seed)
+    clean = pipeline(prompt, num_inference_steps=25, generator=generator, output_type="latent").images
+    noise = torch.randn(clean.shape, generator=generator).to(clean)
+    alphas = pipeline.scheduler.alphas_cumprod
+    times = [len(alphas) * (2 * level + 1) // (2 * levels) for level in range(levels)]
+    predictions = []
+    for stand_in in (concept.mapper, category, *mappers.values()):
+        pipeline.concepts[token] = replace(concept, mapper=stand_in.to(pipeline.device))
+        try:
+            table = pipeline.contexts([prompt])
+        finally:
+            pipeline.concepts[token] = concept
+        rows = []
+        with context_attention(pipeline.unet):
+            for t in times:
+                noisy, contexts = alphas[t].sqrt() * clean + (1 - alphas[t]).sqrt() * noise, table.at(float(t), times)
+                rows.append(pipeline.predict(noisy, t, contexts))
+        predictions.append(torch.cat(rows).float())
+    word, plain, *others = predictions
     whole = (plain - word).norm().clamp(min=1e-12)
     return {name: 1 - float((other - word).norm() / whole) for name, other in zip(mappers, others, strict=True)}
-
-
-class Probe:
-    """Noisy versions of a picture of a word, on which the model's predictions are compared.
-
-    Args:
-        pipeline: a pipeline that has loaded the word.
-        token: the word.
-        levels: timesteps, evenly spaced.
-        seed: of the picture and the noise.
-    """
-
-    def __init__(self, pipeline: NeTIPipeline, token: str, *, levels: int = 10, seed: int = 0):
-        self.pipeline, self.token, concept = pipeline, token, pipeline.concept(token)
-        parts = pipeline.text.category_embedding(concept.category)
-        self.category = TextualInversionMapper(
-            concept.mapper.layers, [len(part) for part in parts], [float(part.norm()) for part in parts]
-        )
-        """The category word, as a mapper."""
-        self.category.start_at(torch.cat(parts))
-        generator = torch.Generator().manual_seed(seed)
-        self.prompt = f"a photo of a {token}"
-        options = {"num_inference_steps": 25, "generator": generator, "output_type": "latent"}
-        clean = pipeline(self.prompt, **options).images
-        noise = torch.randn(clean.shape, generator=generator).to(clean)
-        alphas = pipeline.scheduler.alphas_cumprod
-        self.times = [len(alphas) * (2 * level + 1) // (2 * levels) for level in range(levels)]
-        self.noisy = [alphas[t].sqrt() * clean + (1 - alphas[t]).sqrt() * noise for t in self.times]
-
-    @torch.no_grad()
-    def predict(self, mapper: nn.Module | None, prompt: str | None = None) -> Float[Tensor, "n c h w"]:
-        """What the model predicts at all timesteps.
-
-        Args:
-            mapper: the word's; None: as it is loaded.
-            prompt: None: that of a photo of the word.
-        """
-        pipeline, concept = self.pipeline, self.pipeline.concept(self.token)
-        if mapper is not None:
-            pipeline.concepts[self.token] = replace(concept, mapper=mapper.to(pipeline.device))
-        try:
-            table = pipeline.contexts([self.prompt if prompt is None else prompt])
-        finally:
-            pipeline.concepts[self.token] = concept
-        rows = []
-        with fed_by_argument(pipeline.unet):
-            for t, noisy in zip(self.times, self.noisy, strict=True):
-                contexts = table.at(float(t), self.times)
-                rows.append(predict(pipeline.unet, noisy, t, contexts, pixels=pipeline.vae_scale_factor))
-        return torch.cat(rows).float()

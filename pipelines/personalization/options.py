@@ -27,8 +27,6 @@ class PersonalizeOptions:
     """Embedded model "nano", a folder or .safetensors file of Stable Diffusion 1, 2 or XL, or a hub id."""
     model_config: str | None = None
     """Of a model in a single file: a folder or hub id with its configuration; if not given, the published one."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the model's weights. The word is learned in float32 either way; bfloat16 halves the memory."""
     category: tuple[str, ...] = ()
     """What kind of thing it is, such as "toy": the word starts there. If not given, "object".
     For several words, one category for all, or one for each."""

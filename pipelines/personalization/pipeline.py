@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -20,35 +18,27 @@ from mappers.devices import default_device
 from mappers.neti import Envelope
 from mappers.pixels import check_finite, check_side
 
-from ..plugging import sites
-from ..plugging.context_socket import ContextSocket
-from ..plugging.socket import PluggedWord
-from .attention import layer_levels
+from ..autoencoder import decode
+from .attention import LayerContexts, context_attention, cross_attention_order, layer_levels
+from .attention_loss import AttentionMaps
 from .concept_loading import ConceptLoaderMixin
 from .concepts import Concept
-from .contexts import ContextTable
-from .inpainting import fitted, fitted_mask, steps_for_strength
-from .loading import LoraLoaderMixin, check_family, check_parts, load_model, native_size
-from .regions import check_size
+from .contexts import ContextTable, truncated
+from .inpainting import Generators, InitialPicture, timesteps_for_strength
+from .loading import LoraLoaderMixin, check_parts, load_model, native_size
+from .prompt_batch import PromptBatch
+from .regions import Regions, read_regions
 from .text_encoding import TextEncoders, check_text_encoders
-from .tokens import split_at_tokens
 
-STOCK: dict[str, tuple[Any, Any]] = {
-    "text": (diffusers.StableDiffusionPipeline, diffusers.StableDiffusionXLPipeline),
-    "image": (diffusers.StableDiffusionImg2ImgPipeline, diffusers.StableDiffusionXLImg2ImgPipeline),
-    "mask": (diffusers.StableDiffusionInpaintPipeline, diffusers.StableDiffusionXLInpaintPipeline),
-}
-"""diffusers' own pipelines that draw, for Stable Diffusion 1 and 2 and for XL: from text, over a picture, in a mask."""
-OUTPUTS = ("pil", "np", "pt", "latent")
+StepCallback = Callable[["NeTIPipeline", int, Any, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline):
-    """Text-to-image with learned words (NeTI, arXiv 2305.15391), drawn by diffusers' own pipelines.
+    """Text-to-image with learned words (NeTI, arXiv 2305.15391).
 
-    The words are plugged in as `Concept.plug` does it. It has the components of a `StableDiffusionPipeline`, or of a
-    `StableDiffusionXLPipeline` with its second text encoder, and changes none of them: learned words are kept apart
-    from the model, so that `unload_concept` leaves it bit for bit as it was. A prompt may hold any loaded word any
-    number of times, and none at all.
+    It has the components of a `StableDiffusionPipeline`, or of a `StableDiffusionXLPipeline` with its second text
+    encoder, and changes none of them: learned words are kept apart from the model, so that `unload_concept` leaves
+    it bit for bit as it was. A prompt may hold any loaded word any number of times, and none at all.
     """
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->unet->vae"
@@ -85,21 +75,6 @@ class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline)
             module.requires_grad_(False).eval()
         return pipeline.to(device or default_device())
 
-    @classmethod
-    def of(cls, pipe: DiffusionPipeline) -> NeTIPipeline:
-        """The parts of a pipeline that is there already, such as one with a ControlNet; they are shared, not copied.
-
-        Raises:
-            ValueError: it has no part that Stable Diffusion 1, 2 or XL has, or an inpainting model's UNet.
-        """
-        names = [name for name in inspect.signature(cls.__init__).parameters if name in pipe.components]
-        kind, parts = type(pipe).__name__, {name: [part] for name, part in pipe.components.items()}
-        check_family(kind, parts | {"_class_name": kind})
-        kept = {name: pipe.components[name] for name in names if name not in ("safety_checker", "image_encoder")}
-        pipeline = cls(**kept, requires_safety_checker=False)
-        pipeline.model_id = str(pipe.config.get("_name_or_path") or "")
-        return pipeline
-
     def __init__(
         self,
         vae: AutoencoderKL,
@@ -132,14 +107,13 @@ class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline)
             force_zeros_for_empty_prompt = text_encoder_2 is not None
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
         check_text_encoders(unet, text_encoder, text_encoder_2)
-        if safety_checker is not None and text_encoder_2 is not None:
-            raise ValueError("diffusers asks no safety checker about pictures of Stable Diffusion XL; leave it out")
         self.model_id = ""
         self.concepts: dict[str, Concept] = {}
-        self.cross_attentions = sites.cross_attentions(self.unet)
+        self.cross_attentions = cross_attention_order(self.unet)
         """Names in execution order, which is how layers are numbered."""
         self.layers = len(self.cross_attentions)
-        self.blocks = sites.blocks_of(self.cross_attentions)
+        parents = [name.split(".transformer_blocks")[0] for name in self.cross_attentions]
+        self.blocks = tuple(list(dict.fromkeys(parents)).index(parent) for parent in parents)
         """Attention block of each layer, in execution order: SDXL has 70 layers in 11 blocks, SD 16 in 16."""
 
     @property
@@ -156,6 +130,26 @@ class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline)
             return TextEncoders([self.tokenizer], [self.text_encoder], device)
         return TextEncoders([self.tokenizer, self.tokenizer_2], [self.text_encoder, self.text_encoder_2], device)
 
+    def enable_sequential_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
+        """Not possible: learned words need the token tables' weights, which sequential offload removes between calls.
+
+        Raises:
+            NotImplementedError: always; the message names what to use instead.
+        """
+        raise NotImplementedError(
+            "sequential offload leaves no weights that learned words could be compared with; "
+            "use enable_model_cpu_offload()"
+        )
+
+    def context_of_layer(self, mappers: Iterable[Any]) -> tuple[int, ...] | None:
+        """Which context each layer reads when words of ``mappers`` are in the prompts.
+
+        Returns:
+            Its block's when all words were learned for blocks; None when each layer reads its own.
+        """
+        count = max(self.blocks) + 1
+        return self.blocks if count < self.layers and all(m.layers == count for m in mappers) else None
+
     def fine_layers(self) -> list[int]:
         """The cross-attentions, in execution order, in the finer half of the UNet's resolutions.
 
@@ -165,24 +159,29 @@ class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline)
         coarsest = len(self.unet.config.down_block_types) - 1
         return [i for i, level in enumerate(levels) if 2 * level <= coarsest]
 
+    @torch.no_grad()
     def __call__(
         self,
-        prompt: str | Sequence[str] | None = None,
+        prompt: str | Sequence[str],
         *,
         negative_prompt: str | Sequence[str] | None = None,
         num_inference_steps: int = 50,
         guidance_scale: float = 7.5,
+        num_images_per_prompt: int = 1,
         truncation: int | Envelope | None = None,
+        contexts: ContextTable | None = None,
         regions: Mapping[str, Image.Image] | None = None,
         image: Image.Image | None = None,
         mask: Image.Image | None = None,
         strength: float = 0.8,
+        generator: Generators = None,
+        latents: Tensor | None = None,
         height: int | None = None,
         width: int | None = None,
         output_type: str = "pil",
-        **options: Any,
-    ) -> Any:
-        """Generate pictures by diffusers' own pipeline of the model's family.
+        callback_on_step_end: StepCallback | None = None,
+    ) -> StableDiffusionPipelineOutput:
+        """Generate pictures.
 
         Args:
             prompt: one or several prompts; loaded words are written in them as they are, "a photo of <cat>".
@@ -190,192 +189,209 @@ class NeTIPipeline(ConceptLoaderMixin, LoraLoaderMixin, StableDiffusionPipeline)
                 the empty prompt or, where the model was made for it (SDXL), from a context of zeros.
             num_inference_steps: denoising steps.
             guidance_scale: weight of classifier-free guidance; 1 and below switch it off.
+            num_images_per_prompt: pictures of each prompt.
             truncation: units of the mapper that are kept, from 0 (most editable) to its hidden size; or an `Envelope`.
+            contexts: what the method `contexts` gave for these prompts, so that they are not encoded anew.
             regions: for some words the part of the picture that they act in, in white, as large as the picture.
             image, mask: a picture to start from instead of noise; where to draw over it, in white (None: everywhere).
             strength: share of the schedule that is run on ``image``: near 0 hardly anything changes, 1 runs all of it.
-            height, width: pixels, multiples of 8 and of the autoencoder's factor; None takes the model's own size.
+            generator: randomness of the initial noise and of stochastic schedulers.
+            latents: initial noise [b, c, h/f, w/f] instead of drawn noise.
+            height, width: pixels, multiples of the autoencoder's factor; None takes the model's own size.
             output_type: "pil", "np", "pt" or "latent".
-            options: all others of diffusers' pipeline, such as ``num_images_per_prompt``, ``generator``, ``latents``,
-                ``prompt_embeds`` (see `encode`), ``clip_skip``, ``ip_adapter_image`` and ``callback_on_step_end``.
-
-        Returns:
-            What diffusers' pipeline returns: ``.images``.
+            callback_on_step_end: called as in diffusers with {"latents": ...}; may return changed ones.
 
         Raises:
-            ValueError, NotFiniteError: an argument is out of range, a word is cut off, or the model overflowed.
+            ValueError, NotFiniteError: an argument is out of range, a prompt is too long, or the model overflowed.
         """
         size = self._size(height, width)
-        given: dict[str, Any] = {"num_inference_steps": num_inference_steps, "output_type": output_type}
-        _check_options(given, image, mask, options.get("num_images_per_prompt", 1))
-        texts = _prompts(prompt, negative_prompt)
-        self._plug(truncation, self._regions(regions, texts, size))
-        if prompt is None and (truncation is not None or regions):
-            raise ValueError("truncation and regions are part of prompt embeddings; give them to pipeline.encode")
-        kind = "text" if image is None else "image" if mask is None else "mask"
-        given |= {} if kind == "image" else {"height": size[1], "width": size[0]}
-        if image is not None:
-            steps_for_strength(num_inference_steps, strength)
-            given |= {"image": fitted(image, size), "strength": strength}
-        if image is not None and mask is not None:
-            given["mask_image"] = fitted_mask(mask, image, size)
-        overflow = self.vae.decoder.register_forward_hook(self._check_decoded)
-        try:
-            return self._stock(kind, options)(**texts, guidance_scale=guidance_scale, **given, **options)
-        finally:
-            overflow.remove()
-            self.maybe_free_model_hooks()
-
-    @cached_property
-    def socket(self) -> ContextSocket:
-        """Where the loaded words are plugged in."""
-        return ContextSocket(self._stock("text", plugged=False))
-
-    def _stock(self, kind: str, options: Iterable[str] = (), *, plugged: bool = True) -> Any:
-        """diffusers' own pipeline of this model's parts as they are now, with the words.
-
-        Raises:
-            TypeError: its calls take no argument of a name among ``options``; some would ignore it in silence.
-        """
-        xl = self.text_encoder_2 is not None
-        settings = {
-            "force_zeros_for_empty_prompt": self.config.force_zeros_for_empty_prompt, "add_watermarker": False,
-        } if xl else {"requires_safety_checker": self.config.requires_safety_checker}  # fmt: skip
-        cls = STOCK[kind][xl]
-        for name in options:
-            if name not in inspect.signature(cls.__call__).parameters:
-                raise TypeError(f"{cls.__name__} got an unexpected keyword argument {name!r}")
-        takes = [name for name in inspect.signature(cls.__init__).parameters if name in self.components]
-        # Its constructor would change settings of the scheduler, which is the user's.
-        stock = cls(**{name: self.components[name] for name in takes} | {"scheduler": None}, **settings)
-        stock.register_modules(scheduler=self.scheduler)
-        stock.set_progress_bar_config(**getattr(self, "_progress_bar_config", {}))
-        if plugged:
-            self.socket.move_to(stock)
-        return stock
-
-    def _plug(self, truncation: int | Envelope | None = None, regions: Mapping[str, Image.Image] | None = None) -> None:
-        """Plug in the words that are loaded now, with the settings of a call."""
-        for gone in [token for token in self.socket.words if token not in self.concepts]:
-            self.socket.unplug(gone)
-        for token, concept in self.concepts.items():
-            word = PluggedWord(concept, truncation=truncation, region=(regions or {}).get(token))
-            if token in self.socket.words:
-                self.socket.words[token] = word
-            else:
-                self.socket.add(token, word, any_base=True)
-
-    def encode(
-        self,
-        prompt: str | Sequence[str],
-        negative_prompt: str | Sequence[str] | None = None,
-        *,
-        truncation: int | Envelope | None = None,
-        regions: Mapping[str, Image.Image] | None = None,
-    ) -> dict[str, Tensor]:
-        """Encode prompts once, to draw them with many seeds: ``pipeline(**pipeline.encode("a <cat>"), ...)``.
-
-        The words are those that are loaded now; encode again after loading or training one.
-
-        Args:
-            prompt, negative_prompt, truncation, regions: as when the pipeline is called.
-
-        Returns:
-            ``prompt_embeds`` and ``negative_prompt_embeds``; see `ContextSocket.encode`.
-
-        Raises:
-            ValueError: a word is cut off.
-        """
-        texts = _prompts(prompt, negative_prompt)
-        self._plug(truncation, self._regions(regions, texts, None))
-        self._stock("text")
-        return self.socket.encode(**texts)
-
-    def contexts(self, prompts: Sequence[str], truncation: int | Envelope | None = None) -> ContextTable:
-        """What each layer reads of ``prompts`` at each timestep, with the words as they are now.
-
-        Args:
-            prompts: prompts, with words or without.
-            truncation: as when the pipeline is called.
-
-        Raises:
-            ValueError: a word is cut off.
-        """
-        self._plug(truncation)
-        self._stock("text")
-        return self.socket.contexts(prompts)
+        _check_options(output_type, image, mask, num_inference_steps)
+        batch = self._batch(prompt, negative_prompt, num_images_per_prompt, guidance_scale)
+        table = self._table(contexts, batch, truncation)
+        where = read_regions(regions, self.text, batch, list(self.concepts), size)
+        predict = partial(self._guided, table, batch, where, guidance_scale)
+        initial = self._initial_picture(image, mask, size, batch.count, generator)
+        timesteps = self._timesteps(num_inference_steps, None if initial is None else strength)
+        if initial is None:
+            latents = self._noise(latents, batch.count, size, generator)
+        else:
+            latents = initial.start(self.scheduler, timesteps[0], whole=strength == 1)
+        latents = self._denoise(predict, timesteps, latents, initial, generator, callback_on_step_end)
+        images, flagged = self._decode(latents, output_type)
+        self.maybe_free_model_hooks()
+        return StableDiffusionPipelineOutput(images, flagged)
 
     def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Width and height of the pictures.
 
         Raises:
-            ValueError: diffusers or the autoencoder cannot draw them.
+            ValueError: they are not multiples of the autoencoder's factor.
         """
-        own = native_size(self.unet, self.vae_scale_factor)
-        factor = math.lcm(self.vae_scale_factor, 8)
+        factor = self.vae_scale_factor
+        own = native_size(self.unet, factor)
         width, height = own[0] if width is None else width, own[1] if height is None else height
         if height % factor or width % factor or min(height, width) < factor:
             raise ValueError(f"height and width must be multiples of {factor}, got {height}x{width}")
         check_side(max(height, width), name="height or width")
         return width, height
 
-    def _regions(
-        self, regions: Mapping[str, Image.Image] | None, texts: Mapping[str, Any], size: tuple[int, int] | None
-    ) -> Mapping[str, Image.Image]:
-        """Masks of words, as they are given.
+    def _batch(
+        self, prompt: str | Sequence[str], negative: str | Sequence[str] | None, per_prompt: int, guidance_scale: float
+    ) -> PromptBatch:
+        empty = None if self.config.force_zeros_for_empty_prompt else ""
+        guided, device = guidance_scale > 1, self._execution_device
+        return PromptBatch.of(prompt, negative, per_prompt, guided=guided, empty=empty, device=device)
+
+    def _table(
+        self, contexts: ContextTable | None, batch: PromptBatch, truncation: int | Envelope | None
+    ) -> ContextTable:
+        """The contexts that the caller holds, or new ones.
 
         Raises:
-            ValueError: a word is not loaded or in no prompt; a mask is not of ``size``, if that is known.
+            ValueError: the caller's lack a prompt, or ``truncation`` is given with them.
         """
-        every = [text for value in texts.values() for text in ([value] if isinstance(value, str) else value or [])]
-        used = {token for text in every for _, token in split_at_tokens(text, list(self.concepts))}
-        for word, mask in (regions or {}).items():
-            if word not in self.concepts:
-                raise ValueError(f"regions name {word!r}, which is not loaded; loaded are {sorted(self.concepts)}")
-            if word not in used:
-                raise ValueError(
-                    f"regions name {word!r}, which is in no prompt; write it there, or leave its region out"
-                )
-            if size is not None:
-                check_size(word, mask.size, size)
-        return regions or {}
+        if contexts is None:
+            return self.contexts(batch.texts, truncation)
+        if truncation is not None:
+            raise ValueError("truncation is part of contexts; give it to pipeline.contexts and leave it out here")
+        for text in batch.texts:
+            if text not in contexts.texts:
+                raise ValueError(f"contexts lacks the prompt {text!r}; use pipeline.contexts({list(batch.texts)})")
+        return contexts
 
-    def _check_decoded(self, _module: Any, _args: Any, pictures: Any) -> None:
-        pictures = pictures if isinstance(pictures, Tensor) else pictures[0]
+    def _initial_picture(
+        self,
+        image: Image.Image | None,
+        mask: Image.Image | None,
+        size: tuple[int, int],
+        count: int,
+        generator: Generators,
+    ) -> InitialPicture | None:
+        if image is None:
+            return None
+        return InitialPicture(self.vae, image, mask, size, count, generator, self._execution_device)
+
+    def _timesteps(self, steps: int, strength: float | None) -> Tensor:
+        """The schedule's timesteps; with ``strength`` its last part alone."""
+        self.scheduler.set_timesteps(steps, device=self._execution_device)
+        return self.scheduler.timesteps if strength is None else timesteps_for_strength(self.scheduler, steps, strength)
+
+    def _noise(self, latents: Tensor | None, count: int, size: tuple[int, int], generator: Generators) -> Tensor:
+        """Initial noise [count, c, h/f, w/f], from ``latents`` or drawn, at the scheduler's scale."""
+        width, height = size
+        channels, device = self.unet.config.in_channels, self._execution_device
+        return self.prepare_latents(count, channels, height, width, self.unet.dtype, device, generator, latents)
+
+    def _denoise(
+        self,
+        predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+        timesteps: Tensor,
+        latents: Tensor,
+        initial: InitialPicture | None,
+        generator: Generators,
+        callback: StepCallback | None,
+    ) -> Tensor:
+        """Latents after all ``timesteps``; ``predict`` takes latents, a timestep and those that follow it."""
+        step_arguments = self.prepare_extra_step_kwargs(generator, 0.0)
+        with context_attention(self.unet, self.cross_attentions), self.progress_bar(total=len(timesteps)) as bar:
+            for i, t in enumerate(timesteps):
+                upcoming = timesteps[i + 1 :]
+                noise = predict(latents, t, upcoming)
+                latents = self.scheduler.step(noise, t, latents, **step_arguments, return_dict=False)[0]
+                if initial is not None:
+                    latents = initial.restore_outside(latents, self.scheduler, upcoming[0] if len(upcoming) else None)
+                if callback is not None:
+                    changed = callback(self, i, t, {"latents": latents}) or {}
+                    latents = changed.get("latents", latents)
+                bar.update()
+        return latents
+
+    def _guided(
+        self,
+        table: ContextTable,
+        batch: PromptBatch,
+        regions: Regions | None,
+        guidance_scale: float,
+        latents: Tensor,
+        t: Tensor,
+        upcoming: Tensor,
+    ) -> Tensor:
+        """The model's prediction at timestep ``t``, with classifier-free guidance where ``batch`` has negative rows."""
+        contexts = table.at(float(t), upcoming.tolist()).rows(batch.rows_in(table.texts))
+        doubled = torch.cat([latents, latents]) if batch.guided else latents
+        noise = self.predict(self.scheduler.scale_model_input(doubled, t), t, contexts, regions=regions)
+        if not batch.guided:
+            return noise
+        away, towards = noise.chunk(2)
+        return away + guidance_scale * (towards - away)
+
+    def predict(
+        self,
+        sample: Tensor,
+        t: Tensor,
+        contexts: LayerContexts,
+        *,
+        regions: Regions | None = None,
+        attention_maps: AttentionMaps | None = None,
+    ) -> Tensor:
+        """The UNet's prediction for ``sample`` [b, c, h, w] at timestep ``t``, within `context_attention`.
+
+        Stable Diffusion XL's size conditions are those of an uncropped picture of the generated size.
+        """
+        conditions = None
+        if contexts.pooled is not None:
+            height, width = (side * self.vae_scale_factor for side in sample.shape[-2:])
+            sizes = contexts.pooled.new_tensor([height, width, 0, 0, height, width])
+            conditions = {"text_embeds": contexts.pooled, "time_ids": sizes.expand(len(sample), -1)}
+        return self.unet(
+            sample,
+            t,
+            contexts.keys[0],
+            added_cond_kwargs=conditions,
+            cross_attention_kwargs={"contexts": contexts, "regions": regions, "attention_maps": attention_maps},
+            return_dict=False,
+        )[0]
+
+    def _decode(self, latents: Tensor, output_type: str) -> tuple[Any, list[bool] | None]:
+        """Pictures of ``output_type`` from latents, and which of them the safety checker, if any, has blacked out.
+
+        Raises:
+            NotFiniteError: the model overflowed.
+        """
+        if output_type == "latent":
+            return latents, None
+        pictures = decode(self.vae, latents)
         check_finite(pictures, f"the model overflows in {self.unet.dtype}; load it with dtype float32 or bfloat16")
+        pictures, flagged = self.run_safety_checker(pictures, self._execution_device, self.unet.dtype)
+        shown = [not flag for flag in flagged or [False] * len(pictures)]  # black ones are in 0..1 already
+        return self.image_processor.postprocess(pictures, output_type=output_type, do_denormalize=shown), flagged
+
+    def contexts(self, prompts: Sequence[str | None], truncation: int | Envelope | None = None) -> ContextTable:
+        """Encode ``prompts`` with the words as they are now; the table is the caller's to keep.
+
+        A call with ``contexts=`` then draws any of these prompts without encoding them again. Make a new table after
+        loading or training a word: this one keeps what the words were. With guidance the negative prompt has to be
+        among ``prompts``, "" where none is given.
+
+        Args:
+            prompts: prompts and negative prompts; None represents a context of zeros, SDXL's absent negative prompt.
+            truncation: as when the pipeline is called.
+
+        Raises:
+            ValueError: a prompt is too long.
+        """
+        text = self.text
+        words = {token: concept.mapper.to(text.device) for token, concept in self.concepts.items()}
+        context_of_layer = self.context_of_layer(words.values())
+        layers = self.layers if context_of_layer is None else max(context_of_layer) + 1
+        mappers = {token: truncated(mapper, truncation, layers, self.blocks) for token, mapper in words.items()}
+        return ContextTable(text, prompts, mappers, layers, context_of_layer)
 
 
-def _prompts(
-    prompt: str | Sequence[str] | None, negative: str | Sequence[str] | None
-) -> dict[str, str | list[str] | None]:
-    """Prompts as diffusers takes them.
-
-    Raises:
-        ValueError: there is no prompt, or another number of negative prompts.
-    """
-    first = prompt if prompt is None or isinstance(prompt, str) else list(prompt)
-    second = negative if negative is None or isinstance(negative, str) else list(negative)
-    if first == []:
-        raise ValueError("prompt is empty; give at least one prompt")
-    count = len(first) if isinstance(first, list) else 1
-    if isinstance(second, list) and len(second) == 1:
-        second = second[0]
-    if isinstance(second, list) and first is not None and len(second) != count:
-        raise ValueError(f"negative_prompt has {len(second)} entries for {count} prompts; give one or as many")
-    if isinstance(first, list) and isinstance(second, str):
-        second = [second] * count
-    return {"prompt": first, "negative_prompt": second}
-
-
-def _check_options(
-    given: Mapping[str, Any], image: Image.Image | None, mask: Image.Image | None, per_prompt: int
-) -> None:
-    steps, output = given["num_inference_steps"], given["output_type"]
+def _check_options(output_type: str, image: Image.Image | None, mask: Image.Image | None, steps: int) -> None:
     if steps < 1:
         raise ValueError(f"num_inference_steps must be at least 1, got {steps}")
-    if per_prompt < 1:
-        raise ValueError(f"num_images_per_prompt must be at least 1, got {per_prompt}")
-    if output not in OUTPUTS:
-        raise ValueError(f"output_type must be pil, np, pt or latent, got {output!r}")
+    if output_type not in ("pil", "np", "pt", "latent"):
+        raise ValueError(f"output_type must be pil, np, pt or latent, got {output_type!r}")
     if image is None and mask is not None:
         raise ValueError("mask needs the picture that it belongs to; give image= as well")

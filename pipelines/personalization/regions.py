@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..images import load_images
+from .prompt_batch import PromptBatch
+from .text_encoding import TextEncoders
 
 
 class Regions:
@@ -45,13 +47,50 @@ class Regions:
         return self._bias[cells]
 
 
-def read_mask(word: str, picture: Image.Image) -> Float[Tensor, "h w"]:
+def read_regions(
+    regions: Mapping[str, Image.Image] | None,
+    text: TextEncoders,
+    batch: PromptBatch,
+    words: Sequence[str],
+    size: tuple[int, int],
+) -> Regions | None:
+    """Masks of words, white where the words act.
+
+    Args:
+        regions: for each word its mask, as large as the picture that is drawn; None or empty: no word is confined.
+        text: the model's text encoders.
+        batch: the call's prompts and the rows that follow them.
+        words: all loaded words.
+        size: width and height of the picture.
+
+    Raises:
+        ValueError: a word is not loaded or in no prompt; a mask is of another size or all black.
+    """
+    if not regions:
+        return None
+    tokenized = text.tokenize([prompt or "" for prompt in batch.texts], words)
+    positions, masks = [], []
+    for word, picture in regions.items():
+        if word not in words:
+            raise ValueError(f"regions name {word!r}, which is not loaded; loaded are {sorted(words)}")
+        if not any(word in part.positions for part in tokenized):
+            raise ValueError(f"regions name {word!r}, which is in no prompt; write it there, or leave its region out")
+        nowhere = torch.zeros_like(tokenized[0].ids, dtype=torch.bool)
+        anywhere = torch.stack([part.positions.get(word, nowhere) for part in tokenized]).any(0)
+        positions.append(anywhere.to(text.device)[batch.rows])
+        masks.append(read_mask(word, picture, size).to(text.device))
+    return Regions(positions, masks)
+
+
+def read_mask(word: str, picture: Image.Image, size: tuple[int, int] | None = None) -> Float[Tensor, "h w"]:
     """A region as numbers in 0..1, 1 where the word acts.
 
     Raises:
-        ValueError: it is all black.
+        ValueError: it is all black, or not of ``size`` (width and height), if that is known.
     """
     (mask,) = load_images([picture])
+    if size is not None:
+        check_size(word, mask.size, size)
     white = torch.from_numpy(np.array(mask.convert("L"))).float() / 255
     if not white.any():
         raise ValueError(f"the region of {word} is black, so the word would act nowhere; mark its place in white")

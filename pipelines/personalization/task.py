@@ -15,11 +15,10 @@ from mappers.neti import TextualInversionMapper, Word
 from mappers.training.draws import Draws
 from mappers.training.trainer import Prepared
 
-from ..plugging.learning import predict
 from .attention import LayerContexts, layer_levels
 from .attention_loss import MAP_SIDE, AttentionMaps, attention_loss
 from .concepts import Concept
-from .contexts import context_of_layer, layer_contexts
+from .contexts import layer_contexts
 from .latents import LatentPictures
 from .pipeline import NeTIPipeline
 from .settings import PersonalizeConfig
@@ -64,8 +63,6 @@ VALIDATION_SAMPLES = 32
 class NeTITask:
     """The diffusion model's own loss, as a function of mappers alone (section 3).
 
-    Its methods are called within `fed_by_argument` of the UNet, and so are backward passes.
-
     Of several words every sample of a batch shows one, drawn evenly; their mappers are trained together.
 
     Args:
@@ -108,7 +105,7 @@ class NeTITask:
             sentences = [f"{sentence} in {BACKGROUND}" for sentence in sentences]
         # The first word's token is the placeholder in all sentences; a sample's word differs by its embedding only.
         self.prompts = self.text.tokenize([s.format(self.token) for s in sentences], [self.token, BACKGROUND])
-        self.context_of_layer = context_of_layer(pipeline.blocks, [subject.mapper for subject in subjects])
+        self.context_of_layer = pipeline.context_of_layer([subject.mapper for subject in subjects])
         self.levels = layer_levels(pipeline.unet, pipeline.cross_attentions)
         # The training noise schedule is that of the model, whichever scheduler samples from it.
         self.alphas = pipeline.scheduler.alphas_cumprod.to(pipeline.device)
@@ -193,8 +190,9 @@ class NeTITask:
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
         target = {"epsilon": noise, "v_prediction": velocity, "sample": latents}[self.predicts]
-        unet, pixels = self.pipeline.unet, self.pipeline.vae_scale_factor
-        predicted = predict(unet, noisy.to(unet.dtype), times, contexts, pixels=pixels, maps=attention_maps)
+        predicted = self.pipeline.predict(
+            noisy.to(self.pipeline.unet.dtype), times, contexts, attention_maps=attention_maps
+        )
         errors = (predicted.float() - target).square()
         if self.config.min_snr is not None:
             errors = errors * min_snr_weight(alpha, self.config.min_snr, self.predicts)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel
-
-from ..plugging.fingerprint import stored_weight
 
 
 def token_table(text_encoder: CLIPTextModel) -> Float[Tensor, "v d"]:
     """The input embeddings of all tokens."""
-    return stored_weight(text_encoder.get_input_embeddings())
+    return cast(nn.Embedding, text_encoder.get_input_embeddings()).weight.detach()
 
 
 def category_embedding(tokenizer: Any, text_encoder: CLIPTextModel, category: str) -> Float[Tensor, " d"]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +21,8 @@ from mappers.training.run_report import write_run_report
 from mappers.training.trainer import FitReport, fit
 
 from ..images import Images
-from ..plugging.learning import fed_by_argument
 from ..plugging.transformer_training import learn
+from .attention import context_attention
 from .concepts import Concept
 from .domain_check import is_nano, warn_if_out_of_domain
 from .loading import native_size
@@ -41,7 +40,6 @@ def personalize(
     *,
     model: str | Path | DiffusionPipeline = "nano",
     model_config: str | Path | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
     category: str | Mapping[str, str] | None = None,
     masks: Images | Mapping[str, Images] | None = None,
     steps: int | None = None,
@@ -61,8 +59,8 @@ def personalize(
         images: a folder, or a sequence of files, PIL pictures or arrays; three to six suffice. Of several words a
             mapping from each to its own: ``{"<my-cat>": "cat", "<my-dog>": "dog"}``.
         token: the new word, such as "<my-cat>"; prompts use it like any other. None when ``images`` names the words.
-        model: also a pipeline of diffusers, which learns in its own precision and is returned with the words plugged
-            in: Stable Diffusion 1, 2 and XL, or one word of Stable Diffusion 3, FLUX.1, Z-Image or PixArt.
+        model: also a text-to-image pipeline of diffusers with a transformer: Stable Diffusion 3, FLUX.1, Z-Image or
+            PixArt. It learns one word where it is, and is returned with the word plugged in.
         config: all further settings.
         device: where to train; None takes the accelerator when there is one.
 
@@ -81,23 +79,21 @@ def personalize(
     tokens = [source.token for source in sources]
     output = run_folder(output_dir, resume=resume)
     files = {} if output is None else dict(zip(tokens, concept_files(output, tokens), strict=True))
-    if getattr(model, "transformer", None) is not None:
+    if isinstance(model, DiffusionPipeline):
         return _learn_on(model, sources, config, files, resume)
     where = device or ("cpu" if config.train.cpu else default_device())
-    pipeline = _base(model, config=model_config, device=where, dtype=getattr(torch, dtype))
-    with _frozen(pipeline):
-        task = _task(pipeline, sources, config)
-        inputs = _inputs(pipeline, sources, config)
-        with fed_by_argument(pipeline.unet):
-            report = fit(task, config.train, output_dir=output, resume=resume, inputs=inputs)
-        _load_words(task, sources, {"seed": seed, "steps": report.steps})
-        if files and PartialState().is_main_process:
-            _write_results(pipeline, files, report, config)
-    return _plugged(model, pipeline) if isinstance(model, DiffusionPipeline) else pipeline
+    pipeline = NeTIPipeline.from_model(model, device=where, config=model_config)
+    task = _task(pipeline, sources, config)
+    with context_attention(pipeline.unet):
+        report = fit(task, config.train, output_dir=output, resume=resume, inputs=_inputs(pipeline, sources, config))
+    _load_words(task, sources, {"seed": seed, "steps": report.steps})
+    if files and PartialState().is_main_process:
+        _write_results(pipeline, files, report, config)
+    return pipeline
 
 
 def _learn_on(
-    pipe: Any,
+    pipe: DiffusionPipeline,
     sources: Sequence[Source],
     config: PersonalizeConfig,
     files: Mapping[str, Path],
@@ -113,38 +109,6 @@ def _learn_on(
     source = sources[0]
     learn(pipe, source, TEMPLATES[config.learns], config, file=files.get(source.token), resume=resume)
     return pipe
-
-
-def _plugged(pipe: Any, pipeline: NeTIPipeline) -> Any:
-    """The user's pipeline, with the words that ``pipeline`` has learned for it."""
-    for concept in pipeline.concepts.values():
-        concept.plug(pipe)
-    return pipe
-
-
-def _base(model: str | Path | DiffusionPipeline, **options: Any) -> NeTIPipeline:
-    if isinstance(model, DiffusionPipeline):
-        return NeTIPipeline.of(model)
-    return NeTIPipeline.from_model(model, **options)
-
-
-@contextmanager
-def _frozen(pipeline: NeTIPipeline) -> Iterator[None]:
-    """Within the block the model has no dropout and takes no gradients; afterwards it is what it was."""
-    modules = [m for part in (pipeline.unet, *pipeline.text.encoders, pipeline.vae) for m in part.modules()]
-    training = [module for module in modules if module.training]
-    learned = [weight for module in modules for weight in module.parameters(recurse=False) if weight.requires_grad]
-    try:
-        for module in training:
-            module.training = False
-        for weight in learned:
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for module in training:
-            module.training = True
-        for weight in learned:
-            weight.requires_grad_(True)
 
 
 def _inputs(pipeline: NeTIPipeline, sources: Sequence[Source], config: PersonalizeConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from mappers.neti import Word
 
-from ..personalization.contexts import ContextTable, context_of_layer, truncated
+from ..personalization.contexts import ContextTable, truncated
 from ..personalization.regions import read_mask
 from ..personalization.text_encoding import Prompt, TextEncoders
 from . import sites
@@ -81,25 +81,12 @@ class ContextSocket(Socket):
         names += [name.replace("prompt_embeds", "pooled_prompt_embeds") for name in names]
         return dict(zip(names, made, strict=False))
 
-    def contexts(self, prompts: Sequence[Prompt]) -> ContextTable:
-        """What each layer reads of ``prompts`` at each timestep, with the words as they are now.
-
-        Args:
-            prompts: n prompts, with words or without.
-
-        Raises:
-            ValueError: a word stands where the text encoder reads no more.
-        """
-        return self._table(prompts, 0)
-
     def encode_prompt(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The pipeline's own ``encode_prompt``; of prompts with words the rows are such that the denoiser knows them.
 
         Raises:
             ValueError: a word stands where the text encoder reads no more.
         """
-        if not self.words:
-            return self.original(*args, **kwargs)
         self._attach()
         bound = self.signature.bind_partial(*args, **kwargs)
         given = {name: value for name, value in bound.arguments.items() if name.removesuffix("_2") in SIDES}
@@ -149,12 +136,13 @@ class ContextSocket(Socket):
 
     def _table(self, prompts: Sequence[Prompt], clip_skip: int) -> ContextTable:
         text = self._text(clip_skip)
-        parts = [one for prompt in prompts for one in ([prompt] if isinstance(prompt, str) else prompt)]
-        found = {token for one in parts for _, token in self.pieces(one)}
+        found = {token for prompt in prompts for one in prompt for _, token in self.pieces(one)}
         used = {token: word for token, word in self.words.items() if token in found}
         mappers = {token: word.concept.mapper.to(text.device) for token, word in used.items()}
-        readers = context_of_layer(self.blocks, mappers.values())
-        layers = len(self.order) if readers is None else max(readers) + 1
+        count = max(self.blocks) + 1
+        by_block = count < len(self.order) and all(m.layers == count for m in mappers.values())
+        readers = self.blocks if by_block else None
+        layers = count if by_block else len(self.order)
         words = {
             token: _scaled(truncated(mappers[token], word.truncation, layers, self.blocks), word, text)
             for token, word in used.items()

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from ..personalization.attention import LayerContexts
@@ -15,7 +14,7 @@ from . import sites
 from .hooks import OWN, Arguments, NetworkHooks, unwrapped
 from .prompts import Record, match
 from .regions import regions_of
-from .sites import ARGUMENT, CONFINE, LAYER, WATCH, Feed, Given
+from .sites import CONFINE, FEED, Feed
 
 
 class RowSource(Protocol):
@@ -36,8 +35,6 @@ class RowSource(Protocol):
         ...
 
 
-KWARGS = "cross_attention_kwargs"
-"""Argument of a network that reaches every attention."""
 Row = tuple[Record | None, RowSource | None]
 """A row of the batch: its record, and the socket that recorded it; None for prompts without words."""
 
@@ -55,11 +52,6 @@ class Denoiser(NetworkHooks[RowSource]):
         self.layers = {name: layers[name] for name in sites.cross_attentions(self.net) if name in layers}
         self.attentions = [(self.net.get_submodule(name), layer) for name, layer in self.layers.items()]
         self.confined = [m.register_forward_pre_hook(sites.confine, with_kwargs=True) for m, _ in self.attentions]
-        # The argument reaches every attention, which would warn of it.
-        every = [module for module in self.net.modules() if isinstance(module, Attention)]
-        self.taking = [module.register_forward_pre_hook(sites.take, with_kwargs=True) for module in every]
-        for attention, layer in self.attentions:
-            attention.__dict__[LAYER] = layer
         self.seen: tuple[Tensor, int, list[Row]] | None = None
         self.regions: tuple[list[Row], Regions | None] | None = None
 
@@ -76,18 +68,20 @@ class Denoiser(NetworkHooks[RowSource]):
         super()._detach()
         for handle, (attention, _) in zip(self.confined, self.attentions, strict=True):
             handle.remove()
-            for key in (CONFINE, LAYER, WATCH):
-                attention.__dict__.pop(key, None)
-        for handle in self.taking:
-            handle.remove()
+            attention.__dict__.pop(CONFINE, None)
+
+    def _numbered(self) -> Iterator[tuple[str, nn.Module, int]]:
+        for attention, layer in self.attentions:
+            for leaf in ("to_k", "to_v", "to_kv"):
+                module = attention._modules.get(leaf)
+                if module is not None:
+                    yield leaf, module, layer
 
     def _projections(self) -> Iterator[tuple[str, nn.Module]]:
-        for attention, _ in self.attentions:
-            yield from sites.projections(attention)
+        for leaf, module, _ in self._numbered():
+            yield leaf, module
 
     def _feed(self, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]) -> Arguments | None:
-        if ARGUMENT in (given.get(KWARGS) or {}):
-            return None  # The caller says itself what the sites read, as learning does.
         rows = self._rows(given["encoder_hidden_states"])
         if not any(record is not None for record, _ in rows):
             self._clear()
@@ -95,13 +89,9 @@ class Denoiser(NetworkHooks[RowSource]):
         times = torch.as_tensor(given["timestep"]).flatten().tolist()
         times = times * len(rows) if len(times) == 1 else times
         made = self._contexts(rows, times)
-        feeds = self._lay_out(made)
+        self._lay_out(made)
         self._confine(rows, given["sample"])
-        changed = self._with_pooled(made, given.get("added_cond_kwargs"))
-        if torch.is_grad_enabled() and KWARGS in self.names:
-            changed[KWARGS] = {**(given.get(KWARGS) or {}), ARGUMENT: Given(feeds)}
-        positional = [changed.pop(name, value) for name, value in zip(self.names, args, strict=False)]
-        return tuple(positional), kwargs | changed
+        return self._with_pooled(made, args, kwargs, given.get("added_cond_kwargs"))
 
     def _rows(self, texts: Tensor) -> list[Row]:
         """For each row of the batch its record and socket; a pipeline's steps all hand over the same tensor."""
@@ -132,23 +122,21 @@ class Denoiser(NetworkHooks[RowSource]):
             found.append((made[key], record.index))
         return found
 
-    def _lay_out(self, made: list[tuple[LayerContexts, int] | None]) -> dict[int, tuple[Feed, Feed]]:
-        hits = [one for one in made if one is not None]
-        first = hits[0]
+    def _lay_out(self, made: list[tuple[LayerContexts, int] | None]) -> None:
+        first = next(one for one in made if one is not None)
         hit = torch.tensor([one is not None for one in made], device=first[0].keys.device)[:, None, None]
-        # Rows of one prompt share its contexts, which nothing copies.
-        alike = all(contexts is first[0] and i == first[1] for contexts, i in hits)
-        rows = [first] if alike else [one or first for one in made]
         feeds: dict[int, tuple[Feed, Feed]] = {}
         for layer in dict.fromkeys(self.layers.values()):
             parts = []
             for name in ("keys", "values"):
-                read = [getattr(contexts, name)[contexts.read_by(layer)][i] for contexts, i in rows]
-                parts.append(Feed(hit, read[0][None] if alike else torch.stack(read)))
+                rows = [
+                    getattr(contexts, name)[contexts.read_by(layer)][i]
+                    for contexts, i in (one or first for one in made)
+                ]
+                parts.append(Feed(hit, torch.stack(rows)))
             feeds[layer] = parts[0], parts[1]
-        for attention, layer in self.attentions:
-            sites.put(attention, feeds[layer])
-        return feeds
+        for leaf, module, layer in self._numbered():
+            module.__dict__[FEED] = feeds[layer] if leaf == "to_kv" else feeds[layer][leaf == "to_v"]
 
     def _confine(self, rows: list[Row], sample: Tensor) -> None:
         if self.regions is None or self.regions[0] is not rows:
@@ -159,18 +147,27 @@ class Denoiser(NetworkHooks[RowSource]):
             attention.__dict__[CONFINE] = self.regions[1]
 
     def _clear(self) -> None:
+        for _, module in self._projections():
+            module.__dict__[FEED] = None
         for attention, _ in self.attentions:
-            sites.put(attention, None)
             attention.__dict__[CONFINE] = None
 
     def _with_pooled(
-        self, made: list[tuple[LayerContexts, int] | None], added: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        """The words' own pooled embeddings, which Stable Diffusion XL reads, among the call's conditions."""
+        self,
+        made: list[tuple[LayerContexts, int] | None],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        added: Mapping[str, Any] | None,
+    ) -> Arguments | None:
+        """The call's arguments with the words' own pooled embeddings, which Stable Diffusion XL reads."""
         if not added or "text_embeds" not in added:
-            return {}
+            return None
         pooled = added["text_embeds"].clone()
         for row, one in enumerate(made):
             if one is not None and one[0].pooled is not None:
                 pooled[row] = one[0].pooled[one[1]].to(pooled.dtype)
-        return {"added_cond_kwargs": {**added, "text_embeds": pooled}}
+        changed = {**added, "text_embeds": pooled}
+        place = self.names.index("added_cond_kwargs")
+        if place < len(args):
+            return (*args[:place], changed, *args[place + 1 :]), kwargs
+        return args, kwargs | {"added_cond_kwargs": changed}

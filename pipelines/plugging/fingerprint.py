@@ -55,8 +55,8 @@ class Fingerprint:
 
 def fingerprint(unet: UNet2DConditionModel, text_encoders: Sequence[CLIPTextModel], layers: int) -> Fingerprint:
     """The fingerprint of a base model."""
-    tables = [stored_weight(encoder.get_input_embeddings()) for encoder in text_encoders]
-    parts = [*(table[:: max(1, len(table) // 16), 0] for table in tables), stored_weight(unet.conv_in).flatten()]
+    tables = [_weight(encoder.get_input_embeddings()) for encoder in text_encoders]
+    parts = [*(table[:: max(1, len(table) // 16), 0] for table in tables), _weight(unet.conv_in).flatten()]
     sketch = torch.cat([part.detach().flatten()[:16].float().cpu() for part in parts])
     return Fingerprint(layers, sum(table.shape[1] for table in tables), sketch.tolist())
 
@@ -73,7 +73,7 @@ def site_fingerprint(net: nn.Module, sites: Mapping[str, Sequence[str]]) -> Fing
     width = int(next(getattr(attention, leaf) for leaf in leaves if hasattr(attention, leaf)).in_features)
     # Vectors alone: quantization and LoRA change matrices.
     vectors = [
-        stored_weight(module, key)
+        _weight(module, key)
         for path, module in net.named_modules()
         for key, value in module._parameters.items()
         if value is not None and value.ndim == 1 and "lora" not in path
@@ -83,7 +83,7 @@ def site_fingerprint(net: nn.Module, sites: Mapping[str, Sequence[str]]) -> Fing
     return Fingerprint(len(sites), width, sketch.tolist(), "bypass", type(net).__name__)
 
 
-def stored_weight(module: nn.Module, name: str = "weight") -> Tensor:
+def _weight(module: nn.Module, name: str = "weight") -> Tensor:
     """A module's parameter, also while accelerate's sequential offload keeps it elsewhere."""
     weight = module.get_parameter(name).detach()
     if weight.is_meta:

@@ -25,7 +25,6 @@ def plug(
     scale: float = 1.0,
     truncation: int | Envelope | None = None,
     region: Image.Image | None = None,
-    any_base: bool = False,
 ) -> Socket:
     """Make ``concept`` usable in prompts of ``pipe``; see `Concept.plug`.
 
@@ -33,7 +32,7 @@ def plug(
     """
     there = getattr(pipe.__dict__.get("encode_prompt"), "__self__", None)
     socket = there if isinstance(there, Socket) else _kind(pipe)(pipe)
-    socket.add(token or concept.token, PluggedWord(concept, scale, truncation, region), any_base=any_base)
+    socket.add(token or concept.token, PluggedWord(concept, scale, truncation, region))
     return socket
 
 

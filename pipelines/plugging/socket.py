@@ -95,26 +95,18 @@ class Socket(ABC):
     def _hooks(self, net: nn.Module) -> NetworkHooks[Any]:
         """The hooks of one of them."""
 
-    def add(self, token: str, word: PluggedWord, *, any_base: bool = False) -> None:
+    def add(self, token: str, word: PluggedWord) -> None:
         """Plug in one more word.
-
-        Args:
-            token: its name in prompts.
-            word: the word and its settings.
-            any_base: also take a word of other weights in the same layout, such as those that the pipeline's were
-                fine-tuned from.
 
         Raises:
             ValueError: it was learned on another model; the token is taken, or a word of the vocabulary.
         """
         concept = word.concept
         difference = concept.base.difference(self.base)
-        fits = concept.base.same_layout(self.base)
-        if difference and not (any_base and fits):
+        if difference:
             raise ValueError(
                 f"the concept {concept.token} was learned on another base model "
                 f"({concept.model or 'unknown'}): {difference}; plug it into a pipeline of that model"
-                + (", or insist with any_base=True" if fits else "")
             )
         if token.casefold() in {known.casefold() for known in self.words}:
             raise ValueError(
@@ -148,15 +140,6 @@ class Socket(ABC):
         self.denoisers = []
         self.pipe.__dict__.pop("encode_prompt", None)
 
-    def move_to(self, pipe: DiffusionPipeline) -> None:
-        """Draw with another pipeline of the same parts, whose ``encode_prompt`` takes the same arguments."""
-        self.pipe.__dict__.pop("encode_prompt", None)
-        self.pipe = pipe
-        self.original = self.pipe.encode_prompt
-        if self.words:
-            self.pipe.encode_prompt = self.encode_prompt
-            self._attach()
-
     def __enter__(self) -> Socket:
         return self
 
@@ -165,8 +148,7 @@ class Socket(ABC):
 
     def following(self, timestep: float) -> list[float]:
         """Timesteps of the schedule that come after ``timestep``."""
-        timesteps = self.pipe.scheduler.timesteps  # None before the first call
-        schedule = [] if timesteps is None else [float(t) for t in timesteps]
+        schedule = [float(t) for t in self.pipe.scheduler.timesteps]
         return schedule[schedule.index(timestep) + 1 :] if timestep in schedule else []
 
     def pieces(self, text: str) -> list[tuple[str, str | None]]:

@@ -74,7 +74,7 @@ def test_pictures_and_videos_to_sounds(folders: Any, tmp_path: Path, capsys: pyt
         ("broken.png", "a.wav", 2, "is not a picture that can be read"),
         ("none.png", "a.wav", 2, "there is no picture, video or folder"),
         ("out", "a.wav", 2, "is a folder, so the output must be one too"),
-        ("cat.png", "file/a.wav", 1, "cannot write to the output folder"),
+        ("cat.png", "file/a.wav", 2, "is a file and no folder"),
         ("film.mp4", "film.mp4", 2, "is also an input, and would replace it"),
     ):
         assert main([*run, "--input", str(tmp_path / source), "--output", str(tmp_path / target)]) == code

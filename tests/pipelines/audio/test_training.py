@@ -274,5 +274,5 @@ def test_the_command_line(pairs: Path, folders: Any, tmp_path: Path, capsys: pyt
         assert found == code
         assert message in " ".join(capsys.readouterr().err.split())
     (tmp_path / "file").write_text("")
-    assert main([*run, "--output", str(tmp_path / "file" / "x")]) == 1
-    assert "cannot write to the output folder" in capsys.readouterr().err
+    assert main([*run, "--output", str(tmp_path / "file" / "x")]) == 2
+    assert "is a file and no folder" in capsys.readouterr().err

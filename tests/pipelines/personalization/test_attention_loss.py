@@ -14,14 +14,12 @@ from mappers.neti import NeTIMapper
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
 from pipelines import personalize
-from pipelines.personalization.attention import layer_levels
+from pipelines.personalization.attention import LayerContexts, context_attention
 from pipelines.personalization.attention_loss import AttentionMaps, attention_loss
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Subject
 from pipelines.personalization.task import NeTITask
-from pipelines.plugging.learning import fed_by_argument
-from pipelines.plugging.sites import ARGUMENT, Feed, Given
 
 TOKEN = "<thing>"
 CONFIG = PersonalizeConfig(train=TrainConfig(steps=20, batch_size=2, learning_rate=3e-2, log_every=1), flip=0.5)
@@ -47,14 +45,14 @@ def test_maps_are_the_mean_of_the_layers_own_scores(pipeline: NeTIPipeline) -> N
     generator = torch.Generator().manual_seed(0)
     keys = torch.randn(layers, 1, 5, 16, generator=generator)
     attention_maps, expected, finest = AttentionMaps(position, 4), [], AttentionMaps(position, 99)
-    with fed_by_argument(unet) as order, torch.no_grad():
+    with context_attention(unet) as order, torch.no_grad():
         for layer, name in enumerate(order):
             module = unet.get_submodule(name)
             cells = torch.randn(1, 16 if layer % 2 else 64, module.to_q.in_features, generator=generator)
-            plain = module(cells, keys[layer])
-            for maps in (attention_maps, finest):
-                feeds = {layer: (Feed(None, keys[layer]), Feed(None, keys[layer]))}
-                assert torch.equal(module(cells, keys[0], **{ARGUMENT: Given(feeds, maps)}), plain)
+            contexts = LayerContexts(keys, keys)
+            plain = module(cells, contexts=contexts)
+            assert torch.equal(module(cells, contexts=contexts, attention_maps=attention_maps), plain)
+            module(cells, contexts=contexts, attention_maps=finest)
             if layer % 2:
                 query, key = (module.head_to_batch_dim(x) for x in (module.to_q(cells), module.to_k(keys[layer])))
                 scores = module.get_attention_scores(query, key)
@@ -67,7 +65,7 @@ def measured(pipeline: NeTIPipeline, mapper: torch.nn.Module, config: Personaliz
     inside[..., :16] = 1
     task = NeTITask(pipeline, [Subject(TOKEN, mapper, torch.zeros(1, 3, 32, 32), inside)], config)
     draws = Draws(5, 0, range(8))
-    with fed_by_argument(pipeline.unet), torch.no_grad():
+    with context_attention(pipeline.unet), torch.no_grad():
         parts = task.loss(task.modules, task.batch(draws), draws)
         plain = dataclasses.replace(config, attention_weight=0.0)
         task.config = plain
@@ -97,8 +95,3 @@ def test_it_needs_masks(pipeline: NeTIPipeline) -> None:
         NeTITask(pipeline, [subject], dataclasses.replace(CONFIG, attention_weight=0.01))
     with pytest.raises(ValueError, match="attention_weight must be at least 0"):
         PersonalizeConfig(attention_weight=-1)
-
-
-def test_levels_go_down_and_up_again(pipeline: NeTIPipeline) -> None:
-    levels = layer_levels(pipeline.unet, pipeline.cross_attentions)
-    assert levels == [0, 0, 1, 1, 2, 2, 3, 2, 2, 2, 1, 1, 1, 0, 0, 0]

@@ -51,7 +51,7 @@ def test_size_scheduler_precision_and_a_folder(concept: Path, tmp_path: Path, mo
         ({"count": 0}, "count must be at least 1, got 0"),
         ({"seed": 10**20}, r"seed must be in 0..2\^63 - 1, got 100000000000000000000"),
         ({"output": "x.jpg"}, "pictures are written as .png, got x.jpg"),
-        ({"output": "file/x.png"}, "cannot write to the output folder .*file"),
+        ({"output": "file/x.png"}, "cannot be written, because .*file is a file and no folder"),
         ({"output": "folder.png"}, "is a folder"),
     ],
 )

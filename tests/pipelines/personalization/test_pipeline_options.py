@@ -24,7 +24,7 @@ def noise() -> torch.Generator:
 
 
 def test_pictures_may_have_any_multiple_of_the_autoencoders_factor(pipeline: NeTIPipeline) -> None:
-    factor, size = 8, {"height": 40, "width": 24}  # halved three times: 5 and 3
+    factor, size = pipeline.vae_scale_factor, {"height": 40, "width": 24}  # halved three times: 5 and 3
     drawn = pipeline("a cat", generator=noise(), **size, **QUICK).images
     no_checker = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
     theirs = StableDiffusionPipeline(**pipeline.components | no_checker, requires_safety_checker=False)
@@ -38,7 +38,7 @@ def test_pictures_may_have_any_multiple_of_the_autoencoders_factor(pipeline: NeT
 
 def test_regions_work_at_any_size(pipeline: NeTIPipeline) -> None:
     pipeline.load_concept(Concept("<x>", "toy", NeTIMapper(pipeline.layers, 16, 20.0).eval(), pipeline.base))
-    factor = 8
+    factor = pipeline.vae_scale_factor
     everywhere = Image.new("RGB", (3 * factor, 5 * factor), "white")
     size = {"height": 5 * factor, "width": 3 * factor}
     plain = pipeline("a <x>", generator=noise(), **size, **QUICK).images

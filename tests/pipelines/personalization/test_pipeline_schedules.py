@@ -15,11 +15,11 @@ from mappers.neti import NeTIMapper
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
 from pipelines import personalize
+from pipelines.personalization.attention import context_attention
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Subject
 from pipelines.personalization.task import NeTITask
-from pipelines.plugging.learning import fed_by_argument
 
 TOKEN = "<thing>"
 TRAIN = TrainConfig(steps=4, batch_size=2, learning_rate=1e-2, save_every=1, log_every=1)
@@ -46,7 +46,7 @@ def test_pictures_start_small(pipeline: NeTIPipeline) -> None:
         draws = Draws(0, step, range(4))
         latents, noise = task.batch(draws)
         assert latents.shape == noise.shape == (4, 4, *([4, 4] if step < 2 else [8, 8]))
-        with fed_by_argument(pipeline.unet), torch.no_grad():
+        with context_attention(pipeline.unet), torch.no_grad():
             assert task.loss(task.modules, (latents, noise), draws)["loss"].isfinite()
         if step >= 2:
             assert all(torch.equal(a, b) for a, b in zip((latents, noise), plain.batch(draws), strict=True))
@@ -64,7 +64,7 @@ def test_a_run_that_starts_small_resumes_bit_equal(tiny_model: Path, tmp_path: P
 def test_validation_measures_held_out_pictures_with_the_same_noise(pipeline: NeTIPipeline) -> None:
     patient = dataclasses.replace(CONFIG, train=dataclasses.replace(TRAIN, patience=1, validate_every=1))
     other = torch.rand(1, 3, 32, 32) * 2 - 1
-    with fed_by_argument(pipeline.unet), torch.no_grad():
+    with context_attention(pipeline.unet), torch.no_grad():
         losses = [
             task._validation_loss(task.modules)
             for task in (made(pipeline, patient), made(pipeline, patient), made(pipeline, patient, other))

@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from mappers.neti import NeTIMapper
-from pipelines.personalization.attention import layer_levels
+from pipelines.personalization.attention import LayerContexts, context_attention, layer_levels
 from pipelines.personalization.concepts import Concept
 from pipelines.personalization.pipeline import NeTIPipeline
-from pipelines.personalization.regions import Regions
-from pipelines.plugging.sites import CONFINE, confine
+from pipelines.personalization.prompt_batch import PromptBatch
+from pipelines.personalization.regions import Regions, read_regions
 
 CAT, DOG = "<cat>", "<dog>"
 
@@ -43,28 +43,25 @@ def test_a_word_acts_in_its_cells_alone(knowing: NeTIPipeline) -> None:
 
     On a picture twice as wide as high, with three of its eight parts white; the second row has the word elsewhere.
     """
-    unet = knowing.unet
+    unet, layers = knowing.unet, knowing.layers
     position = torch.zeros(2, 5, dtype=torch.bool)
     position[0, 2] = position[1, 3] = True
     white = torch.zeros(64, 128)
     white[:, :48] = 1
     regions = Regions([position], [white])
     generator = torch.Generator().manual_seed(1)
-    texts = torch.randn(2, 5, 16, generator=generator)
+    keys, values = (torch.randn(layers, 2, 5, 16, generator=generator) for _ in range(2))
     levels = layer_levels(unet, knowing.cross_attentions)
     for layer in [levels.index(level) for level in range(4)]:
         module = unet.get_submodule(knowing.cross_attentions[layer])
         height, width = 16 >> levels[layer], 32 >> levels[layer]
         cells = torch.randn(2, height * width, module.to_q.in_features, generator=generator)
-        hook = module.register_forward_pre_hook(confine, with_kwargs=True)
-        with torch.no_grad():
+        with context_attention(unet), torch.no_grad():
             outputs: list[Tensor] = []
             for change in (0.0, 1.0):
-                module.__dict__[CONFINE], text = regions, texts + change * position[..., None]
-                outputs.append(module(cells, text).unflatten(1, (height, width)))
-            module.__dict__[CONFINE] = None
-            free = module(cells, text)
-        hook.remove()
+                contexts = LayerContexts(keys + change * position[..., None], values + change * position[..., None])
+                outputs.append(module(cells, contexts=contexts, regions=regions).unflatten(1, (height, width)))
+            free = module(cells, contexts=contexts)
         felt = (outputs[0] != outputs[1]).any(-1)
         expected = torch.arange(width) < -(-width * 3 // 8)
         assert torch.equal(felt, expected.expand(2, height, width)), layer
@@ -93,11 +90,12 @@ def test_with_stable_diffusion_xl(sdxl: NeTIPipeline) -> None:
     assert np.abs(draw(sdxl, f"a {CAT}", regions={CAT: mask(left=8)}) - picture).max() > 1e-5
 
 
-def test_half_precision_reads_regions() -> None:
-    regions = Regions([torch.tensor([[False, True, False]])], [torch.eye(32)])
+def test_half_precision_reads_regions(knowing: NeTIPipeline) -> None:
+    batch = PromptBatch.of(f"a {CAT}", None, 1, guided=False, empty="", device=torch.device("cpu"))
+    regions = read_regions({CAT: mask(left=16)}, knowing.text, batch, [CAT], (32, 32))
     bias = regions.bias(torch.zeros(1, 2, 64, 4, dtype=torch.bfloat16))
     assert bias.dtype == torch.bfloat16
-    assert bias.shape == (1, 1, 64, 3)
+    assert bias.shape == (1, 1, 64, knowing.tokenizer.model_max_length)
 
 
 @pytest.mark.parametrize(

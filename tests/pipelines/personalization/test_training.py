@@ -16,11 +16,11 @@ from mappers.neti import NeTIMapper
 from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
 from pipelines import personalize
+from pipelines.personalization.attention import context_attention
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Subject
 from pipelines.personalization.task import NeTITask, min_snr_weight
-from pipelines.plugging.learning import fed_by_argument
 
 TOKEN = "<thing>"
 CONFIG = PersonalizeConfig(train=TrainConfig(steps=4, batch_size=4, learning_rate=1e-2, save_every=2, log_every=1))
@@ -47,7 +47,7 @@ def task(
 def test_only_the_mapper_gets_gradients(pipeline: NeTIPipeline) -> None:
     made = task(pipeline)
     draws = Draws(0, 0, range(4))
-    with fed_by_argument(pipeline.unet):
+    with context_attention(pipeline.unet):
         made.loss(made.modules, made.batch(draws), draws)["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.modules["mapper"].parameters())
     for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
@@ -70,7 +70,7 @@ def test_shared_points_share_timestep_and_sentence_only(pipeline: NeTIPipeline) 
     """Groups of two give the loss of the same four samples, whichever process holds them."""
     made = task(pipeline, dataclasses.replace(CONFIG, shared_points=2))
     made.modules["mapper"].dropout = 0.0
-    with fed_by_argument(pipeline.unet), torch.no_grad():
+    with context_attention(pipeline.unet), torch.no_grad():
         whole = Draws(0, 0, range(4))
         together = made.loss(made.modules, made.batch(whole), whole)["loss"]
         halves = []
@@ -91,7 +91,7 @@ def test_min_snr_weights_each_sample() -> None:
 def test_min_snr_is_applied(pipeline: NeTIPipeline) -> None:
     made = task(pipeline, dataclasses.replace(CONFIG, shared_points=1))
     draws = Draws(0, 0, range(1))
-    with fed_by_argument(pipeline.unet), torch.no_grad():
+    with context_attention(pipeline.unet), torch.no_grad():
         plain = made.loss(made.modules, made.batch(draws), draws)["loss"]
         made.config = dataclasses.replace(made.config, min_snr=1e-3)
         weighted = made.loss(made.modules, made.batch(draws), draws)["loss"]
@@ -117,7 +117,7 @@ def test_what_a_mask_hides_is_not_learned(pipeline: NeTIPipeline) -> None:
     assert hidden[flipped][..., :4].all()
     assert hidden[~flipped][..., 4:].all()
     latents, noise = made.batch(draws)
-    with fed_by_argument(pipeline.unet), torch.no_grad():
+    with context_attention(pipeline.unet), torch.no_grad():
         pipeline.predict = lambda sample, *_, **__: torch.zeros_like(sample)  # pyright: ignore
         before = made.loss(made.modules, (latents, noise), draws)["loss"]
         after = made.loss(made.modules, (latents, torch.where(hidden, noise + 9, noise)), draws)["loss"]
@@ -137,7 +137,7 @@ def test_a_background_word_is_learned_and_thrown_away(tiny_model: Path) -> None:
     made = task(learned, config, pixels, torch.ones(2, 1, 32, 32))
     background = made.modules["background"].requires_grad_(True)
     draws = Draws(0, 0, range(4))
-    with fed_by_argument(learned.unet):
+    with context_attention(learned.unet):
         made.loss(made.modules, made.batch(draws), draws)["loss"].backward()
     assert background.vectors.grad.abs().max() > 0
     with pytest.raises(ValueError, match="the mask of picture 1 of <thing> is black"):
@@ -214,7 +214,7 @@ def test_learns_a_picture(method: str, model: str, request: pytest.FixtureReques
             learned.tokenizer("toy", add_special_tokens=False).input_ids[0]
         ]
     )
-    with fed_by_argument(learned.unet), torch.no_grad():
+    with context_attention(learned.unet), torch.no_grad():
         batch = made.batch(draws)
         after = made.loss({"mapper": concept.mapper}, batch, draws)["loss"]
         before = made.loss({"mapper": start.eval()}, batch, draws)["loss"]

@@ -17,11 +17,11 @@ from mappers.training.draws import Draws
 from mappers.training.train_config import TrainConfig
 from pipelines import personalize
 from pipelines.cli import main
+from pipelines.personalization.attention import context_attention
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Subject
 from pipelines.personalization.task import NeTITask
-from pipelines.plugging.learning import fed_by_argument
 
 CONFIG = PersonalizeConfig(train=TrainConfig(steps=4, batch_size=4, learning_rate=1e-2, save_every=2, log_every=1))
 
@@ -42,7 +42,7 @@ def joint(pipeline: NeTIPipeline, *, shared_points: int, dog: torch.Tensor | Non
 @torch.no_grad()
 def losses(task: NeTITask, parts: list[list[int]]) -> list[float]:
     made = []
-    with fed_by_argument(task.pipeline.unet):
+    with context_attention(task.pipeline.unet):
         for indices in parts:
             draws = Draws(0, 0, indices)
             made.append(float(task.loss(task.modules, task.batch(draws), draws)["loss"]))
@@ -82,7 +82,7 @@ def test_a_word_that_no_sample_shows_has_gradients_too(pipeline: NeTIPipeline) -
     for module in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         module.requires_grad_(False)
     draws = Draws(0, 0, [0])
-    with fed_by_argument(pipeline.unet):
+    with context_attention(pipeline.unet):
         task.loss(task.modules, task.batch(draws), draws)["loss"].backward()
     sums = [
         sum(float(p.grad.abs().sum()) for p in subject.mapper.parameters() if p.grad is not None)

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mappers.training.monitoring import TrainingError
 from mappers.training.train_config import TrainConfig
-from pipelines import load_concept, personalize
+from pipelines import personalize
 from pipelines.personalization import cli, training
+from pipelines.personalization.attention import context_attention
 from pipelines.personalization.pipeline import NeTIPipeline
 from pipelines.personalization.settings import PersonalizeConfig
 from pipelines.personalization.subjects import Source, common_size
 from pipelines.personalization.task import SAMPLE_PROMPTS, TEMPLATES
-from pipelines.plugging.learning import fed_by_argument, predict
 
 from .test_training import CONFIG, TOKEN, pictures, task
 
@@ -105,8 +105,8 @@ def test_the_target_is_what_the_model_predicts(pipeline: NeTIPipeline, predicts:
     contexts = made._contexts(
         made.modules, times, torch.zeros(2, dtype=torch.long), torch.zeros(2, dtype=torch.long), None
     )
-    with fed_by_argument(pipeline.unet), torch.no_grad():
-        predicted = predict(pipeline.unet, noisy, times, contexts, pixels=4)
+    with context_attention(pipeline.unet), torch.no_grad():
+        predicted = pipeline.predict(noisy, times, contexts)
         errors = made._errors(latents, noise, times, contexts)
     torch.testing.assert_close(errors, (predicted - wanted).square())
 
@@ -185,52 +185,3 @@ def test_a_finished_word_learns_on(begun: dict[str, Any], caplog: pytest.LogCapt
     personalize(**begun, resume=True)
     personalize(**begun, resume=True, steps=5)
     assert "goes on to 5 steps with the schedule of a run of that length" in caplog.text
-
-
-SHORT = PersonalizeConfig(train=TrainConfig(steps=2, batch_size=2, learning_rate=1e-2))
-
-
-def state(pipeline: Any) -> dict[str, torch.Tensor]:
-    return pipeline.concepts[TOKEN].mapper.state_dict()
-
-
-def drawn(pipe: Any) -> torch.Tensor:
-    pipe.set_progress_bar_config(disable=True)
-    options = {"num_inference_steps": 2, "output_type": "latent", "generator": torch.Generator().manual_seed(0)}
-    return pipe(f"a {TOKEN} on the beach", **options).images
-
-
-def test_a_pipeline_learns_a_word(tiny_model: Path) -> None:
-    """As the folder that it is from does; it is left as it was, but for the word."""
-    want = personalize(pictures(), TOKEN, model=tiny_model, config=SHORT)
-    pipe: Any = StableDiffusionPipeline.from_pretrained(tiny_model)
-    pipe.unet.train()
-    assert personalize(pictures(), TOKEN, model=pipe, config=SHORT) is pipe
-    socket = pipe.__dict__["encode_prompt"].__self__
-    made = socket.words[TOKEN].concept.mapper.state_dict()
-    assert all(torch.equal(value, made[name]) for name, value in state(want).items())
-    assert pipe.unet.training
-    assert all(weight.requires_grad for weight in pipe.unet.parameters())
-    torch.testing.assert_close(drawn(pipe.to("cpu")), drawn(want), atol=1e-4, rtol=1e-4)
-    pipe.unet.eval()
-    socket.unplug()
-    assert not [m for m in pipe.unet.modules() if m._forward_pre_hooks]
-
-
-def test_a_pipeline_without_text_is_refused(tiny_model: Path) -> None:
-    pipe = StableDiffusionPipeline.from_pretrained(tiny_model, text_encoder=None)
-    with pytest.raises(ValueError, match="a StableDiffusionPipeline, without text_encoder; words can be learned for"):
-        personalize(pictures(), TOKEN, model=pipe, config=SHORT)
-
-
-def test_the_mapper_stays_in_fp32(tiny_model: Path, tmp_path: Path) -> None:
-    made = personalize(pictures(), TOKEN, model=tiny_model, config=SHORT, dtype="bfloat16", output_dir=tmp_path)
-    assert made.unet.dtype == made.text_encoder.dtype == torch.bfloat16
-    assert {value.dtype for value in state(made).values()} == {torch.float32}
-    saved = load_file(tmp_path / "concept.safetensors")
-    assert {value.dtype for value in saved.values()} == {torch.float32}
-    start = personalize(pictures(), TOKEN, model=tiny_model, config=SHORT)
-    for name, value in state(start).items():
-        # AdamW takes steps of one size whichever size a gradient has, so single numbers may go the other way.
-        assert (state(made)[name].float() - value.float()).abs().mean() < 0.01
-    assert load_concept(tmp_path / "concept.safetensors").base.difference(start.base) is None

@@ -25,6 +25,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from pipelines.personalization.attention import cross_attention_order
 from pipelines.plugging import sites
 
 from .conftest import check_word, half, latents, learned, ordinary, picture, quiet
@@ -32,7 +33,10 @@ from .conftest import check_word, half, latents, learned, ordinary, picture, qui
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 
-def test_a_controlnet_has_the_first_layers(stock: StableDiffusionPipeline) -> None:
+def test_layers_are_numbered_as_they_are_run(stock: StableDiffusionPipeline, stock_xl: Any) -> None:
+    """By their names alone, and a ControlNet has the first of them."""
+    for pipe in (stock, stock_xl):
+        assert sites.cross_attentions(pipe.unet) == cross_attention_order(pipe.unet)
     mine = sites.cross_attentions(controlnet(stock))
     assert mine == sites.cross_attentions(stock.unet)[: len(mine)]
 
