@@ -29,7 +29,7 @@ from .scenes import Scene
 Draw = Callable[[Cameras], Picture]
 """A function that renders the view of a camera."""
 VALIDATION_VIEWS = 3
-"""Test views drawn at a validation."""
+"""Views drawn at a validation: test views, or random ones in which a student is compared with its teacher."""
 WINDOW = 11
 """Pixels a side of the window of `ssim`."""
 SHEET_ROWS = 8

@@ -158,16 +158,37 @@ def train(
         config, train=config.train.with_overrides(steps=steps, max_minutes=max_minutes, seed=seed)
     )
     final = field if isinstance(field, Field) else build_field(name, scene.bounds, size, seed=seed)
-    check_settings(final, config)
-    if isinstance(final, SplatField):
-        run = train_splats(scene, final, config, output=output, resume=resume)
-    else:
-        plan = stages(final.volume(), config) if isinstance(field, str) else [(None, config)]
-        run = _train_stages(scene, final.volume(), config, plan, seed=seed, output=output, resume=resume)
+    run = train_field(scene, final, config, staged=isinstance(field, str), output=output, resume=resume)
     run.count_cost(started)
     if output:
         run.save(output, config)
     return run
+
+
+def train_field(
+    scene: Scene,
+    field: Field,
+    config: RadianceConfig,
+    *,
+    staged: bool,
+    output: Path | None,
+    resume: bool | Literal["auto"],
+) -> Run:
+    """Train a field on a scene's training pictures. The caller saves the run.
+
+    Args:
+        scene: pictures and cameras.
+        field: the field; with stages, of the last one.
+        config: settings; its seed is that of the stages' fields too.
+        staged: whether grids go through the stages that the settings ask for.
+        output: folder of checkpoints and metrics, or None.
+        resume: see `train`.
+    """
+    check_settings(field, config)
+    if isinstance(field, SplatField):
+        return train_splats(scene, field, config, output=output, resume=resume)
+    plan = stages(field.volume(), config) if staged else [(None, config)]
+    return _train_stages(scene, field.volume(), config, plan, output=output, resume=resume)
 
 
 def _train_stages(
@@ -176,12 +197,11 @@ def _train_stages(
     config: RadianceConfig,
     plan: Sequence[Stage],
     *,
-    seed: int,
     output: Path | None,
     resume: bool | Literal["auto"],
 ) -> Run:
     """Train one stage after the other, each in a folder of its own where there are several."""
-    max_minutes = config.train.max_minutes
+    seed, max_minutes = config.train.seed, config.train.max_minutes
     current, sampler, report, task = final, build_sampler(final, config, seed=seed), FitReport(), None
     for number, (resolution, stage) in enumerate(plan):
         if resolution is not None and number == 0:

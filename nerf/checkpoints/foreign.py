@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..fields.base import EMPTY, spherical_harmonics
+from ..fields.base import EMPTY, other_signs, spherical_harmonics
 
 
 def log_density(density: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -19,7 +18,7 @@ def log_density(density: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 class OffsetHarmonics(nn.Module):
     """RGB from coefficients of each channel's harmonics: 0.5 is added to their sum, and it is at least 0.
 
-    Every second harmonic has the other sign than this package's.
+    Their signs are those of other programs, `other_signs`.
     """
 
     def __init__(self, bands: int):
@@ -28,6 +27,5 @@ class OffsetHarmonics(nn.Module):
 
     def forward(self, features: Float[Tensor, "n f"], views: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """RGB of features, channel by channel, seen along unit vectors."""
-        signs = torch.where(torch.arange(self.bands**2, device=views.device) % 2 == 1, -1.0, 1.0)
-        basis = spherical_harmonics(views, self.bands) * signs
+        basis = spherical_harmonics(views, self.bands) * other_signs(self.bands**2).to(views)
         return (0.5 + (features.unflatten(-1, (3, -1)) * basis[:, None]).sum(-1)).clamp(min=0)

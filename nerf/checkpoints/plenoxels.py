@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from mappers.files import DAMAGED_ARRAY
 
 from ..fields import FieldError, VolumeField
 from .foreign import OffsetHarmonics, log_density
@@ -76,7 +77,7 @@ def read_plenoxels(path: Path) -> PlenoxelsField:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, RuntimeError) as error:
+    except (*DAMAGED_ARRAY, KeyError) as error:
         raise FieldError(f"{path} is not a readable .npz file ({error}); copy it again") from error
     missing = [name for name in ("links", "density_data", "sh_data") if name not in data]
     if missing:

@@ -11,10 +11,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from .. import splats
 from .options import CompressOptions, DecompressOptions, InfoOptions
-
-SPLATS = (".ply", ".spz", ".splat")
-"""Endings of files of Gaussian splats; `nerf.splats.files` reads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ class Info:
     def run(self) -> None:
         from .overview import describe, describe_field
 
-        if self.options.source.suffix.lower() in SPLATS:
+        if self.options.source.suffix.lower() in splats.ENDINGS:
             from ..splats.files import describe_splats
 
             refuse_changed(self.options, ("model",))

@@ -25,7 +25,7 @@ from mappers.training.run_folder import run_folder
 from mappers.training.trainer import fit
 
 from ..cameras import Rays
-from ..evaluation import picture_of, psnr_between
+from ..evaluation import VALIDATION_VIEWS, picture_of, psnr_between
 from ..fields import Field, FieldError, VolumeField, build_field, density_of
 from ..fields.splat import SplatField
 from ..options import DistillOptions
@@ -37,9 +37,6 @@ from .closed_form import initialize_from_teacher
 from .comparison import compare_student
 from .hard_examples import HardExamples, heaviest_samples
 from .views import distill_views
-
-VALIDATION_VIEWS = 3
-"""Views in which the student is compared with its teacher at a validation."""
 
 
 @dataclasses.dataclass

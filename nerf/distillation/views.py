@@ -19,7 +19,7 @@ from ..runs import Run
 from ..scenes import Scene
 from ..settings import DistillConfig, radiance_settings
 from ..splats.start import splats_on_surface
-from ..training import train
+from ..training import train_field
 
 
 def drawn_scene(teacher: Run, cameras: Cameras) -> tuple[Scene, Float[Tensor, "m 3"], Float[Tensor, "m 3"]]:
@@ -83,11 +83,11 @@ def distill_views(
     if isinstance(student, SplatField) and fresh:
         student = splats_on_surface(points, colors, scene.bounds, student.config, generator)
     settings = radiance_settings(student.name, moving=False)
-    if isinstance(student, SplatField):
-        settings = dataclasses.replace(settings, train=config.train)
-    else:  # nothing but pixels teaches it, so it learns at the rates of a training on photos
+    learning = config.train
+    if not isinstance(student, SplatField):
+        # Nothing but pixels teaches it, so it learns at the rates of a training on photos.
         rate, batch = settings.train.learning_rate, settings.train.batch_size
-        learning = dataclasses.replace(config.train, learning_rate=rate, batch_size=batch)
-        settings = dataclasses.replace(settings, train=learning)
-    run = train(scene, student, config=settings, output_dir=output, resume=resume)
+        learning = dataclasses.replace(learning, learning_rate=rate, batch_size=batch)
+    settings = dataclasses.replace(settings, train=learning)
+    run = train_field(scene, student, settings, staged=False, output=output, resume=resume)
     return dataclasses.replace(run, viewpoints=teacher.viewpoints)

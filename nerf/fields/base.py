@@ -79,6 +79,11 @@ def spherical_harmonics(directions: Float[Tensor, "n 3"], degree: int) -> Float[
     return torch.stack(values, -1)
 
 
+def other_signs(count: int) -> Float[Tensor, " k"]:
+    """The signs of the first k harmonics where other programs (INRIA, Plenoxels, TensoRF) have another convention."""
+    return torch.where(torch.arange(count) % 2 == 1, -1.0, 1.0)
+
+
 class ColorHead(nn.Module):
     """Colour features and the direction's 16 spherical harmonics to RGB: (f + 16)-64-64-3, no biases, sigmoid."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..fields.splat import SplatConfig, SplatField
@@ -106,7 +107,4 @@ def _planes(points: np.ndarray) -> np.ndarray:
 
 def _quaternions(rotations: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 4"]:
     """Quaternions w, x, y, z of rotations."""
-    from scipy.spatial.transform import Rotation
-
-    x, y, z, w = torch.from_numpy(Rotation.from_matrix(rotations.double().numpy()).as_quat()).float().unbind(-1)
-    return torch.stack([w, x, y, z], -1)
+    return torch.from_numpy(Rotation.from_matrix(rotations.double().numpy()).as_quat(scalar_first=True)).float()

@@ -57,11 +57,13 @@ class _View:
 
 def model_folder(folder: Path) -> Path | None:
     """The folder of the sparse model; None if there is none."""
-    for place in PLACES:
-        for ending in (".bin", ".txt"):
-            if all((folder / place / f"{name}{ending}").is_file() for name in ("cameras", "images")):
-                return folder / place
-    return None
+    return next((folder / place for place in PLACES if _is_model(folder / place)), None)
+
+
+def _is_model(folder: Path) -> bool:
+    return any(
+        all((folder / f"{name}{ending}").is_file() for name in ("cameras", "images")) for ending in (".bin", ".txt")
+    )
 
 
 def read_colmap(folder: Path) -> Listing:
@@ -77,7 +79,7 @@ def read_colmap(folder: Path) -> Listing:
     source = model_folder(folder)
     if source is None:
         raise SceneError(f"{folder} has no COLMAP model; sparse/0 must hold cameras and images, .bin or .txt")
-    others = sorted(path.name for path in source.parent.iterdir() if path.is_dir() and model_folder(path) == path / ".")
+    others = sorted(path.name for path in source.parent.iterdir() if _is_model(path))
     if source.name == "0" and len(others) > 1:
         raise SceneError(
             f"{source.parent} has {len(others)} models ({', '.join(others)}); keep the folder of one of them, or merge"
@@ -109,8 +111,7 @@ def read_colmap(folder: Path) -> Listing:
 
 def _poses(views: list[_View]) -> np.ndarray:
     """Camera to world in this package's axes, [n, 3, 4]."""
-    wxyz = np.array([view.quaternion for view in views])
-    turn = Rotation.from_quat(np.roll(wxyz, -1, axis=-1)).as_matrix()
+    turn = Rotation.from_quat([view.quaternion for view in views], scalar_first=True).as_matrix()
     position = -np.einsum("nji,nj->ni", turn, np.array([view.translation for view in views]))
     # Rows of the world-to-camera rotation are right, down and forward; ours are right, up and back.
     axes = turn.transpose(0, 2, 1) * np.array([1.0, -1.0, -1.0])

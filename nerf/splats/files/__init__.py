@@ -9,6 +9,7 @@ from mappers.files import replacing
 
 from ...fields import FieldError
 from ...fields.splat import SplatField
+from .. import ENDINGS
 from .antimatter import read_splat, write_splat
 from .gaussians import Gaussians, from_field, to_field
 from .page import write_page
@@ -21,7 +22,7 @@ WRITERS: dict[str, Callable[[Gaussians], bytes]] = {
     ".splat": write_splat,
     ".html": write_page,
 }
-READERS: dict[str, Callable[[Path], Gaussians]] = {".ply": read_ply, ".spz": read_spz, ".splat": read_splat}
+READERS: dict[str, Callable[[Path], Gaussians]] = dict(zip(ENDINGS, (read_ply, read_spz, read_splat), strict=True))
 
 
 def write_splats(field: SplatField, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...fields import FieldError
-from .gaussians import Gaussians, sigmoid, to_byte
+from .gaussians import Gaussians, logit_of_byte, sigmoid, to_byte
 
 ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quaternion", "u1", 4)])
 CONSTANT = 0.28209479177387814
@@ -44,10 +44,8 @@ def read_splat(path: Path) -> Gaussians:
     rows = np.frombuffer(data, ROW)
     if not (rows["scale"] > 0).all():
         raise FieldError(f"{path} has scales that are not positive; export it again")
-    rgba = rows["rgba"] / 255.0
-    opacity = rgba[:, 3].clip(0.5 / 255, 1 - 0.5 / 255)
-    harmonics = ((rgba[:, :3] - 0.5) / CONSTANT)[:, None]
+    harmonics = ((rows["rgba"][:, :3] / 255.0 - 0.5) / CONSTANT)[:, None]
     return Gaussians(
         rows["mean"].astype(np.float64), np.log(rows["scale"].astype(np.float64)),
-        (rows["quaternion"].astype(np.float64) - 128) / 128, np.log(opacity / (1 - opacity)), harmonics,
+        (rows["quaternion"].astype(np.float64) - 128) / 128, logit_of_byte(rows["rgba"][:, 3]), harmonics,
     )  # fmt: skip

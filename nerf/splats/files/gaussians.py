@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ...fields import FieldError
-from ...fields.base import spherical_harmonics
+from ...fields.base import other_signs, spherical_harmonics
 from ...fields.splat import SplatConfig, SplatField
 
 UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -39,7 +39,7 @@ class Gaussians(NamedTuple):
     """w, x, y, z."""
     opacity_logits: Float[np.ndarray, " n"]
     harmonics: Float[np.ndarray, "n k 3"]
-    """Coefficients of INRIA's spherical harmonics: every second one has the other sign than this package's."""
+    """Coefficients of INRIA's spherical harmonics, whose signs are `other_signs`."""
 
 
 def from_field(field: SplatField) -> Gaussians:
@@ -96,7 +96,7 @@ def _check(gaussians: Gaussians, name: str) -> None:
 
 def _signs(harmonics: np.ndarray) -> np.ndarray:
     """The sign of each coefficient between the two conventions, [k, 1]."""
-    return np.where(np.arange(harmonics.shape[1]) % 2, -1.0, 1.0)[:, None]
+    return other_signs(harmonics.shape[1]).double().numpy()[:, None]
 
 
 def _turned(gaussians: Gaussians, turn: np.ndarray) -> Gaussians:
@@ -105,18 +105,14 @@ def _turned(gaussians: Gaussians, turn: np.ndarray) -> Gaussians:
     Args:
         turn: a rotation; rows are the new axes.
     """
-    w, x, y, z = np.moveaxis(gaussians.quaternions, -1, 0)
-    if not len(w):
+    if not len(gaussians.means):
         return gaussians
-    x, y, z, w = np.moveaxis(
-        (Rotation.from_matrix(turn) * Rotation.from_quat(np.stack([x, y, z, w], -1))).as_quat(), -1, 0
-    )
+    own = Rotation.from_quat(gaussians.quaternions, scalar_first=True)
+    quaternions = (Rotation.from_matrix(turn) * own).as_quat(scalar_first=True)
     degree = math.isqrt(gaussians.harmonics.shape[1])
     signs = _signs(gaussians.harmonics)
     harmonics = np.einsum("ij,njc->nic", turned_harmonics(turn, degree), gaussians.harmonics * signs) * signs
-    return gaussians._replace(
-        means=gaussians.means @ turn.T, quaternions=np.stack([w, x, y, z], -1), harmonics=harmonics
-    )
+    return gaussians._replace(means=gaussians.means @ turn.T, quaternions=quaternions, harmonics=harmonics)
 
 
 def turned_harmonics(turn: np.ndarray, bands: int) -> np.ndarray:
@@ -131,6 +127,12 @@ def turned_harmonics(turn: np.ndarray, bands: int) -> np.ndarray:
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """Opacity of a logit."""
     return 1 / (1 + np.exp(-values.clip(-60, 60)))
+
+
+def logit_of_byte(opacity: np.ndarray) -> np.ndarray:
+    """The logit of opacities in 0..255; 0 and 255 are taken as half a step inside."""
+    share = (opacity / 255.0).clip(0.5 / 255, 1 - 0.5 / 255)
+    return np.log(share / (1 - share))
 
 
 def to_byte(values: np.ndarray) -> np.ndarray:

@@ -11,13 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mappers.extras import extra
 
 from ...fields import FieldError
 from ...fields.base import spherical_harmonics
 from ...fields.splat import MOST_SPLATS
-from .gaussians import Gaussians, sigmoid, to_byte
+from .gaussians import Gaussians, logit_of_byte, sigmoid, to_byte
 
 MAGIC, WRITTEN = 0x5053474E, 3
 START = struct.pack("<I", MAGIC)
@@ -74,12 +75,11 @@ def read_spz(path: Path) -> Gaussians:
     fixed = np.zeros((n, 3, 4), np.uint8)
     fixed[:, :, 1:] = position.reshape(n, 3, 3)
     means = fixed.reshape(n, 12).view("<i4") / 2.0**8 / 2.0**fraction
-    opacity = (alpha[:, 0] / 255.0).clip(0.5 / 255, 1 - 0.5 / 255)
     constant = (color / 255.0 - 0.5)[:, None] / COLOR
     harmonics = (rest.reshape(n, k - 1, 3) - 128.0) / 128 * _parity(k)[1:, None]
     quaternions = _first_three(rotation) if version == 2 else _smallest_three(rotation)
     return Gaussians(
-        means * FLIPPED, scale / 16.0 - 10, quaternions * np.array([1.0, *FLIPPED]), np.log(opacity / (1 - opacity)),
+        means * FLIPPED, scale / 16.0 - 10, quaternions * np.array([1.0, *FLIPPED]), logit_of_byte(alpha[:, 0]),
         np.concatenate([constant, harmonics], 1),
     )  # fmt: skip
 
@@ -154,8 +154,6 @@ def _streams(data: bytes, path: Path) -> tuple[int, int, int, int, list[bytes]]:
 
 def _parity(k: int) -> np.ndarray:
     """The sign of each harmonic under `FLIPPED`."""
-    import torch
-
     at = torch.nn.functional.normalize(torch.tensor([[0.3, 0.5, 0.7]], dtype=torch.float64), dim=-1)
     there = spherical_harmonics(at * torch.from_numpy(FLIPPED), int(k**0.5))
     return (there / spherical_harmonics(at, int(k**0.5))).round()[0].numpy()
