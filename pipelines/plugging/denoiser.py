@@ -35,7 +35,7 @@ class RowSource(Protocol):
         ...
 
 
-Row = tuple[Record | None, RowSource | None]
+Row = tuple[Record, RowSource] | None
 """A row of the batch: its record, and the socket that recorded it; None for prompts without words."""
 
 
@@ -52,17 +52,12 @@ class Denoiser(NetworkHooks[RowSource]):
         self.layers = {name: layers[name] for name in sites.cross_attentions(self.net) if name in layers}
         self.attentions = [(self.net.get_submodule(name), layer) for name, layer in self.layers.items()]
         self.confined = [m.register_forward_pre_hook(sites.confine, with_kwargs=True) for m, _ in self.attentions]
-        self.seen: tuple[Tensor, int, list[Row]] | None = None
         self.regions: tuple[list[Row], Regions | None] | None = None
 
     @classmethod
     def of(cls, net: nn.Module, layers: Mapping[str, int]) -> Denoiser:
         """The network's own, which is made at the first request."""
         return unwrapped(net).__dict__.get(OWN) or cls(net, layers)
-
-    def forget(self) -> None:
-        """Look at the rows of the next call anew."""
-        self.seen = None
 
     def _detach(self) -> None:
         super()._detach()
@@ -82,8 +77,9 @@ class Denoiser(NetworkHooks[RowSource]):
             yield leaf, module
 
     def _feed(self, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]) -> Arguments | None:
-        rows = self._rows(given["encoder_hidden_states"])
-        if not any(record is not None for record, _ in rows):
+        texts = given["encoder_hidden_states"]
+        rows: list[Row] = self._recorded((texts,), lambda every: match(texts, every))
+        if not any(rows):
             self._clear()
             return None
         times = torch.as_tensor(given["timestep"]).flatten().tolist()
@@ -93,28 +89,15 @@ class Denoiser(NetworkHooks[RowSource]):
         self._confine(rows, given["sample"])
         return self._with_pooled(made, args, kwargs, given.get("added_cond_kwargs"))
 
-    def _rows(self, texts: Tensor) -> list[Row]:
-        """For each row of the batch its record and socket; a pipeline's steps all hand over the same tensor."""
-        version = -1 if texts.is_inference() else texts._version
-        if self.seen is not None and self.seen[0] is texts and self.seen[1] == version >= 0:
-            return self.seen[2]
-        rows: list[Row] = [(None, None)] * len(texts)
-        owners = {id(record): socket for socket in self.sockets for record in socket.records}
-        every = [record for socket in self.sockets for record in socket.records]
-        for i, record in enumerate(match(texts, every)):
-            if record is not None:
-                rows[i] = record, owners[id(record)]
-        self.seen = texts, version, rows
-        return rows
-
     def _contexts(self, rows: list[Row], times: list[float]) -> list[tuple[LayerContexts, int] | None]:
         """For each row the contexts of its table and its index there."""
         made: dict[tuple[int, float], LayerContexts] = {}
         found: list[tuple[LayerContexts, int] | None] = []
-        for (record, socket), time in zip(rows, times, strict=True):
-            if record is None or socket is None:
+        for row, time in zip(rows, times, strict=True):
+            if row is None:
                 found.append(None)
                 continue
+            record, socket = row
             key = id(record.table), time
             if key not in made:
                 following = [] if time in record.table.cache else socket.following(time)
@@ -140,9 +123,9 @@ class Denoiser(NetworkHooks[RowSource]):
 
     def _confine(self, rows: list[Row], sample: Tensor) -> None:
         if self.regions is None or self.regions[0] is not rows:
-            factor = next(socket.pixels for _, socket in rows if socket is not None)
+            factor = next(row[1].pixels for row in rows if row is not None)
             height, width = (side * factor for side in sample.shape[-2:])
-            self.regions = rows, regions_of([record for record, _ in rows], (width, height))
+            self.regions = rows, regions_of([None if row is None else row[0] for row in rows], (width, height))
         for attention, _ in self.attentions:
             attention.__dict__[CONFINE] = self.regions[1]
 

@@ -19,7 +19,7 @@ from mappers.neti import Envelope
 
 from ..personalization.tokens import split_at_tokens
 from .fingerprint import Fingerprint
-from .hooks import NetworkHooks, unwrapped
+from .hooks import NetworkHooks, is_compiled, unwrapped
 
 if TYPE_CHECKING:
     from ..personalization.concepts import Concept
@@ -179,11 +179,7 @@ def listed(value: Any) -> list[str]:
 
 def _forget_compiled(nets: Sequence[nn.Module]) -> None:
     """A network that has run compiled would go on without hooks: its graphs are dropped."""
-    compiled = [
-        net
-        for net in nets
-        if hasattr(net, "_orig_mod") or any(m.__dict__.get("_compiled_call_impl") for m in unwrapped(net).modules())
-    ]
+    compiled = [net for net in nets if is_compiled(net)]
     if compiled:
         torch.compiler.reset()
         warnings.warn(

@@ -14,11 +14,9 @@ from .bypass import SLICE, Moves
 from .checkpointing import forget_replay, replay
 from .conventions import CONVENTIONS
 from .encoders import Places, recognized
-from .hooks import OWN, Arguments, NetworkHooks, unwrapped
+from .hooks import OWN, Arguments, NetworkHooks, is_compiled, unwrapped
 from .sites import FEED
 
-REMEMBERED = 4
-"""Calls whose rows are known again without a look at them: a step has one or two, and hands over the same tensors."""
 CELLS = 32
 """Z-Image fills the picture up to a multiple of so many places."""
 
@@ -54,7 +52,6 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
         leaves = self.convention.sites(self.net)
         self.sites = [(self.net.get_submodule(n), leaves[n], layers[n]) for n in leaves if n in layers]
         self.count = len(layers)
-        self.seen: list[tuple[tuple[Tensor, ...], tuple[int, ...], list[Row]]] = []
         self.last: Tensor | None = None
         """Directions of the last call with a word."""
 
@@ -62,10 +59,6 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
     def of(cls, net: nn.Module, layers: Mapping[str, int]) -> TransformerHooks:
         """The network's own, which is made at the first request."""
         return unwrapped(net).__dict__.get(OWN) or cls(net, layers)
-
-    def forget(self) -> None:
-        """Look at the rows of the next call anew."""
-        self.seen = []
 
     def _projections(self) -> Iterator[tuple[str, nn.Module]]:
         for attention, leaves, _ in self.sites:
@@ -93,7 +86,7 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
         rows = [] if texts is None else self._rows(texts)
         there = any(row is not None for row in rows)
         # For a compiled network a call without words differs in its numbers alone, so that no graph is made for it.
-        alike = self.last is not None and bool(rows) and self._is_compiled()
+        alike = self.last is not None and bool(rows) and self.holder is not None and is_compiled(self.holder)
         moves = self._moves(rows, given) if there or alike else None
         for attention, leaves, layer in self.sites:
             for _, module in bypass.projections(attention, leaves):
@@ -101,24 +94,14 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
         return None
 
     def _rows(self, texts: Any) -> list[Row]:
-        """For each row of the batch the places of its words; the steps of a pipeline hand over the same tensors."""
+        """For each row of the batch the places of its words."""
         given = (texts,) if isinstance(texts, Tensor) else tuple(texts)
         if not all(isinstance(text, Tensor) for text in given):
             raise ValueError(
                 f"{type(self.net).__name__} is called with several pictures for a prompt, where learned words are not "
                 "known; unplug them"
             )
-        versions = tuple(-1 if text.is_inference() else text._version for text in given)
-        for tensors, before, rows in self.seen:
-            same = len(tensors) == len(given) and all(a is b for a, b in zip(tensors, given, strict=True))
-            if same and before == versions and -1 not in versions:
-                return rows
-        owners = {id(record): socket for socket in self.sockets for record in socket.records}
-        every = [record for socket in self.sockets for record in socket.records]
-        flat = list(texts) if isinstance(texts, Tensor) else list(given)
-        rows = [None if places is None else (places, owners[id(places)]) for places in recognized(flat, every)]
-        self.seen = [*self.seen, (given, versions, rows)][-REMEMBERED:]
-        return rows
+        return self._recorded(given, lambda every: recognized(list(texts), every))
 
     def _moves(self, rows: list[Row], given: dict[str, Any]) -> list[Moves]:
         """For each site how the words' rows move there."""
@@ -150,9 +133,6 @@ class TransformerHooks(NetworkHooks[DirectionSource]):
             assert self.last is not None
             directions = torch.zeros_like(self.last)
         return [Moves(index, directions[layer]) for layer in range(self.count)]
-
-    def _is_compiled(self) -> bool:
-        return self.holder is not self.net or any(m.__dict__.get("_compiled_call_impl") for m in self.net.modules())
 
     def _offset(self, given: dict[str, Any], row: int) -> int:
         """Places before the text."""
